@@ -1,0 +1,23 @@
+"""Layers with masks, and masks as values."""
+
+from Layers.masked import (
+    MaskedBatchNorm1d,
+    MaskedBatchNorm2d,
+    MaskedConv2d,
+    MaskedIdentity,
+    MaskedLinear,
+    add_masks,
+    prunable,
+)
+from Layers.masks import Masks
+
+__all__ = [
+    "MaskedBatchNorm1d",
+    "MaskedBatchNorm2d",
+    "MaskedConv2d",
+    "MaskedIdentity",
+    "MaskedLinear",
+    "Masks",
+    "add_masks",
+    "prunable",
+]

@@ -1,0 +1,154 @@
+"""What is a set of masks, and what can one do with it?"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor, nn
+
+from Layers.masked import prunable
+
+
+class Masks(Mapping[str, Tensor]):
+    """One bool mask per prunable parameter, `True` = kept: a value, which no method changes.
+
+    `a | b`, `a & b`, `a - b` and `~a` are union, intersection, difference and complement.
+    """
+
+    def __init__(self, masks: Mapping[str, Tensor]) -> None:
+        for name, mask in masks.items():
+            if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+                kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+                raise ValueError(f"mask {name!r} must be a bool tensor, not {kind}")
+        self._masks = {name: mask.detach() for name, mask in masks.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __repr__(self) -> str:
+        return f"Masks({self.kept} of {self.total} kept in {len(self)} tensors)"
+
+    def __eq__(self, other: object) -> bool:
+        """Same names, same shapes, same entries."""
+        if not isinstance(other, Mapping) or self.keys() != other.keys():
+            return False
+        return all(torch.equal(mask.cpu(), other[name].cpu()) for name, mask in self.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Masks":
+        """A copy of the masks that a model has now."""
+        return cls({name: mask.clone() for name, (_, mask) in prunable(model).items()})
+
+    def install(self, model: nn.Module) -> None:
+        """Make these the masks of a model; names and shapes must be exactly its own, else nothing is changed."""
+        own = {name: mask for name, (_, mask) in prunable(model).items()}
+        self._check_same_layout(own)
+        for name, mask in own.items():
+            mask.copy_(self[name])
+
+    @property
+    def kept(self) -> int:
+        """The number of entries kept."""
+        return sum(int(mask.sum()) for mask in self.values())
+
+    @property
+    def total(self) -> int:
+        """The number of entries."""
+        return sum(mask.numel() for mask in self.values())
+
+    def __or__(self, other: Mapping[str, Tensor]) -> "Masks":
+        return self._combine(other, torch.logical_or)
+
+    def __and__(self, other: Mapping[str, Tensor]) -> "Masks":
+        return self._combine(other, torch.logical_and)
+
+    def __sub__(self, other: Mapping[str, Tensor]) -> "Masks":
+        return self._combine(other, lambda own, others: own & ~others)
+
+    def __invert__(self) -> "Masks":
+        return Masks({name: ~mask for name, mask in self.items()})
+
+    def overlap(self, other: Mapping[str, Tensor]) -> float:
+        """Intersection over union of what is kept; 1 if both keep nothing."""
+        return _ratio((self & other).kept, (self | other).kept)
+
+    def layer_overlap(self, other: Mapping[str, Tensor]) -> dict[str, float]:
+        """`overlap` for each parameter."""
+        both, either = self & other, self | other
+        return {name: _ratio(int(both[name].sum()), int(either[name].sum())) for name in self}
+
+    def shuffle(self, generator: torch.Generator) -> "Masks":
+        """Permute each mask inside its own tensor: as many kept in each, at random places."""
+
+        def permuted(mask: Tensor) -> Tensor:
+            order = torch.randperm(mask.numel(), generator=generator, device=generator.device).to(mask.device)
+            return mask.flatten()[order].reshape(mask.shape)
+
+        return Masks({name: permuted(mask) for name, mask in self.items()})
+
+    def content_hash(self) -> str:
+        """A hexadecimal SHA-256 of names, shapes and entries, whatever the device."""
+        digest = hashlib.sha256()
+        for name in sorted(self):
+            digest.update(json.dumps([name, list(self[name].shape)]).encode())
+            digest.update(_to_bits(self[name]).tobytes())
+        return digest.hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """The content of a mask file: safetensors, one bit per entry, the shapes as metadata."""
+        shapes = {name: list(mask.shape) for name, mask in self.items()}
+        return save({name: _to_bits(mask) for name, mask in self.items()}, {"shapes": json.dumps(shapes)})
+
+    def save(self, path: str | Path) -> None:
+        """Write a mask file."""
+        Path(path).write_bytes(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Masks":
+        """Read a mask file. Raises `ValueError` if it is not one, `FileNotFoundError` if it is not there."""
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                shapes = json.loads((file.metadata() or {})["shapes"])
+                return cls({name: _from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()})
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is not a mask file: {error}") from error
+
+    def _combine(self, other: Mapping[str, Tensor], operation: Callable[[Tensor, Tensor], Tensor]) -> "Masks":
+        self._check_same_layout(other)
+        return Masks({name: operation(mask, other[name].to(mask.device)) for name, mask in self.items()})
+
+    def _check_same_layout(self, other: Mapping[str, Tensor]) -> None:
+        missing, extra = sorted(self.keys() - other.keys()), sorted(other.keys() - self.keys())
+        if missing or extra:
+            raise ValueError(f"masks of different networks: only one has {', '.join(missing + extra)}")
+        for name, mask in self.items():
+            if mask.shape != other[name].shape:
+                raise ValueError(f"mask {name!r} has shape {tuple(mask.shape)}, not {tuple(other[name].shape)}")
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _to_bits(mask: Tensor) -> np.ndarray:
+    return np.packbits(mask.cpu().numpy().ravel())
+
+
+def _from_bits(bits: np.ndarray, shape: list[int]) -> Tensor:
+    if bits.size != -(-math.prod(shape) // 8):
+        raise ValueError(f"a mask of shape {shape} cannot have {bits.size} bytes")
+    return torch.from_numpy(np.unpackbits(bits, count=math.prod(shape)).astype(bool)).reshape(shape)

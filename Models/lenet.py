@@ -1,0 +1,69 @@
+"""LeNet-300-100 and LeNet-5 as in the effective-sparsity experiments.
+
+Every kernel is followed by batch normalisation (after the last one too) and, but for the last, by ReLU. Kernels start
+from a truncated normal distribution of variance 2 / fan_avg, biases from zero.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedLinear
+
+_TRUNCATED_STD = 0.87962566103423978
+"""Standard deviation of the standard normal distribution cut off at two standard deviations."""
+
+
+def lenet300100(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
+    """Two hidden layers of 300 and 100 units (LeCun et al. 1998); 266,200 weights on a 1 x 28 x 28 input."""
+    channels, height, width = input_shape
+    widths = (channels * height * width, 300, 100, classes)
+    layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+    layers |= _dense(widths, batchnorm)
+    return _initialised(layers)
+
+
+def lenet5(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
+    """Two convolutions and three dense layers (LeCun et al. 1998); 61,770 weights on a 3 x 32 x 32 input."""
+    channels, height, width = input_shape
+    pooled = [((size - 4) // 2 - 4) // 2 for size in (height, width)]
+    if min(pooled) < 1:
+        raise ValueError(f"lenet5 needs an input of at least 16 x 16, not {height} x {width}")
+    layers: dict[str, nn.Module] = {}
+    for index, (inputs, outputs) in enumerate(((channels, 6), (6, 16)), start=1):
+        layers[f"conv{index}"] = MaskedConv2d(inputs, outputs, 5)
+        layers[f"conv{index}_norm"] = MaskedBatchNorm2d(outputs, **_normalisation(batchnorm))
+        layers[f"conv{index}_relu"] = nn.ReLU()
+        layers[f"conv{index}_pool"] = nn.AvgPool2d(2)
+    layers["flatten"] = nn.Flatten()
+    layers |= _dense((16 * pooled[0] * pooled[1], 120, 84, classes), batchnorm)
+    return _initialised(layers)
+
+
+def _dense(widths: Sequence[int], batchnorm: str) -> dict[str, nn.Module]:
+    layers: dict[str, nn.Module] = {}
+    last = len(widths) - 1
+    for index in range(1, len(widths)):
+        layers[f"fc{index}"] = MaskedLinear(widths[index - 1], widths[index])
+        layers[f"fc{index}_norm"] = MaskedBatchNorm1d(widths[index], **_normalisation(batchnorm))
+        if index < last:
+            layers[f"fc{index}_relu"] = nn.ReLU()
+    return layers
+
+
+def _normalisation(batchnorm: str) -> dict:
+    # Keras' momentum of 0.99 is the share of the old value; PyTorch's is that of the new one.
+    return {"eps": 1e-3, "momentum": 0.01, "track_running_stats": batchnorm == "running"}
+
+
+def _initialised(layers: dict[str, nn.Module]) -> nn.Module:
+    model = nn.Sequential()
+    for name, layer in layers.items():
+        model.add_module(name, layer)
+        if isinstance(layer, MaskedLinear | MaskedConv2d):
+            fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+            std = (4 / (fan_in + fan_out)) ** 0.5 / _TRUNCATED_STD
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return model

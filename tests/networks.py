@@ -1,0 +1,160 @@
+"""Tiny networks of every kind of connection, for tests that search paths by brute force."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, Masks
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = MaskedConv2d(2, 3, 3, padding=1, bias=False)
+        self.norm = MaskedBatchNorm2d(3)
+        self.left = MaskedConv2d(3, 3, 3, padding=1)
+        self.right = MaskedConv2d(3, 4, 3, stride=2, padding=1)
+        self.shortcut = MaskedConv2d(3, 4, 1, stride=2)
+        self.head = MaskedLinear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.stem(x)))
+        x = x + self.left(x).relu()
+        x = self.right(x) + self.shortcut(x)
+        return self.head(x.mean((2, 3)))
+
+
+class Concatenation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = MaskedConv2d(2, 2, 3, padding=1, padding_mode="reflect")
+        self.second = MaskedConv2d(4, 3, 2, padding=1, padding_mode="circular")
+        self.pool = nn.AdaptiveAvgPool2d((3, 2))
+        self.head = MaskedLinear(3 * 3 * 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([x, self.first(x)], 1)
+        return self.head(torch.flatten(self.pool(torch.tanh(self.second(x))), 1))
+
+
+class Gate(nn.Module):
+    """Squeeze-excite: the gate is open (sigmoid(0) is 1/2) even where it carries nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = MaskedConv2d(2, 3, 2, stride=2)
+        self.squeeze = MaskedLinear(3, 2)
+        self.excite = MaskedLinear(2, 3)
+        self.head = MaskedLinear(3 * 2 * 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean([2, 3])))))
+        return self.head((x * gate[:, :, None, None]).flatten(1))
+
+
+class Product(nn.Module):
+    """Both factors carry, each as far as the other can be other than zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = MaskedLinear(4, 5)
+        self.right = MaskedLinear(4, 5)
+        self.head = MaskedLinear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.reshape(x.size(0), -1)
+        return self.head(F.relu(self.left(x)) * self.right(x))
+
+
+class Grouped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen = MaskedConv2d(2, 4, (1, 2), groups=2, padding=(0, 1), padding_mode="replicate")
+        self.depthwise = MaskedConv2d(4, 4, 3, groups=4, stride=2, padding=2, dilation=2)
+        self.skip = MaskedIdentity(4)
+        self.pool = nn.AvgPool2d(2, stride=1, padding=1, ceil_mode=True)
+        self.head = MaskedConv2d(4, 2, 1, padding="same")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.widen(x)
+        first, second = torch.chunk(self.depthwise(x), 2, dim=1)
+        x = torch.cat([second, first.relu()], dim=1)
+        x = self.skip(x) + F.pad(self.pool(x), (0, -1, -1, 0))
+        return self.head(x).permute(0, 2, 3, 1).sum((1, 2))
+
+
+class MaxPooled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = MaskedConv2d(1, 2, 3, padding="same", dilation=2)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.second = MaskedConv2d(2, 2, 2)
+        self.head = MaskedLinear(2 * 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.pool(self.first(x)))
+        x = F.max_pool2d(x, 2, stride=1, ceil_mode=True)
+        x = F.adaptive_max_pool2d(x, (2, 1))
+        return self.head(x.view(x.shape[0], -1))
+
+
+NETWORKS = {
+    "residual": (Residual, (2, 5, 4)),
+    "concatenation": (Concatenation, (2, 4, 5)),
+    "gate": (Gate, (2, 4, 4)),
+    "product": (Product, (1, 2, 2)),
+    "grouped": (Grouped, (2, 4, 5)),
+    "max-pooled": (MaxPooled, (1, 5, 6)),
+}
+
+
+def make(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """A network and its input shape."""
+    network, shape = NETWORKS[name]
+    return network(), shape
+
+
+def random_masks(model: nn.Module, density: float, seed: int) -> Masks:
+    """Masks that keep each entry with the same probability."""
+    generator = torch.Generator().manual_seed(seed)
+    own = Masks.of(model)
+    return Masks({name: torch.rand(mask.shape, generator=generator) < density for name, mask in own.items()})
+
+
+def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Effective masks from a float64 sum over paths: positive weights, no shift, averages for maxima.
+
+    Every path then adds something positive to the derivative of the outputs, so nothing can cancel.
+    """
+    positive = copy.deepcopy(model).double().eval()
+    masks.install(positive)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in positive.named_parameters():
+        is_shift = name.endswith("bias")
+        parameter.data = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * (not is_shift) + (
+            0.5 * (not is_shift)
+        )
+    for module in list(positive.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.MaxPool2d):
+                setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
+    averages = {"max_pool2d": F.avg_pool2d, "adaptive_max_pool2d": F.adaptive_avg_pool2d}
+    originals = {name: getattr(F, name) for name in averages}
+    try:
+        for name, average in averages.items():
+            setattr(F, name, average)
+        # Small inputs keep sigmoid and tanh away from where their derivative rounds to zero.
+        output = positive(torch.full((1, *input_shape), 1e-3, dtype=torch.float64))
+    finally:
+        for name, original in originals.items():
+            setattr(F, name, original)
+    weights = {name: parameter for name, parameter in positive.named_parameters() if name in masks}
+    derivatives = torch.autograd.grad(output.sum(), list(weights.values()), allow_unused=True)
+    found = {name: g for name, g in zip(weights, derivatives, strict=True)}
+    return {
+        name: mask & (found[name] > 0) if found[name] is not None else torch.zeros_like(mask)
+        for name, mask in masks.items()
+    }
