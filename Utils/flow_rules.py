@@ -416,7 +416,7 @@ def is_product(node: fx.Node) -> bool:
     return node.op != "call_module" and operation_rule(node.target) is multiply
 
 
-_ACTIVATIONS = (
+ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
     nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
     nn.Softplus, nn.Softsign, nn.Threshold,
@@ -429,7 +429,7 @@ _ACTIVATION_FUNCTIONS = (
     "square", "pow", "clamp",
 )  # fmt: skip
 _MODULES: dict[type, Rule] = {
-    **dict.fromkeys(_ACTIVATIONS, activation),
+    **dict.fromkeys(ACTIVATIONS, activation),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax), softmax),
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout), pass_through),
     **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d), pool),

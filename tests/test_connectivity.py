@@ -38,7 +38,7 @@ def test_effective_ranks_are_right_for_every_threshold(name):
     curve = compression_curve(model, scores, shape)
     total = sum(rank.numel() for rank in ranks.values())
     assert len(curve) == total + 1
-    for kept in range(0, total + 1):
+    for kept in range(total + 1):
         threshold = total - kept + 1
         masks = Masks({key: rank >= threshold for key, rank in ranks.items()})
         assert masks.kept == kept

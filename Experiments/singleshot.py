@@ -1,0 +1,132 @@
+"""What does a network reach that is pruned once, before it is trained?
+
+    python main.py --pruner=snip --target_sparsity=0.99 --pruning_type=effective --data=mnist
+
+Score -> allocate -> measure -> train. Criteria that need trained weights score those of a dense run of the same sample
+and settings; the pruned network then starts from the initial weights all the same.
+
+About 4 minutes for LeNet-300-100 on MNIST (96,000 iterations) on one core of a server of 2024; 20 s on digits.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from Layers import Masks, prunable
+from Models import ARCHITECTURES, build
+from Pruners import CRITERIA, make_pruner, split_name
+from Pruners.allocation import allocate
+from Utils import randomness
+from Utils.data import Data, chance, load
+from Utils.machine import describe_machine, pick_device
+from Utils.results import Outcome
+from Utils.settings import DENSE, Settings
+from Utils.sparsity import measure
+from Utils.target import Target
+from Utils.training import TRAINING_COLUMNS, History, evaluate, train
+
+
+def trained_run(settings: Settings) -> Settings | None:
+    """The dense run whose trained weights this run scores, if it needs any."""
+    pruner = settings.pruning.pruner
+    if pruner == DENSE or not CRITERIA[split_name(pruner)[0]].needs_trained:
+        return None
+    return settings.with_values(
+        pruner=DENSE, pruning_type="direct", effective_type="exact", target_sparsity=Target.of("0").sparsity,
+        com_exp=None, prune_examples=None, train=True,
+    )  # fmt: skip
+
+
+def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
+    """Prune and train one network; `settings` are resolved, `trained` the weights of `trained_run`."""
+    device = pick_device(settings.machine.device)
+    data = load_data(settings, device)
+    model = initial_model(settings, data).to(device)
+    started = time.perf_counter()
+    masks = prune(model, data, settings, trained)
+    masks.install(model)
+    prune_seconds = time.perf_counter() - started
+    measured = measure(model, data.input_shape)
+    if measured.totals["collapsed"]:
+        warnings.warn(f"{settings.title()} has collapsed: no path from input to output is left", stacklevel=2)
+    history = _train(model, data, settings, bool(measured.totals["collapsed"]), show_progress)
+    target = Target(settings.pruning.target_sparsity, settings.pruning.com_exp)
+    last = history.last
+    summary = {
+        "target_kept": target.kept(measured.totals["prunable"]),
+        **measured.totals,
+        "top1": last["top1"],
+        "top5": last["top5"],
+        "best_top1": history.best("top1"),
+        "test_loss": last["test_loss"],
+        "train_loss": last["train_loss"],
+        "iterations": int(last["iteration"]),
+        "prune_seconds": prune_seconds,
+        "train_seconds": last["seconds"],
+        "chance": chance(data.test),
+    }
+    return Outcome(
+        summary, measured.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)), Masks.of(model),
+        pruned_weights(model), describe_machine(device), history.error,
+    )  # fmt: skip
+
+
+def prune(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Masks:
+    """The masks that a run's pruner, target and pruning type give; the model stays as it is."""
+    pruning, sample = settings.pruning, settings.run.sample
+    if pruning.pruner == DENSE:
+        return Masks.of(model)
+    target = Target(pruning.target_sparsity, pruning.com_exp)
+    scored = model
+    if trained is not None:
+        scored = initial_model(settings, data).to(next(model.parameters()).device)
+        scored.load_state_dict({**scored.state_dict(), **trained})
+    batches = data.prune_examples(sample, pruning.prune_examples or 1, settings.training.batch_size or 1)
+    generator = randomness.generator(sample, "random scores")
+    scores = make_pruner(pruning.pruner).score(scored, batches, target, generator)
+    return allocate(model, scores, target, data.input_shape, pruning.pruning_type, pruning.effective_type)
+
+
+def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, show_progress: bool) -> History:
+    training = settings.training
+    if training.train and not collapsed:
+        return train(model, data, training, settings.run.sample, settings.title(), show_progress)
+    history = History()
+    batch_size = {"batch_size": training.batch_size} if training.batchnorm == "batch" else {}
+    scores = evaluate(model, data, data.test, **batch_size)
+    held_out = evaluate(model, data, data.validation, **batch_size) if data.validation else None
+    row = dict.fromkeys(TRAINING_COLUMNS, math.nan)
+    history.rows.append(row | {"iteration": 0, "epoch": 0, "seconds": 0.0, "test_loss": scores.loss,
+                               "top1": scores.top1, "top5": scores.top5})  # fmt: skip
+    if held_out:
+        history.last.update(val_loss=held_out.loss, val_top1=held_out.top1)
+    return history
+
+
+def initial_model(settings: Settings, data: Data) -> nn.Module:
+    """The network with the initial weights of its sample."""
+    generator = randomness.generator(settings.run.sample, "initial weights")
+    return build(
+        settings.run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator
+    )
+
+
+def load_data(settings: Settings, device: torch.device) -> Data:
+    """The data set of a run, on its device."""
+    run = settings.run
+    assert run.data is not None
+    shape = ARCHITECTURES[run.architecture].input_shape
+    return load(run.data, run.path_to_data, shape, run.sample, settings.training.validation, device)
+
+
+def pruned_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a network without its masks, pruned entries zero: what anyone can load into a plain network."""
+    state = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    for name, (weight, mask) in prunable(model).items():
+        state[name] = weight.detach() * mask
+    return {name: value.cpu().contiguous() for name, value in state.items()}

@@ -1,0 +1,10 @@
+"""Magnitude: small weights matter least (Han et al. 2015, "Learning both weights and connections")."""
+
+from torch import Tensor, nn
+
+from Layers import prunable
+
+
+def magnitude(model: nn.Module, batches: object, target: object, generator: object) -> dict[str, Tensor]:
+    """|w| of the weights that the model has now."""
+    return {name: weight.detach().abs() for name, (weight, _) in prunable(model).items()}

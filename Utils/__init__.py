@@ -1,0 +1,54 @@
+"""The registry of data sets, readable without torch.
+
+A new data set is a loader `(folder, split) -> images and labels` in `Utils/datasets.py` or a file of its own, and a
+line below.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class DataSource(NamedTuple):
+    """One line of the registry."""
+
+    target: str
+    label: str
+    classes: int
+    train_size: int
+    test_size: int
+    input_shape: tuple[int, int, int] | None
+    """Channels, height, width; None if images are brought to the architecture's own input size."""
+    mean: tuple[float, ...]
+    """Per channel, of the training images scaled to 0 ... 1; one value serves all channels."""
+    std: tuple[float, ...]
+    augmentation: str
+    """What a recipe applies unless it says otherwise; see `Utils/augmentation.py`."""
+    is_embedded: bool = False
+    """Comes with an installed library: no file, no download."""
+
+
+_CIFAR = "shift-flip"
+
+DATASETS: dict[str, DataSource] = {
+    "digits": DataSource(
+        "Utils.datasets:Digits", "digits", 10, 1437, 360, None, (0.3053,), (0.3247,), "none", is_embedded=True
+    ),
+    "mnist": DataSource(
+        "Utils.datasets:MNIST", "MNIST", 10, 60000, 10000, (1, 28, 28), (0.1307,), (0.3081,), "rotation"
+    ),
+    "fashion-mnist": DataSource(
+        "Utils.datasets:FashionMNIST", "Fashion-MNIST", 10, 60000, 10000, (1, 28, 28), (0.2860,), (0.3530,), "rotation"
+    ),
+    "cifar10": DataSource(
+        "Utils.datasets:CIFAR10", "CIFAR-10", 10, 50000, 10000, (3, 32, 32),
+        (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), _CIFAR,
+    ),
+    "cifar100": DataSource(
+        "Utils.datasets:CIFAR100", "CIFAR-100", 100, 50000, 10000, (3, 32, 32),
+        (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), _CIFAR,
+    ),
+}  # fmt: skip
+
+FALLBACK = "digits"
+"""What stands in for an architecture's own data set where that cannot be had."""

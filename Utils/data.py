@@ -1,0 +1,172 @@
+"""Which images does a run see, and in which batches?
+
+Images live as uint8 tensors on the device; a batch is picked, normalised and augmented there as a whole.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from Utils import DATASETS, FALLBACK, randomness
+from Utils.augmentation import AUGMENTATIONS
+from Utils.errors import UserError
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (n, channels, height, width), uint8, and labels (n,), int64, on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in memory."""
+
+    name: str
+    classes: int
+    train: Split
+    test: Split
+    validation: Split | None
+    factor: Tensor
+    offset: Tensor
+    """A normalised image is uint8 image * factor + offset; both (1, channels or 1, 1, 1)."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """float32 images with the training set's mean 0 and standard deviation 1."""
+        return images.to(torch.float32).mul_(self.factor).add_(self.offset)
+
+    def training_batches(self, sample: int, batch_size: int, augmentation: str) -> Iterator[Batch]:
+        """Batches without end: each pass in a new random order, the images that fill no whole batch left out."""
+        if batch_size > len(self.train):
+            raise UserError(f"--batch_size={batch_size} is more than the {len(self.train)} training images")
+        order_generator = randomness.generator(sample, "data order")
+        augmentation_generator = randomness.generator(sample, "augmentation")
+        augment = AUGMENTATIONS[augmentation]
+        device = self.train.labels.device
+        while True:
+            order = torch.randperm(len(self.train), generator=order_generator).to(device)
+            for indices in order.split(batch_size)[: len(order) // batch_size]:
+                images = self.normalised(self.train.images.index_select(0, indices))
+                yield augment(images, augmentation_generator), self.train.labels.index_select(0, indices)
+
+    def prune_examples(self, sample: int, count: int, batch_size: int) -> "Batches":
+        """`count` random training images (all, if there are fewer), not augmented."""
+        generator = randomness.generator(sample, "prune examples")
+        chosen = torch.randperm(len(self.train), generator=generator)[:count].to(self.train.labels.device)
+        return Batches(self, self.train, batch_size, chosen)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Normalised batches of a split, in order, as often as wanted."""
+
+    data: Data
+    split: Split
+    batch_size: int
+    indices: Tensor | None = None
+    """The images to take; None: all."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        images, labels = self.split.images, self.split.labels
+        count = len(labels) if self.indices is None else len(self.indices)
+        for start in range(0, count, self.batch_size):
+            if self.indices is None:
+                pick = slice(start, start + self.batch_size)
+                yield self.data.normalised(images[pick]), labels[pick]
+            else:
+                pick = self.indices[start : start + self.batch_size]
+                yield self.data.normalised(images.index_select(0, pick)), labels.index_select(0, pick)
+
+
+def choose(name: str | None, own: str, path: str, path_is_given: bool) -> tuple[str, str | None]:
+    """The data set of a run, downloaded if need be, and a warning if it is not the one hoped for.
+
+    A data set that is named must be had. Left out, the architecture's own is taken, or, where that is neither on disk
+    nor to be downloaded, the embedded digits, unless a folder was given to find it in. Raises `UserError`.
+    """
+    wanted = name or own
+    source = _source(wanted, path, (1, 1, 1))
+    folder = Path(path)
+    if path_is_given and not DATASETS[wanted].is_embedded and not folder.is_dir():
+        raise UserError(f"--path_to_data={path} is no folder; give the one that holds {wanted}")
+    if source.find():
+        return wanted, None
+    try:
+        source.download()
+    except ConnectionError as error:
+        missing = f"{wanted} is not in {folder}/ and cannot be downloaded ({error})"
+        if name is None and not path_is_given:
+            advice = f"copy it there or give its folder as --path_to_data to use {wanted}"
+            return FALLBACK, f"{missing}; using the embedded {FALLBACK} instead: {advice}"
+        raise UserError(f"{missing}; copy it there, give its folder as --path_to_data, or use --data=digits") from error
+    return wanted, None
+
+
+@lru_cache(maxsize=2)
+def load(
+    name: str,
+    path: str,
+    input_shape: tuple[int, int, int],
+    sample: int = 0,
+    validation: int = 0,
+    device: torch.device | str = "cpu",
+) -> Data:
+    """Read a data set that `choose` has found, and move it to the device.
+
+    `input_shape` is what images without a size of their own are brought to. The sample chooses which `validation`
+    images are held out. Raises `UserError` for damaged files or too many held out.
+    """
+    entry = DATASETS[name]
+    (images, labels), (test_images, test_labels) = _source(name, path, input_shape).load()
+    expected = (entry.train_size, entry.test_size)
+    if (len(images), len(test_images)) != expected or len(labels) != len(images) or len(test_labels) != expected[1]:
+        found = f"{len(images)} training and {len(test_images)} test images"
+        raise UserError(f"{path} holds {found} (labels: {len(labels)}, {len(test_labels)}), not {name}'s {expected}")
+    if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.classes:
+        found = f"images of {tuple(images.shape[1:])} and labels up to {int(labels.max())}"
+        raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.classes} classes")
+    if not 0 <= validation < len(images):
+        raise UserError(f"--validation={validation} must be less than the {len(images)} training images")
+    order = torch.arange(len(images))
+    if validation:
+        order = torch.randperm(len(images), generator=randomness.generator(sample, "validation"))
+    held_out, rest = order[:validation], order[validation:]
+    channelwise = (1, -1, 1, 1)
+    std = torch.tensor(entry.std).reshape(channelwise)
+    return Data(
+        name=name,
+        classes=entry.classes,
+        train=Split(images[rest].to(device), labels[rest].to(device)),
+        test=Split(test_images.to(device), test_labels.to(device)),
+        validation=Split(images[held_out].to(device), labels[held_out].to(device)) if validation else None,
+        factor=(1 / (255 * std)).to(device),
+        offset=(-torch.tensor(entry.mean).reshape(channelwise) / std).to(device),
+    )
+
+
+def chance(split: Split) -> float:
+    """The share of the most frequent class: what a network reaches that always gives the same answer."""
+    return int(torch.bincount(split.labels).max()) / len(split)
+
+
+def _source(name: str, path: str, input_shape: tuple[int, int, int]):
+    module, loader = DATASETS[name].target.split(":")
+    return getattr(import_module(module), loader)(Path(path), input_shape)

@@ -1,0 +1,210 @@
+"""Where do the images of each data set come from?
+
+Every source has `find` (is it on disk?), `download` and `load`, which returns uint8 images (n, channels, height,
+width) and int64 labels (n,) of the training and the test set.
+"""
+
+import contextlib
+import gzip
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import ClassVar
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from Utils.errors import UserError
+
+Examples = tuple[Tensor, Tensor]
+
+_CONNECT_SECONDS = 4
+_TRANSFER_SECONDS = 30
+
+
+class Digits:
+    """scikit-learn's 1,797 real handwritten digits of 8 x 8 pixels, in a fixed stratified split."""
+
+    def __init__(self, folder: Path, input_shape: tuple[int, int, int]) -> None:
+        self.input_shape = input_shape
+
+    def find(self) -> bool:
+        """They are part of scikit-learn."""
+        return True
+
+    def download(self) -> None:
+        """Nothing to do."""
+
+    def load(self) -> tuple[Examples, Examples]:
+        """Both sets, resized to the input shape, the grey channel repeated."""
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        digits = load_digits()
+        channels, height, width = self.input_shape
+        pixels = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
+        images = F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)
+        images = images.round().to(torch.uint8).repeat(1, channels, 1, 1)
+        labels = torch.from_numpy(digits.target).long()
+        train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=digits.target)
+        return (images[train], labels[train]), (images[test], labels[test])
+
+
+class MNIST:
+    """LeCun's handwritten digits: four idx files, plain or gzipped, in torchvision's layout or right in the folder."""
+
+    name: ClassVar[str] = "MNIST"
+    files: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+        ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    )
+
+    def __init__(self, folder: Path, input_shape: tuple[int, int, int]) -> None:
+        self.folder = folder
+
+    def find(self) -> bool:
+        """Whether all four files are on disk."""
+        return all(self._path(name) is not None for pair in self.files for name in pair)
+
+    def download(self) -> None:
+        """Fetch and check the files with torchvision."""
+        import torchvision
+
+        source = getattr(torchvision.datasets, self.name)
+        _download(source, self.folder, source.mirrors)
+
+    def load(self) -> tuple[Examples, Examples]:
+        """Read both sets; raises `UserError` naming a damaged file."""
+        from torchvision.datasets.mnist import read_image_file, read_label_file
+
+        sets = []
+        for image_name, label_name in self.files:
+            with self._unpacked(image_name) as path:
+                images = read_image_file(str(path))[:, None]
+            with self._unpacked(label_name) as path:
+                sets.append((images, read_label_file(str(path))))
+        return sets[0], sets[1]
+
+    def _path(self, name: str) -> Path | None:
+        folders = (self.folder / self.name / "raw", self.folder / "raw", self.folder)
+        candidates = (folder / (name + suffix) for folder in folders for suffix in ("", ".gz"))
+        return next((path for path in candidates if path.is_file()), None)
+
+    @contextlib.contextmanager
+    def _unpacked(self, name: str) -> Iterator[Path]:
+        path = self._path(name)
+        assert path is not None
+        try:
+            if path.suffix != ".gz":
+                yield path
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                unpacked = Path(folder) / name
+                unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+                yield unpacked
+        except (ValueError, AssertionError, TypeError, EOFError, OSError, RuntimeError, KeyError) as error:
+            raise _damaged(path) from error
+
+
+class FashionMNIST(MNIST):
+    """Zalando's articles, in the format of MNIST."""
+
+    name = "FashionMNIST"
+
+
+class CIFAR10:
+    """Krizhevsky's tiny images: the Python version, unpacked or as the original archive."""
+
+    name: ClassVar[str] = "CIFAR10"
+
+    def __init__(self, folder: Path, input_shape: tuple[int, int, int]) -> None:
+        import torchvision
+
+        self.folder = folder
+        self.source = getattr(torchvision.datasets, self.name)
+
+    def find(self) -> bool:
+        """Whether the unpacked folder or the archive is on disk."""
+        return self._unpacked_root() is not None or (self.folder / self.source.filename).is_file()
+
+    def download(self) -> None:
+        """Fetch and check the archive with torchvision."""
+        _download(self.source, self.folder, [self.source.url])
+
+    def load(self) -> tuple[Examples, Examples]:
+        """Read both sets; raises `UserError` naming a damaged file."""
+        root = self._unpacked_root()
+        if root is not None:
+            return self._read(root)
+        archive = self.folder / self.source.filename
+        with tempfile.TemporaryDirectory() as folder:
+            self._extract(archive, Path(folder))
+            return self._read(Path(folder))
+
+    def _unpacked_root(self) -> Path | None:
+        is_folder_itself = self.folder.name == self.source.base_folder
+        candidates = (self.folder, self.folder.parent) if is_folder_itself else (self.folder,)
+        return next((root for root in candidates if (root / self.source.base_folder).is_dir()), None)
+
+    def _extract(self, archive: Path, folder: Path) -> None:
+        from torchvision.datasets.utils import check_integrity, extract_archive
+
+        if not check_integrity(str(archive), self.source.tgz_md5):
+            raise _damaged(archive)
+        extract_archive(str(archive), str(folder))
+
+    def _read(self, root: Path) -> tuple[Examples, Examples]:
+        from torchvision.datasets.utils import check_integrity
+
+        # torchvision reads pickles, so nothing is read whose checksum is not the original's.
+        for name, checksum in (*self.source.train_list, *self.source.test_list):
+            path = root / self.source.base_folder / name
+            if not check_integrity(str(path), checksum):
+                raise _damaged(path)
+        sets = []
+        for is_train in (True, False):
+            data = self.source(str(root), train=is_train)
+            sets.append((torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)))
+        return sets[0], sets[1]
+
+
+class CIFAR100(CIFAR10):
+    """The same format with 100 classes."""
+
+    name = "CIFAR100"
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is missing or damaged (truncated?); replace it, or delete it and let it be downloaded")
+
+
+def _download(source: type, folder: Path, addresses: list[str]) -> None:
+    if not any(_answers(urlparse(address).hostname or "") for address in addresses):
+        raise ConnectionError("no network")
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TRANSFER_SECONDS)
+    try:
+        source(str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(str(error).splitlines()[0]) from error
+    finally:
+        socket.setdefaulttimeout(previous)
+
+
+def _answers(host: str) -> bool:
+    """Whether a host can be reached within seconds, name resolution (which takes no time-out) included."""
+    reached: list[bool] = []
+
+    def connect() -> None:
+        with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=_CONNECT_SECONDS):
+            reached.append(True)
+
+    attempt = Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(_CONNECT_SECONDS)
+    return bool(reached)

@@ -1,0 +1,177 @@
+"""What does a command line ask for?
+
+The parser is made from settings dataclasses. List-valued flags may be written `--flag a b c`, `--flag=a b c` or
+`--flag=a,b,c`, switches `--flag`, `--flag=0`, `--flag=1` or `--no-flag`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from Utils.errors import UserError, unknown
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_KINDS = {int: "a whole number", float: "a number", Decimal: "a number", bool: "0 or 1", str: "text"}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The valid values of one registry, and what makes the one spelling of a name from any."""
+
+    what: str
+    valid: Sequence[str]
+    canonical: Callable[[str], str] = str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was typed: for each flag its value, or all its values if several make several runs."""
+
+    values: dict[str, Any]
+    many: frozenset[str]
+
+    def product(self) -> list[dict[str, Any]]:
+        """One dictionary of values for each combination of list-valued flags."""
+        axes = [name for name in self.values if name in self.many]
+        combinations = itertools.product(*(self.values[name] for name in axes))
+        return [self.values | dict(zip(axes, combination, strict=True)) for combination in combinations]
+
+    def is_given(self, name: str) -> bool:
+        """Whether a flag was typed."""
+        return name in self.values
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+def parse(
+    arguments: Iterable[str], groups: Sequence[type], names: Mapping[str, Names], program: str, description: str
+) -> Request:
+    """Read a command line into the fields of settings dataclasses; `--help` prints and exits.
+
+    `names` are the registries that fields name as their choices. Raises `UserError` for anything that is not valid.
+    """
+    fields = {item.name: item for group in groups for item in dataclasses.fields(group)}
+    parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
+    for group in groups:
+        section = parser.add_argument_group(group.__name__.lower(), (group.__doc__ or "").strip())
+        for item in dataclasses.fields(group):
+            _add(section, item, names)
+    found, extra = parser.parse_known_args(_split_lists(arguments, fields))
+    if extra:
+        raise _not_understood(extra[0], fields)
+    values = {}
+    for name, texts in vars(found).items():
+        item = fields[name]
+        is_list = item.metadata["many"] or item.metadata["sequence"]
+        read = [_read(item, text, names) for text in (texts if is_list else [texts])]
+        values[name] = tuple(read) if item.metadata["sequence"] else list(dict.fromkeys(read)) if is_list else read[0]
+        if item.metadata["sequence"]:
+            _check(item, values[name])
+    return Request(values, frozenset(name for name in values if fields[name].metadata["many"]))
+
+
+def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> None:
+    metadata, flag = item.metadata, f"--{item.name}"
+    default = "" if item.default is None else f" (default: {_text(item.default)})"
+    text = f"{metadata['help']}{_list_choices(metadata['choices'], names)}{default}".replace("%", "%%")
+    options: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
+    if metadata["kind"] is bool:
+        section.add_argument(flag, nargs="?", const="1", metavar="0|1", **options)
+        section.add_argument(f"--no-{item.name}", action="store_const", const="0", **options | {"help": "the opposite"})
+    elif metadata["many"] or metadata["sequence"]:
+        section.add_argument(flag, nargs="+", metavar=metadata["kind"].__name__.upper(), **options)
+    else:
+        section.add_argument(flag, metavar=metadata["kind"].__name__.upper(), **options)
+
+
+def _list_choices(choices: Any, names: Mapping[str, Names]) -> str:
+    if choices is None:
+        return ""
+    valid = names[choices].valid if isinstance(choices, str) else choices
+    return f": {', '.join(valid)}"
+
+
+def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Field]) -> list[str]:
+    """Put every value of a list-valued flag into a word of its own, as argparse expects."""
+    words: list[str] = []
+    in_list = False
+    for word in arguments:
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            item = fields.get(flag[2:])
+            in_list = item is not None and (item.metadata["many"] or item.metadata["sequence"])
+            if in_list:
+                words.append(flag)
+                if equals and not value:
+                    raise UserError(f"{flag} needs a value")
+                words += [part for part in value.split(",") if part]
+                continue
+            words.append(word)
+        else:
+            words += [part for part in word.split(",") if part] if in_list else [word]
+    return words
+
+
+def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any:
+    metadata = item.metadata
+    text = metadata["aliases"].get(text, text)
+    choices = metadata["choices"]
+    if isinstance(choices, str):
+        registry = names[choices]
+        text = registry.canonical(text)
+        if text not in registry.valid:
+            raise unknown(registry.what, text, registry.valid)
+        return text
+    if choices is not None and text not in choices:
+        raise unknown(f"--{item.name}", text, choices)
+    value = _convert(item, text)
+    if not metadata["sequence"]:
+        _check(item, value)
+    return value
+
+
+def _convert(item: dataclasses.Field, text: str) -> Any:
+    kind = item.metadata["kind"]
+    try:
+        if kind is not bool:
+            return kind(text)
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+    except (ValueError, InvalidOperation):
+        pass
+    raise UserError(f"--{item.name} must be {_KINDS[kind]}, not {text!r}")
+
+
+def _check(item: dataclasses.Field, value: Any) -> None:
+    if item.metadata["check"] is not None:
+        is_valid, words = item.metadata["check"]
+        if not is_valid(value):
+            raise UserError(f"--{item.name} must be {words}, not {_text(value)}")
+
+
+def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
+    if not word.startswith("-"):
+        return UserError(f"{word!r} belongs to no flag; see --help")
+    flag = word.partition("=")[0]
+    close = difflib.get_close_matches(flag, [f"--{name}" for name in fields], n=1, cutoff=0.4)
+    suggestion = f"; did you mean {close[0]}?" if close else ""
+    return UserError(f"unknown flag {flag}{suggestion} (see --help)")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=110)

@@ -1,0 +1,89 @@
+"""How are runs carried out, one after the other, each once?"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pandas as pd
+from torch import Tensor
+
+from Utils.errors import UserError
+from Utils.results import Outcome, Store, summary_row
+from Utils.settings import Settings
+
+
+class ExperimentModule(Protocol):
+    """What an experiment's file offers."""
+
+    def trained_run(self, settings: Settings) -> Settings | None:
+        """The run whose trained weights this run needs, if any."""
+        ...
+
+    def run(self, settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
+        """Carry out one run."""
+        ...
+
+
+@dataclass
+class Launcher:
+    """Carries out resolved runs and keeps what they give."""
+
+    experiment: ExperimentModule
+    store: Store
+    usual: Callable[[Settings], Settings]
+    """What a run would be without flags, to tell in its row what is unusual."""
+    say: Callable[[str], None]
+    """Tells the user something."""
+    finished: Callable[[Settings, pd.DataFrame], None]
+    """Is told of every run with its row of `summary.csv`."""
+    weights: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Trained weights of runs of this session, which may not be kept."""
+
+    def launch(self, runs: Sequence[Settings]) -> int:
+        """Carry out what is not complete; returns the number of failed runs.
+
+        A run of several that cannot be carried out becomes a row with its reason; a single one raises `UserError`.
+        """
+        failed = 0
+        for settings in runs:
+            is_kept = settings.run.save and not settings.run.overwrite
+            if is_kept and self.store.status(settings) == "complete":
+                self.say(f"{settings.title()}: complete already, in {self.store.folder(settings)}")
+                continue
+            try:
+                outcome = self._carry_out(settings)
+            except UserError as error:
+                if len(runs) == 1:
+                    raise
+                outcome = Outcome({}, pd.DataFrame(), pd.DataFrame(), error=str(error))
+                self._keep(settings, outcome, 0.0)
+            failed += bool(outcome.error)
+        return failed
+
+    def _carry_out(self, settings: Settings) -> Outcome:
+        started = time.perf_counter()
+        outcome = self.experiment.run(settings, self._trained(settings))
+        self.weights[settings.key()] = outcome.weights
+        self._keep(settings, outcome, time.perf_counter() - started)
+        return outcome
+
+    def _trained(self, settings: Settings) -> Mapping[str, Tensor] | None:
+        needed = self.experiment.trained_run(settings)
+        if needed is None:
+            return None
+        weights = self.weights.get(needed.key()) or self.store.weights(needed)
+        if weights is None:
+            self.say(f"{settings.title()} scores trained weights: training {needed.title()} first")
+            outcome = self._carry_out(needed)
+            if outcome.error:
+                raise UserError(f"{settings.title()} needs {needed.title()}, which failed: {outcome.error}")
+            weights = outcome.weights
+        return weights
+
+    def _keep(self, settings: Settings, outcome: Outcome, seconds: float) -> None:
+        if settings.run.save:
+            row = self.store.write(settings, self.usual(settings), outcome, seconds)
+        else:
+            row = summary_row(settings, self.usual(settings), outcome)
+        self.finished(settings, row)

@@ -1,0 +1,28 @@
+"""Where does each random number come from?"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+PURPOSES = ("initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout")
+
+
+def generator(sample: int, purpose: str) -> torch.Generator:
+    """A CPU generator that depends on the sample and the purpose only.
+
+    One per purpose: the same sample has the same initial weights and the same data order whatever the pruner draws.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"unknown purpose {purpose!r}; there are: {', '.join(PURPOSES)}")
+    digest = hashlib.sha256(f"{sample}:{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@contextmanager
+def isolated(seed_source: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's global generators (dropout draws from them), and put them back as they were afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_source.initial_seed())
+        yield

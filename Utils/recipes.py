@@ -1,0 +1,58 @@
+"""How is an architecture trained on a data set, unless flags say otherwise?"""
+
+from dataclasses import dataclass, replace
+
+from Utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Values for the settings that are left out, and where they come from."""
+
+    source: str
+    iterations: int
+    lr_drops: tuple[int, ...]
+    weight_decay: float
+    lr: float = 0.1
+    lr_drop_rate: float = 0.1
+    optimizer: str = "momentum"
+    momentum: float = 0.9
+    batch_size: int = 128
+    evaluate_every: int = 1000
+    prune_examples: int = 300 * 128
+    augmentation: str | None = None
+    """None: that of the data set."""
+
+
+_PAPER = "effective-sparsity experiments; Keras' L2 coefficient c is a weight decay of 2c"
+_SHORT = "short, for the embedded digits"
+_OTHER = "the architecture's own recipe, on a data set that it was not made for"
+
+_LENET300100 = Recipe(
+    _PAPER, 96000, (25000, 50000, 75000), weight_decay=1e-3, batch_size=100, prune_examples=300 * 100
+)
+_LENET5 = Recipe(_PAPER, 120000, (30000, 60000, 90000), weight_decay=1e-3)
+_DIGITS = Recipe(
+    _SHORT, 1500, (750, 1125), weight_decay=1e-3, batch_size=64, evaluate_every=250, prune_examples=1437
+)
+
+RECIPES: dict[tuple[str, str], Recipe] = {
+    ("lenet300100", "mnist"): _LENET300100,
+    ("lenet300100", "fashion-mnist"): replace(_LENET300100, source=_OTHER),
+    ("lenet300100", "cifar10"): replace(_LENET300100, source=_OTHER),
+    ("lenet300100", "cifar100"): replace(_LENET300100, source=_OTHER),
+    ("lenet300100", "digits"): _DIGITS,
+    ("lenet5", "cifar10"): _LENET5,
+    ("lenet5", "cifar100"): replace(_LENET5, source=_OTHER),
+    ("lenet5", "mnist"): replace(_LENET5, source=_OTHER),
+    ("lenet5", "fashion-mnist"): replace(_LENET5, source=_OTHER),
+    ("lenet5", "digits"): _DIGITS,
+}
+
+
+def recipe(architecture: str, data: str) -> Recipe:
+    """The recipe of an architecture on a data set; raises `UserError` if there is none."""
+    if (architecture, data) not in RECIPES:
+        known = ", ".join(other for name, other in RECIPES if name == architecture) or "none"
+        raise UserError(f"there is no recipe for {architecture} on {data}; it has recipes for: {known}")
+    return RECIPES[architecture, data]

@@ -1,0 +1,244 @@
+"""What is kept of a run, and how is it found again? Only this file writes and reads `Results/`.
+
+Each run has a folder with `run.json`, `summary.csv`, `layers.csv`, `training.csv`, `masks.safetensors` and
+`weights.safetensors`. Every file is written whole or not at all, `run.json` last: a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from Utils.errors import UserError
+from Utils.settings import Settings, as_flags, plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from Layers import Masks
+
+SUMMARY_COLUMNS = (
+    "run", "status", "error", "settings", "experiment", "architecture", "data", "pruner", "pruning_type", "sample",
+    "target_sparsity", "target_compression", "target_kept", "prunable", "kept_direct", "kept_effective",
+    "direct_sparsity", "effective_sparsity", "direct_compression", "effective_compression", "graph_kept_effective",
+    "graph_effective_sparsity", "min_layer_effective_density", "empty_layers", "dead_units", "collapsed", "macs",
+    "direct_macs", "effective_macs", "top1", "top5", "best_top1", "test_loss", "train_loss", "iterations",
+    "prune_seconds", "train_seconds",
+)  # fmt: skip
+
+_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
+
+
+@dataclass
+class Outcome:
+    """What an experiment gives back; it writes nothing itself."""
+
+    summary: dict[str, Any]
+    """Values of `SUMMARY_COLUMNS` that are not settings, then columns of the experiment's own."""
+    layers: pd.DataFrame
+    training: pd.DataFrame
+    masks: Masks | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    """Device, threads and the like."""
+    error: str = ""
+    """Why the run failed, if it did."""
+
+
+class Store:
+    """A results folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def check_writable(self) -> None:
+        """Raise `UserError` now rather than lose a finished run later."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"x" * 4096)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def folder(self, settings: Settings) -> Path:
+        """The folder of a resolved run."""
+        run, pruning = settings.run, settings.pruning
+        parts = (run.experiment, run.architecture, run.data, pruning.pruner, pruning.pruning_type)
+        name = f"{run.sample}_{_target_compression(settings):.6g}_{settings.key()}"
+        return self.path.joinpath(*(str(part).replace("/", "-") for part in parts), name)
+
+    def status(self, settings: Settings) -> str:
+        """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
+        try:
+            return json.loads((self.folder(settings) / "run.json").read_text())["status"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return "missing"
+
+    def weights(self, settings: Settings) -> dict[str, Tensor] | None:
+        """The trained weights of a complete run, if they were kept."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if self.status(settings) != "complete":
+            return None
+        try:
+            return load_file(self.folder(settings) / "weights.safetensors")
+        except (OSError, SafetensorError):
+            return None
+
+    def write(self, settings: Settings, defaults: Settings, outcome: Outcome, seconds: float) -> pd.DataFrame:
+        """Keep a run; returns its row of `summary.csv`. `defaults` is what would run without any flag."""
+        row = summary_row(settings, defaults, outcome)
+        folder = self.folder(settings)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # A run that is made again is unfinished until its new run.json is there.
+            (folder / "run.json").unlink(missing_ok=True)
+            for name, table in (("layers", outcome.layers), ("training", outcome.training), ("summary", row)):
+                _write(folder / f"{name}.csv", table.to_csv(index=False).encode())
+            if outcome.masks is not None:
+                _write(folder / "masks.safetensors", outcome.masks.to_bytes())
+            if outcome.weights:
+                from safetensors.torch import save
+
+                _write(folder / "weights.safetensors", save(outcome.weights))
+            _write(folder / "run.json", json.dumps(_record(settings, outcome, seconds), indent=1).encode())
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return row
+
+
+def summary_row(settings: Settings, defaults: Settings, outcome: Outcome) -> pd.DataFrame:
+    """The one row of `summary.csv`: the fixed columns, then the experiment's own."""
+    run, pruning = settings.run, settings.pruning
+    own, usual = settings.identity(), defaults.identity()
+    row = dict.fromkeys(SUMMARY_COLUMNS)
+    row |= {
+        "run": settings.key(),
+        "status": "failed" if outcome.error else "complete",
+        "error": outcome.error,
+        "settings": as_flags({name: value for name, value in own.items() if usual.get(name) != value}),
+        "experiment": run.experiment,
+        "architecture": run.architecture,
+        "data": run.data,
+        "pruner": pruning.pruner,
+        "pruning_type": pruning.pruning_type,
+        "sample": run.sample,
+        "target_compression": _target_compression(settings),
+        "target_sparsity": 1 - 1 / _target_compression(settings),
+    }
+    if pruning.target_sparsity is not None:
+        row["target_sparsity"] = float(pruning.target_sparsity)
+    return pd.DataFrame([row | outcome.summary])
+
+
+def load_summaries(path: str | Path = "Results", status: str | None = "complete") -> pd.DataFrame:
+    """Every network's row of `summary.csv` below a results folder, those of one status or, with None, all.
+
+    Folders without `run.json` are unfinished and left out. A damaged one is left out with a warning that names it.
+    """
+    rows, damaged = read_summaries(path)
+    for folder in damaged:
+        warnings.warn(f"{folder} is damaged and left out", stacklevel=2)
+    return rows if status is None or rows.empty else rows[rows["status"] == status].reset_index(drop=True)
+
+
+def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
+    """Every row below a results folder, and the folders that cannot be read."""
+    tables, damaged = [], []
+    for record in sorted(Path(path).glob("*/*/*/*/*/*/run.json")):
+        try:
+            status = json.loads(record.read_text())["status"]
+            table = pd.read_csv(record.with_name("summary.csv"), keep_default_na=True)
+            if len(table) != 1 or not set(SUMMARY_COLUMNS) <= set(table.columns) or table["status"][0] != status:
+                raise ValueError("not one row with the columns of summary.csv")
+        except (OSError, ValueError, KeyError, TypeError):
+            damaged.append(record.parent)
+        else:
+            tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=list(SUMMARY_COLUMNS)), damaged
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # pandas: columns that are all empty in some tables
+        rows = pd.concat(tables, ignore_index=True)
+    rows[["error", "settings"]] = rows[["error", "settings"]].fillna("")
+    return rows, damaged
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; raises `UserError` if the folder cannot be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, content)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _target_compression(settings: Settings) -> float:
+    pruning = settings.pruning
+    if pruning.com_exp is not None:
+        return float(10**pruning.com_exp)
+    return float(1 / (1 - pruning.target_sparsity)) if pruning.target_sparsity is not None else math.nan
+
+
+def _record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, Any]:
+    return {
+        "status": "failed" if outcome.error else "complete",
+        "error": outcome.error,
+        "run": settings.key(),
+        "identity": settings.identity(),
+        "settings": {name: plain(value) for name, value in settings.values().items()},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "commit": _commit(),
+        "machine": outcome.machine,
+        "seconds": round(seconds, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(ImportError):
+            found[package] = version(package)
+    return found
+
+
+def _commit() -> str | None:
+    """The commit that the program runs from, if it is a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    return None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {path}: {error.strerror or error}; give another folder as --out_path")

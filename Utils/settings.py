@@ -1,0 +1,205 @@
+"""What can be set, and what names a run?
+
+The dataclasses below are the single source of the flags: each field carries its help text, its choices and whether it
+is part of a run's identity, and `Utils/flags.py` makes the parser from them.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+DENSE = "dense"
+"""The unpruned network, which takes a pruner's place in every command."""
+
+Check = tuple[Callable[[Any], bool], str]
+"""What a value must satisfy, and that in words."""
+
+POSITIVE: Check = (lambda value: value > 0 and math.isfinite(value), "greater than 0")
+NOT_NEGATIVE: Check = (lambda value: value >= 0 and math.isfinite(value), "at least 0")
+FRACTION: Check = (lambda value: value.is_finite() and 0 <= value < 1, "at least 0 and less than 1")
+EXPONENT: Check = (lambda value: value.is_finite() and 0 <= value <= 300, "between 0 and 300")
+UNIT: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
+RATE: Check = (lambda value: 0 < value <= 1, "greater than 0 and at most 1")
+RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising, from 1 on")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    kind: type = str,
+    choices: tuple[str, ...] | str | None = None,
+    many: bool = False,
+    sequence: bool = False,
+    identity: bool = True,
+    check: Check | None = None,
+    aliases: dict[str, str] | None = None,
+) -> Any:
+    """A field of a settings dataclass.
+
+    `choices` are the valid values, or the name of a registry that has them. `many`: several values make several runs.
+    `sequence`: several values are one setting. `identity`: it changes the result, so it is part of a run's name.
+    `aliases` are other spellings of a value.
+    """
+    metadata = {
+        "help": help, "kind": kind, "choices": choices, "many": many, "sequence": sequence, "identity": identity,
+        "check": check, "aliases": aliases or {},
+    }  # fmt: skip
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which network, on which data, and where the results go."""
+
+    experiment: str = setting("singleshot", "what is done with each network", choices="experiment")
+    architecture: str = setting("lenet300100", "the network", choices="architecture", many=True)
+    data: str | None = setting(
+        None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data"
+    )
+    path_to_data: str = setting("Data", "the folder that holds data sets or receives downloads", identity=False)
+    sample: int = setting(0, "the seed: one more sample of every random choice", kind=int, many=True, check=NOT_NEGATIVE)
+    out_path: str = setting("Results", "the folder that results are kept in", identity=False)
+    save: bool = setting(True, "keep results", kind=bool, identity=False)
+    overwrite: bool = setting(False, "run again what is complete already", kind=bool, identity=False)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Which weights go."""
+
+    pruner: str = setting("snip", "criterion[/quota], or dense", choices="pruner", many=True)
+    pruning_type: str = setting(
+        "direct", "whether the target counts pruned or ineffective weights", choices=("direct", "effective"), many=True
+    )
+    effective_type: str = setting(
+        "exact",
+        "decide effectiveness per channel and position, or per channel",
+        choices=("exact", "graph"),
+        aliases={"synflow": "exact", "custom": "graph"},
+    )
+    target_sparsity: Decimal | None = setting(
+        Decimal("0.9"), "the fraction of weights to remove", kind=Decimal, many=True, check=FRACTION
+    )
+    com_exp: Decimal | None = setting(
+        None, "the compression 10^n to reach; wins over --target_sparsity", kind=Decimal, many=True, check=EXPONENT
+    )
+    prune_examples: int | None = setting(
+        None, "training examples for criteria that need some", kind=int, check=POSITIVE
+    )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained; what is left out comes from the recipe of architecture and data set."""
+
+    train: bool = setting(True, "train the pruned network", kind=bool)
+    iterations: int | None = setting(None, "optimizer steps", kind=int, check=NOT_NEGATIVE)
+    epochs: int | None = setting(None, "passes over the training set, instead of --iterations", kind=int, check=NOT_NEGATIVE)
+    optimizer: str | None = setting(None, "the optimizer", choices=("sgd", "momentum", "nesterov", "adam", "rmsprop"))
+    lr: float | None = setting(None, "the initial learning rate", kind=float, check=POSITIVE)
+    lr_drops: tuple[int, ...] | None = setting(
+        None, "iterations at which the learning rate drops", kind=int, sequence=True, check=RISING
+    )
+    lr_drop_rate: float | None = setting(None, "the factor of each drop", kind=float, check=RATE)
+    momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=UNIT)
+    weight_decay: float | None = setting(None, "weight decay, on kernels only", kind=float, check=NOT_NEGATIVE)
+    batch_size: int | None = setting(None, "images per step", kind=int, check=POSITIVE)
+    augmentation: str | None = setting(
+        None, "how training images vary", choices=("none", "rotation", "shift-flip", "crop-flip")
+    )
+    batchnorm: str = setting(
+        "running", "at test time, normalise with running statistics or the batch's own", choices=("running", "batch")
+    )
+    validation: int = setting(0, "training images held out for validation", kind=int, check=NOT_NEGATIVE)
+    evaluate_every: int | None = setting(None, "iterations between evaluations", kind=int, check=POSITIVE)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs."""
+
+    device: str = setting("auto", "the processor", choices=("auto", "cpu", "cuda"), identity=False)
+
+
+GROUPS: dict[str, type] = {"run": Run, "pruning": Pruning, "training": Training, "machine": Machine}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one run."""
+
+    run: Run = Run()
+    pruning: Pruning = Pruning()
+    training: Training = Training()
+    machine: Machine = Machine()
+    own: Any = None
+    """The experiment's own settings, a dataclass of its file."""
+
+    def groups(self) -> Iterator[Any]:
+        """The settings dataclasses, the experiment's own one last."""
+        yield from (group for group in vars(self).values() if group is not None)
+
+    def with_values(self, **values: Any) -> "Settings":
+        """A copy with some fields, of any group, replaced."""
+        groups = {}
+        for name, group in vars(self).items():
+            own = {key: values.pop(key) for key in list(values) if group is not None and hasattr(group, key)}
+            groups[name] = dataclasses.replace(group, **own) if own else group
+        if values:
+            raise TypeError(f"there are no settings {', '.join(values)}")
+        return Settings(**groups)
+
+    def values(self) -> dict[str, Any]:
+        """Every field of every group by name."""
+        return {name: value for group in self.groups() for name, value in vars(group).items()}
+
+    def identity(self) -> dict[str, Any]:
+        """What names the run: each identity field that differs from its default, as JSON can hold it.
+
+        Defaults are left out, so a field that is added later orphans no result of before.
+        """
+        fields = (item for group in self.groups() for item in dataclasses.fields(group))
+        values = self.values()
+        return {
+            item.name: plain(values[item.name])
+            for item in fields
+            if item.metadata["identity"] and values[item.name] != item.default
+        }
+
+    def key(self) -> str:
+        """Ten hexadecimal digits that stand for the identity."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def title(self) -> str:
+        """The run in a few words, for progress bars and messages."""
+        words = f"{self.run.architecture} {self.run.data} {self.pruning.pruner}"
+        if self.pruning.pruner != DENSE:
+            is_power = self.pruning.com_exp is not None
+            amount = f"10^{self.pruning.com_exp}x" if is_power else f"{self.pruning.target_sparsity}"
+            words += f" {self.pruning.pruning_type} {amount}"
+        return f"{words} sample {self.run.sample}"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it; equal numbers become equal texts."""
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def as_flags(values: dict[str, Any]) -> str:
+    """Settings as one would type them."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, bool):
+            return str(int(value))
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return " ".join(f"--{name}={text(plain(value))}" for name, value in values.items())

@@ -1,0 +1,107 @@
+"""How sparse is a network, directly and effectively?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from Layers import prunable
+from Utils.connectivity import dead_units, effective_masks, empty_layers, mask_flow
+from Utils.flow import Flow
+from Utils.flow_rules import is_weight_layer
+
+
+def direct_sparsity(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> float:
+    """The fraction of prunable entries that are pruned, by `masks` or else by the model's own."""
+    kept = masks if masks is not None else {name: mask for name, (_, mask) in prunable(model).items()}
+    return 1 - _count(kept) / sum(mask.numel() for mask in kept.values())
+
+
+def effective_sparsity(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    masks: Mapping[str, Tensor] | None = None,
+    effective_type: str = "exact",
+) -> float:
+    """The fraction of prunable entries that are pruned or lie on no path of kept weights from input to output."""
+    effective = effective_masks(model, input_shape, masks, effective_type)
+    return 1 - _count(effective) / sum(mask.numel() for mask in effective.values())
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the result files say of a network's sparsity."""
+
+    totals: dict[str, Any]
+    layers: pd.DataFrame
+
+
+def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
+    """Count what a model's masks keep, in all and in each layer; `input_shape` is without the batch."""
+    flow = mask_flow(model, input_shape)
+    effective = {name: ranks > 0 for name, ranks in flow.effective.items()}
+    layers = _layer_table(model, effective, flow)
+    graph_kept = _count(effective_masks(model, input_shape, effective_type="graph"))
+    size, direct, kept = (int(layers[column].sum()) for column in ("size", "kept_direct", "kept_effective"))
+    plain_macs = _plain_macs(model, flow)
+    totals = {
+        "prunable": size,
+        "kept_direct": direct,
+        "kept_effective": kept,
+        "direct_sparsity": 1 - direct / size,
+        "effective_sparsity": 1 - kept / size,
+        "direct_compression": compression(size, direct),
+        "effective_compression": compression(size, kept),
+        "graph_kept_effective": graph_kept,
+        "graph_effective_sparsity": 1 - graph_kept / size,
+        "min_layer_effective_density": float((layers["kept_effective"] / layers["size"]).min()),
+        "empty_layers": len(empty_layers(effective)),
+        "dead_units": dead_units(effective, flow.output_layers),
+        "collapsed": flow.output == 0,
+        **{column: int(layers[column].sum()) + plain_macs for column in ("macs", "direct_macs", "effective_macs")},
+    }
+    return Measurement(totals, layers)
+
+
+def compression(total: int, kept: int) -> float:
+    """1 / density; infinite if nothing is kept."""
+    return total / kept if kept else float("inf")
+
+
+def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) -> pd.DataFrame:
+    rows = []
+    for name, (weight, mask) in prunable(model).items():
+        size, direct, kept = weight.numel(), int(mask.sum()), int(effective[name].sum())
+        layer, _, parameter = name.rpartition(".")
+        places = flow.positions.get(layer, 0) if parameter == "weight" else 0
+        rows.append(
+            {
+                "layer": name,
+                "shape": "x".join(map(str, weight.shape)),
+                "size": size,
+                "kept_direct": direct,
+                "kept_effective": kept,
+                "direct_sparsity": 1 - direct / size,
+                "effective_sparsity": 1 - kept / size,
+                "macs": size * places,
+                "direct_macs": direct * places,
+                "effective_macs": kept * places,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _plain_macs(model: nn.Module, flow: Flow) -> int:
+    """Multiply-adds of layers without masks, which no pruning saves."""
+    masked = {name.rpartition(".")[0] for name in flow.effective}
+    return sum(
+        module.weight.numel() * flow.positions.get(name, 0)
+        for name, module in model.named_modules()
+        if is_weight_layer(module) and isinstance(module, nn.Linear | nn.Conv2d) and name not in masked
+    )
+
+
+def _count(masks: Mapping[str, Tensor]) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())

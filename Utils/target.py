@@ -1,0 +1,54 @@
+"""How many weights does a request keep?"""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
+
+from Utils.errors import UserError
+
+_DIGITS = 60
+"""Decimal digits of the arithmetic: products of a typed number and a count of weights are exact."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A sparsity, as the exact decimal that was typed, or a compression of 10^com_exp."""
+
+    sparsity: Decimal | None = None
+    com_exp: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if (self.sparsity is None) == (self.com_exp is None):
+            raise UserError("a target is either a sparsity or a compression exponent")
+        if self.sparsity is not None and not (self.sparsity.is_finite() and 0 <= self.sparsity < 1):
+            raise UserError(f"target sparsity must be at least 0 and less than 1, not {self.sparsity}")
+        if self.com_exp is not None and not (self.com_exp.is_finite() and 0 <= self.com_exp <= 300):
+            raise UserError(f"compression exponent must be between 0 and 300, not {self.com_exp}")
+
+    @classmethod
+    def of(cls, sparsity: "Target | Decimal | float | str") -> "Target":
+        """A target from a sparsity in any form; a float counts as the shortest decimal that stands for it."""
+        if isinstance(sparsity, Target):
+            return sparsity
+        try:
+            return cls(Decimal(str(sparsity)))
+        except InvalidOperation:
+            raise UserError(f"target sparsity must be a number, not {sparsity!r}") from None
+
+    def kept(self, total: int) -> int:
+        """The number of weights kept of `total`: N - floor(s N), or ceil(N / 10^n)."""
+        with localcontext() as context:
+            context.prec = _DIGITS
+            if self.sparsity is not None:
+                return total - int((self.sparsity * total).to_integral_value(ROUND_FLOOR))
+            assert self.com_exp is not None
+            return int((total * self._density()).to_integral_value(ROUND_CEILING))
+
+    @property
+    def density(self) -> float:
+        """The fraction kept, before rounding to whole weights."""
+        with localcontext() as context:
+            context.prec = _DIGITS
+            return float(self._density())
+
+    def _density(self) -> Decimal:
+        return 1 - self.sparsity if self.sparsity is not None else Decimal(10) ** -(self.com_exp or Decimal(0))

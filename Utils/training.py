@@ -1,0 +1,187 @@
+"""How is a network trained and tested? The one training loop of the project."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from Layers import prunable
+from Utils import randomness
+from Utils.data import Batches, Data, Split
+from Utils.settings import Training
+
+TRAINING_COLUMNS = (
+    "iteration", "epoch", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "test_loss", "top1", "top5",
+    "seconds",
+)  # fmt: skip
+
+_CHECK_EVERY = 50
+"""Steps between looks at the running loss: each makes the host wait for the device."""
+
+_TEST_BATCH = 2000
+"""Images per batch where no statistics depend on it; fits any cache or GPU and costs few calls."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a network does on a split: mean cross-entropy and the shares of right answers among the first 1 and 5."""
+
+    loss: float
+    top1: float
+    top5: float
+
+
+@dataclass
+class History:
+    """What training recorded: one row per evaluation, with the columns of `TRAINING_COLUMNS`."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    error: str = ""
+    """Why training stopped early, if it did."""
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The row of the last evaluation."""
+        return self.rows[-1]
+
+    def best(self, column: str) -> float:
+        """The highest value of a column."""
+        return max(row[column] for row in self.rows)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Data, split: Split, batch_size: int = _TEST_BATCH) -> Scores:
+    """Test a network. Where it normalises with the batch's own statistics, `batch_size` matters."""
+    was_training = model.training
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
+    right = torch.zeros(2, dtype=torch.int64, device=split.labels.device)
+    for images, labels in Batches(data, split, batch_size):
+        outputs = model(images)
+        loss += F.cross_entropy(outputs, labels, reduction="sum").double()
+        first = outputs.topk(min(5, outputs.shape[1]), dim=1).indices == labels[:, None]
+        right += torch.stack([first[:, 0].sum(), first.sum()])
+    model.train(was_training)
+    top1, top5 = (right.double() / len(split)).tolist()
+    return Scores(loss.item() / len(split), top1, top5)
+
+
+def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The optimizer of a resolved recipe; weight decay acts on kernels only, not on biases and normalisation."""
+    assert training.lr is not None and training.weight_decay is not None
+    kernels = {name for name, (weight, _) in prunable(model).items() if weight.dim() > 1}
+    kernels |= {name for name, parameter in model.named_parameters() if parameter.dim() > 1}
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for name, parameter in named if name in kernels], "weight_decay": training.weight_decay},
+        {"params": [parameter for name, parameter in named if name not in kernels], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if training.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=training.lr, fused=True)
+    if training.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=training.lr, foreach=True)
+    momentum = 0.0 if training.optimizer == "sgd" else training.momentum or 0.0
+    return torch.optim.SGD(
+        groups, lr=training.lr, momentum=momentum, nesterov=training.optimizer == "nesterov", fused=True
+    )
+
+
+def learning_rate(training: Training, iteration: int) -> float:
+    """The rate of the step after `iteration` steps."""
+    assert training.lr is not None and training.lr_drops is not None and training.lr_drop_rate is not None
+    return training.lr * training.lr_drop_rate ** sum(drop <= iteration for drop in training.lr_drops)
+
+
+def train(
+    model: nn.Module, data: Data, training: Training, sample: int, label: str = "", show_progress: bool = True
+) -> History:
+    """Train a network in place by a resolved recipe, testing it before, every `evaluate_every` steps and at the end.
+
+    The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
+    `History.error`. The network is left in evaluation mode.
+    """
+    device = next(model.parameters()).device
+    with randomness.isolated(randomness.generator(sample, "dropout"), device):
+        return _Loop(model, data, training, sample).run(label, show_progress)
+
+
+class _Loop:
+    def __init__(self, model: nn.Module, data: Data, training: Training, sample: int) -> None:
+        assert training.batch_size is not None and training.augmentation is not None
+        self.model, self.data, self.training = model, data, training
+        self.batches = data.training_batches(sample, training.batch_size, training.augmentation)
+        self.steps_per_epoch = len(data.train) // training.batch_size
+        self.test_batch = training.batch_size if training.batchnorm == "batch" else _TEST_BATCH
+        self.history = History()
+        # Summed on the device and read only when a row is made: loss, right answers, images.
+        self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
+        self.seconds = 0.0
+
+    def run(self, label: str, show_progress: bool) -> History:
+        iterations, every = self.training.iterations or 0, self.training.evaluate_every or 1
+        optimizer = make_optimizer(self.model, self.training)
+        self._record(0)
+        self.model.train()
+        started = time.perf_counter()
+        with tqdm(total=iterations, desc=label, unit="step", disable=None if show_progress else True) as bar:
+            for iteration in range(1, iterations + 1):
+                self._step(optimizer, learning_rate(self.training, iteration - 1))
+                if iteration % _CHECK_EVERY == 0 or iteration == iterations:
+                    if not self._is_finite(bar):
+                        self.history.error = f"training diverged: the loss is not finite at iteration {iteration}"
+                    bar.update(iteration - bar.n)
+                if iteration % every == 0 or iteration == iterations or self.history.error:
+                    self.seconds += time.perf_counter() - started
+                    self._record(iteration)
+                    started = time.perf_counter()
+                if self.history.error:
+                    break
+        self.model.eval()
+        return self.history
+
+    def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        images, labels = next(self.batches)
+        outputs = self.model(images)
+        loss = F.cross_entropy(outputs, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        self._add(loss.detach(), outputs.detach(), labels)
+
+    @torch.no_grad()
+    def _add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
+        count = len(labels)
+        right = (outputs.argmax(1) == labels).sum()
+        self.sums[0] += loss * count
+        self.sums[1] += right
+        self.sums[2] += count
+
+    def _is_finite(self, bar: tqdm) -> bool:
+        loss, right, count = self.sums.tolist()
+        if count:
+            bar.set_postfix(loss=f"{loss / count:.4f}", top1=f"{right / count:.4f}", refresh=False)
+        return math.isfinite(loss)
+
+    def _record(self, iteration: int) -> None:
+        test = evaluate(self.model, self.data, self.data.test, self.test_batch)
+        held_out = self.data.validation
+        validation = evaluate(self.model, self.data, held_out, self.test_batch) if held_out else None
+        loss, right, count = self.sums.tolist()
+        self.sums.zero_()
+        nan = math.nan
+        values = (
+            iteration, iteration / self.steps_per_epoch, learning_rate(self.training, max(iteration - 1, 0)),
+            loss / count if count else nan, right / count if count else nan,
+            validation.loss if validation else nan, validation.top1 if validation else nan,
+            test.loss, test.top1, test.top5, self.seconds,
+        )  # fmt: skip
+        self.history.rows.append(dict(zip(TRAINING_COLUMNS, values, strict=True)))
+
+

@@ -1,0 +1,96 @@
+"""Prune networks, train them, and keep what they reach.
+
+    python main.py --pruner=snip --target_sparsity=0.99 --pruning_type=effective
+
+Every combination of list-valued flags is a run. Complete runs are skipped, so the same command goes on where it was
+interrupted.
+"""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+
+from Experiments import EXPERIMENTS
+from Models import ARCHITECTURES
+from Pruners import canonical_name, pruner_names
+from Utils import DATASETS
+from Utils.errors import UserError
+from Utils.flags import Names, Request, parse
+from Utils.settings import GROUPS, Settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; returns the exit status: 0, 1 if runs failed, 2 for a request that is wrong."""
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return carry_out(read(arguments))
+    except UserError as error:
+        print(f"main.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nmain.py: interrupted; complete runs are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def read(arguments: Sequence[str]) -> Request:
+    """Read the command line; names are checked against the registries before PyTorch is loaded."""
+    names = {
+        "experiment": Names("experiment", list(EXPERIMENTS)),
+        "architecture": Names("architecture", list(ARCHITECTURES)),
+        "data": Names("data set", list(DATASETS)),
+        "pruner": Names("pruner", pruner_names(), canonical_name),
+    }
+    return parse(arguments, list(GROUPS.values()), names, "main.py", (__doc__ or "").split("\n")[0])
+
+
+def carry_out(request: Request) -> int:
+    """Decide every value, then prune and train."""
+    from Experiments.plan import plan, usual
+    from Utils.launch import Launcher
+    from Utils.machine import pick_device
+    from Utils.results import Store
+
+    base = Settings().with_values(**{k: v for k, v in request.values.items() if k not in request.many})
+    pick_device(base.machine.device)
+    runs = plan(base, request, choose_data(base, request))
+    store = Store(base.run.out_path)
+    if base.run.save:
+        store.check_writable()
+    experiment = import_module(EXPERIMENTS[base.run.experiment].module)
+    launcher = Launcher(experiment, store, usual, print, lambda settings, row: report(settings, row, store))
+    return 1 if launcher.launch(runs) else 0
+
+
+def choose_data(base: Settings, request: Request) -> dict[str, str]:
+    """The data set of each architecture of a request."""
+    from Utils.data import choose
+
+    chosen = {}
+    for architecture in request.values.get("architecture", [base.run.architecture]):
+        own, is_given = ARCHITECTURES[architecture].data, request.is_given("path_to_data")
+        chosen[architecture], warning = choose(base.run.data, own, base.run.path_to_data, is_given)
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+    return chosen
+
+
+def report(settings: Settings, row, store) -> None:
+    """Print what one run reached."""
+    found = row.iloc[0]
+    place = f"  {store.folder(settings)}" if settings.run.save else "  not kept (--save=0)"
+    if found["error"]:
+        print(f"{settings.title()}: FAILED, {found['error']}\n{place}")
+        return
+    print(
+        f"{settings.title()}: top-1 {found['top1']:.4f}, best {found['best_top1']:.4f}\n"
+        f"  kept {found['kept_direct']} of {found['prunable']} weights (direct compression "
+        f"{found['direct_compression']:.4g}), {found['kept_effective']} effective (effective compression "
+        f"{found['effective_compression']:.4g}); target {found['target_kept']} {settings.pruning.pruning_type}\n"
+        f"  multiply-adds {found['macs']} -> {found['direct_macs']} direct, {found['effective_macs']} effective; "
+        f"pruned in {found['prune_seconds']:.2f} s, trained in {found['train_seconds']:.0f} s\n{place}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
