@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from Experiments import EXPERIMENTS
 from Models import ARCHITECTURES
@@ -18,6 +19,11 @@ from Utils import DATASETS
 from Utils.errors import UserError
 from Utils.flags import Names, Request, parse
 from Utils.settings import GROUPS, Settings
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from Utils.results import Store
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,8 +63,8 @@ def carry_out(request: Request) -> int:
     store = Store(base.run.out_path)
     if base.run.save:
         store.check_writable()
-    experiment = import_module(EXPERIMENTS[base.run.experiment].module)
-    launcher = Launcher(experiment, store, usual, print, lambda settings, row: report(settings, row, store))
+    experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
+    launcher = Launcher(experiment, store, usual, say, lambda settings, row: report(settings, row, store))
     return 1 if launcher.launch(runs) else 0
 
 
@@ -75,14 +81,19 @@ def choose_data(base: Settings, request: Request) -> dict[str, str]:
     return chosen
 
 
-def report(settings: Settings, row, store) -> None:
+def say(text: str) -> None:
+    """Print at once, also into a file or a pipe."""
+    print(text, flush=True)
+
+
+def report(settings: Settings, row: "DataFrame", store: "Store") -> None:
     """Print what one run reached."""
     found = row.iloc[0]
     place = f"  {store.folder(settings)}" if settings.run.save else "  not kept (--save=0)"
     if found["error"]:
-        print(f"{settings.title()}: FAILED, {found['error']}\n{place}")
+        say(f"{settings.title()}: FAILED, {found['error']}\n{place}")
         return
-    print(
+    say(
         f"{settings.title()}: top-1 {found['top1']:.4f}, best {found['best_top1']:.4f}\n"
         f"  kept {found['kept_direct']} of {found['prunable']} weights (direct compression "
         f"{found['direct_compression']:.4g}), {found['kept_effective']} effective (effective compression "

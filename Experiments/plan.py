@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from Models import ARCHITECTURES
 from Pruners import CRITERIA, split_name
@@ -73,7 +74,7 @@ def usual(settings: Settings) -> Settings:
     return plain.with_values(architecture=default, data=ARCHITECTURES[run.architecture].data)
 
 
-def _or(value: object, default: object):
+def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 

@@ -28,7 +28,7 @@ from Utils.results import Outcome
 from Utils.settings import DENSE, Settings
 from Utils.sparsity import measure
 from Utils.target import Target
-from Utils.training import TRAINING_COLUMNS, History, evaluate, train
+from Utils.training import TRAINING_COLUMNS, History, evaluate, test_batch_size, train
 
 
 def trained_run(settings: Settings) -> Settings | None:
@@ -97,9 +97,9 @@ def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, sh
     if training.train and not collapsed:
         return train(model, data, training, settings.run.sample, settings.title(), show_progress)
     history = History()
-    batch_size = {"batch_size": training.batch_size} if training.batchnorm == "batch" else {}
-    scores = evaluate(model, data, data.test, **batch_size)
-    held_out = evaluate(model, data, data.validation, **batch_size) if data.validation else None
+    batch_size = test_batch_size(training)
+    scores = evaluate(model, data, data.test, batch_size)
+    held_out = evaluate(model, data, data.validation, batch_size) if data.validation else None
     row = dict.fromkeys(TRAINING_COLUMNS, math.nan)
     history.rows.append(row | {"iteration": 0, "epoch": 0, "seconds": 0.0, "test_loss": scores.loss,
                                "top1": scores.top1, "top5": scores.top5})  # fmt: skip
@@ -111,9 +111,7 @@ def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, sh
 def initial_model(settings: Settings, data: Data) -> nn.Module:
     """The network with the initial weights of its sample."""
     generator = randomness.generator(settings.run.sample, "initial weights")
-    return build(
-        settings.run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator
-    )
+    return build(settings.run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator)
 
 
 def load_data(settings: Settings, device: torch.device) -> Data:

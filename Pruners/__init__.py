@@ -46,8 +46,8 @@ CRITERIA: dict[str, Criterion] = {
     "synflow": Criterion("Pruners.synflow:synflow", "SynFlow", "#e69f00", "v"),
 }
 QUOTAS: dict[str, Quota] = {
-    "global": Quota("Pruners.quotas:global_", "global", None),
-    "uniform": Quota("Pruners.quotas:uniform", "uniform", "#cc79a7"),
+    "global": Quota("Pruners.quotas:global_", "Global", None),
+    "uniform": Quota("Pruners.quotas:uniform", "Uniform", "#cc79a7"),
     "erk": Quota("Pruners.quotas:erk", "ERK", "#009e73"),
     "igq": Quota("Pruners.quotas:igq", "IGQ", "#d55e00"),
 }
@@ -84,7 +84,8 @@ def style(name: str) -> tuple[str, str, str]:
     """How figures show a pruner: label, colour, marker."""
     if name == DENSE:
         return "Dense", "#555555", ""
-    criterion, quota = (registry[key] for registry, key in zip((CRITERIA, QUOTAS), split_name(name), strict=True))
+    criterion_name, quota_name = split_name(name)
+    criterion, quota = CRITERIA[criterion_name], QUOTAS[quota_name]
     if quota.colour is None:
         return criterion.label, criterion.colour, criterion.marker
     return f"{quota.label} ({criterion.label.lower()})", quota.colour, criterion.marker

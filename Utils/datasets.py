@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 import numpy as np
@@ -45,7 +45,7 @@ class Digits:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
-        digits = load_digits()
+        digits: Any = load_digits()
         channels, height, width = self.input_shape
         pixels = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
         images = F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 
 from Utils.errors import UserError
 from Utils.flow_rules import Call, Found, Pullback, Rule, is_product, is_weight_layer, module_rule, operation_rule
@@ -94,7 +95,7 @@ class _Passes:
             elif node.op == "get_attr":
                 values[node] = self._constant(str(node.target), is_source=asks_nonzero)
             elif node.op != "output":
-                args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+                args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
                 sources = _sources(node, values)
                 if sources and node.target not in _SHAPE_QUERIES:
                     rule, module, layer = self._operation(node)
@@ -163,7 +164,7 @@ class _Passes:
 def _sources(node: fx.Node, values: dict[fx.Node, Any]) -> list[fx.Node]:
     """The activations that a node takes, in order, each as often as it is taken."""
     taken: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), taken.append)
+    map_arg((node.args, node.kwargs), taken.append)
     return [source for source in taken if any(isinstance(part, Tensor) for part in _parts(values[source]))]
 
 

@@ -115,10 +115,10 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
     rows, columns = _conv_windows(conv, x.shape[2:])
     places = len(rows) * len(columns)
     call.found.positions[call.layer] = places
+    positions = _positions(rows, columns, x.shape[3]).t().to(x.device)
     if call.per_channel:
         patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
     else:
-        positions = _positions(rows, columns, x.shape[3]).t().to(x.device)
         patches = _gather(x[0].flatten(1), positions)
     patches = patches.reshape(groups, -1, patches.shape[2])
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1)

@@ -28,13 +28,9 @@ _PAPER = "effective-sparsity experiments; Keras' L2 coefficient c is a weight de
 _SHORT = "short, for the embedded digits"
 _OTHER = "the architecture's own recipe, on a data set that it was not made for"
 
-_LENET300100 = Recipe(
-    _PAPER, 96000, (25000, 50000, 75000), weight_decay=1e-3, batch_size=100, prune_examples=300 * 100
-)
+_LENET300100 = Recipe(_PAPER, 96000, (25000, 50000, 75000), weight_decay=1e-3, batch_size=100, prune_examples=300 * 100)
 _LENET5 = Recipe(_PAPER, 120000, (30000, 60000, 90000), weight_decay=1e-3)
-_DIGITS = Recipe(
-    _SHORT, 1500, (750, 1125), weight_decay=1e-3, batch_size=64, evaluate_every=250, prune_examples=1437
-)
+_DIGITS = Recipe(_SHORT, 1500, (750, 1125), weight_decay=1e-3, batch_size=64, evaluate_every=250, prune_examples=1437)
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("lenet300100", "mnist"): _LENET300100,

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -63,7 +63,9 @@ class Run:
         None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data"
     )
     path_to_data: str = setting("Data", "the folder that holds data sets or receives downloads", identity=False)
-    sample: int = setting(0, "the seed: one more sample of every random choice", kind=int, many=True, check=NOT_NEGATIVE)
+    sample: int = setting(
+        0, "the seed: one more sample of every random choice", kind=int, many=True, check=NOT_NEGATIVE
+    )
     out_path: str = setting("Results", "the folder that results are kept in", identity=False)
     save: bool = setting(True, "keep results", kind=bool, identity=False)
     overwrite: bool = setting(False, "run again what is complete already", kind=bool, identity=False)
@@ -100,7 +102,9 @@ class Training:
 
     train: bool = setting(True, "train the pruned network", kind=bool)
     iterations: int | None = setting(None, "optimizer steps", kind=int, check=NOT_NEGATIVE)
-    epochs: int | None = setting(None, "passes over the training set, instead of --iterations", kind=int, check=NOT_NEGATIVE)
+    epochs: int | None = setting(
+        None, "passes over the training set, instead of --iterations", kind=int, check=NOT_NEGATIVE
+    )
     optimizer: str | None = setting(None, "the optimizer", choices=("sgd", "momentum", "nesterov", "adam", "rmsprop"))
     lr: float | None = setting(None, "the initial learning rate", kind=float, check=POSITIVE)
     lr_drops: tuple[int, ...] | None = setting(
@@ -141,30 +145,30 @@ class Settings:
     own: Any = None
     """The experiment's own settings, a dataclass of its file."""
 
-    def groups(self) -> Iterator[Any]:
-        """The settings dataclasses, the experiment's own one last."""
-        yield from (group for group in vars(self).values() if group is not None)
+    def groups(self) -> dict[str, Any]:
+        """The settings dataclasses by name, the experiment's own one last."""
+        return {name: group for name, group in vars(self).items() if group is not None}
 
     def with_values(self, **values: Any) -> "Settings":
         """A copy with some fields, of any group, replaced."""
         groups = {}
-        for name, group in vars(self).items():
-            own = {key: values.pop(key) for key in list(values) if group is not None and hasattr(group, key)}
-            groups[name] = dataclasses.replace(group, **own) if own else group
+        for name, group in self.groups().items():
+            own = {key: values.pop(key) for key in list(values) if hasattr(group, key)}
+            groups[name] = dataclasses.replace(group, **own)
         if values:
             raise TypeError(f"there are no settings {', '.join(values)}")
         return Settings(**groups)
 
     def values(self) -> dict[str, Any]:
         """Every field of every group by name."""
-        return {name: value for group in self.groups() for name, value in vars(group).items()}
+        return {name: value for group in self.groups().values() for name, value in vars(group).items()}
 
     def identity(self) -> dict[str, Any]:
         """What names the run: each identity field that differs from its default, as JSON can hold it.
 
         Defaults are left out, so a field that is added later orphans no result of before.
         """
-        fields = (item for group in self.groups() for item in dataclasses.fields(group))
+        fields = (item for group in self.groups().values() for item in dataclasses.fields(group))
         values = self.values()
         return {
             item.name: plain(values[item.name])

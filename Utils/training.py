@@ -70,6 +70,13 @@ def evaluate(model: nn.Module, data: Data, split: Split, batch_size: int = _TEST
     return Scores(loss.item() / len(split), top1, top5)
 
 
+def test_batch_size(training: Training) -> int:
+    """Images per batch of a test: as in training where the batch's own statistics normalise, else many."""
+    if training.batchnorm == "batch" and training.batch_size is not None:
+        return training.batch_size
+    return _TEST_BATCH
+
+
 def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     """The optimizer of a resolved recipe; weight decay acts on kernels only, not on biases and normalisation."""
     assert training.lr is not None and training.weight_decay is not None
@@ -116,7 +123,7 @@ class _Loop:
         self.model, self.data, self.training = model, data, training
         self.batches = data.training_batches(sample, training.batch_size, training.augmentation)
         self.steps_per_epoch = len(data.train) // training.batch_size
-        self.test_batch = training.batch_size if training.batchnorm == "batch" else _TEST_BATCH
+        self.test_batch = test_batch_size(training)
         self.history = History()
         # Summed on the device and read only when a row is made: loss, right answers, images.
         self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
@@ -183,5 +190,3 @@ class _Loop:
             test.loss, test.top1, test.top5, self.seconds,
         )  # fmt: skip
         self.history.rows.append(dict(zip(TRAINING_COLUMNS, values, strict=True)))
-
-

@@ -153,7 +153,7 @@ def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) ->
             setattr(F, name, original)
     weights = {name: parameter for name, parameter in positive.named_parameters() if name in masks}
     derivatives = torch.autograd.grad(output.sum(), list(weights.values()), allow_unused=True)
-    found = {name: g for name, g in zip(weights, derivatives, strict=True)}
+    found = dict(zip(weights, derivatives, strict=True))
     return {
         name: mask & (found[name] > 0) if found[name] is not None else torch.zeros_like(mask)
         for name, mask in masks.items()

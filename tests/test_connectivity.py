@@ -62,10 +62,10 @@ def literal_paths(layers: list[nn.Module], masks: dict[str, Tensor], size: tuple
         reached = False
         for channel, i, j in itertools.product(range(mask.shape[0]), range(out_height), range(out_width)):
             row, column = unit[1] - (i * stride - padding), unit[2] - (j * stride - padding)
-            if 0 <= row < kernel and 0 <= column < kernel and mask[channel, unit[0], row, column]:
-                if search(depth + 1, (channel, i, j), out_height, out_width):
-                    on_path[names[depth]].add((channel, unit[0], row, column))
-                    reached = True
+            is_tap = 0 <= row < kernel and 0 <= column < kernel and mask[channel, unit[0], row, column]
+            if is_tap and search(depth + 1, (channel, i, j), out_height, out_width):
+                on_path[names[depth]].add((channel, unit[0], row, column))
+                reached = True
         return reached
 
     for unit in itertools.product(*map(range, size)):
@@ -298,5 +298,5 @@ def test_scores_that_do_not_fit(broken):
         scores["conv1.weight"] = torch.zeros(3)
     else:
         scores["conv1.weight"][0, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match="conv1.weight"):
+    with pytest.raises(ValueError, match=r"conv1\.weight"):
         compression_curve(model, scores, (3, 32, 32))

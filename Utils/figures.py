@@ -1,0 +1,272 @@
+"""Which pictures do results give?
+
+Every figure is made from the rows of `summary.csv` alone, grouped by everything but the sample. `style` gives label,
+colour and marker of a pruner.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from Utils.errors import UserError
+from Utils.results import replace_file
+from Utils.settings import DENSE, POSITIVE, setting
+
+Style = Callable[[str], tuple[str, str, str]]
+
+PLOT_TYPES = ("accuracies", "compressions")
+
+_GREY = "#777777"
+_AXES_OF_A_FIGURE = {
+    "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
+}  # fmt: skip
+"""Settings that figures show by themselves; any other that differs is named in the legend."""
+
+_LOOK: dict[Any, Any] = {
+    "font.size": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "lines.markersize": 4,
+    "lines.linewidth": 1.3, "pdf.fonttype": 42,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What is drawn, of what."""
+
+    out_path: str = setting("Results", "the folder of results; figures go to its folder figures")
+    plot_type: tuple[str, ...] | None = setting(
+        None, "kinds of figures (default: all)", choices=PLOT_TYPES, sequence=True
+    )
+    experiment: str | None = setting(None, "of one experiment", choices="experiment")
+    architecture: tuple[str, ...] | None = setting(None, "of these networks", choices="architecture", sequence=True)
+    data: tuple[str, ...] | None = setting(None, "on these data sets", choices="data", sequence=True)
+    pruners_to_display: tuple[str, ...] | None = setting(
+        None, "pruners, in the order of the legend (default: all there are)", choices="pruner", sequence=True
+    )
+    pruning_type: tuple[str, ...] | None = setting(
+        None, "a figure for each of these targets", choices=("direct", "effective"), sequence=True
+    )
+    effective_type: str = setting(
+        "exact", "how effective compression is counted", choices=("exact", "graph"),
+        aliases={"synflow": "exact", "custom": "graph"},
+    )  # fmt: skip
+    num_samples: int | None = setting(None, "at most so many samples of each network", kind=int, check=POSITIVE)
+
+
+@dataclass(frozen=True)
+class Series:
+    """All samples of one pruner with one choice of settings."""
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+    rows: pd.DataFrame
+
+    def levels(self) -> Iterator[tuple[float, pd.DataFrame]]:
+        """The rows of each target compression, in order."""
+        for target, rows in self.rows.groupby("target_compression", sort=True):
+            yield float(target), rows  # type: ignore[arg-type]
+
+
+def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
+    """For each figure that the rows allow, its name and its rows; dense rows go with every pruning type.
+
+    Raises `UserError` if nothing is left, and says what there is.
+    """
+    if plot.effective_type == "graph":
+        compression = rows["prunable"] / rows["graph_kept_effective"].replace(0, np.nan)
+        rows = rows.assign(effective_compression=compression.fillna(np.inf))
+    chosen = _filter(rows, plot)
+    if plot.num_samples is not None:
+        keep = sorted(chosen["sample"].unique())[: plot.num_samples]
+        chosen = chosen[chosen["sample"].isin(keep)]
+    figures = []
+    for (experiment, architecture, data), part in chosen.groupby(["experiment", "architecture", "data"]):
+        dense = part["pruner"] == DENSE
+        for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):
+            if plot.pruning_type is None or pruning_type in plot.pruning_type:
+                name = f"{experiment}_{architecture}_{data}_{pruning_type}".replace("/", "-")
+                figures.append((name, part[dense | (part["pruning_type"] == pruning_type)]))
+    if not figures:
+        raise UserError(f"no complete pruned network to draw; there are: {_inventory(rows)}")
+    return figures
+
+
+def make_series(rows: pd.DataFrame, style: Style, order: Sequence[str] | None = None) -> list[Series]:
+    """The curves of one figure; settings that differ between them are named in their labels."""
+    rows = rows.assign(variant=pd.Series([_variant(text) for text in rows["settings"]], rows.index, dtype=object))
+    shared = set.intersection(*(set(variant) for variant in rows["variant"]))
+    series = []
+    names = [name for name in (order or sorted(rows["pruner"].unique())) if name != DENSE]
+    for name in (DENSE, *names):
+        of_pruner = rows[rows["pruner"] == name]
+        for variant, part in of_pruner.groupby("variant", sort=True):
+            label, colour, marker = style(name)
+            differing = [token for token in variant if token not in shared]  # type: ignore[union-attr]
+            label += f" ({', '.join(differing)})" if differing else ""
+            series.append(Series(name, label, colour, marker, part))
+    return series
+
+
+def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
+    """Top-1 against compression: solid against effective, dashed against direct, bands from minimum to maximum.
+
+    A collapsed network counts as chance, and is marked there at its target compression.
+    """
+    figure, axes = _new_figure(title)
+    series = make_series(rows, style, order)
+    chance = float(rows["chance"].mean())
+    handles: list[Any] = []
+    for index, item in enumerate(series):
+        is_dense = item.name == DENSE
+        handles.append(_draw_dense(axes, item) if is_dense else _draw_accuracy(axes, item, chance, index))
+    axes.axhline(chance, color=_GREY, linestyle=":", linewidth=1, gid="chance")
+    axes.set(xscale="log", xlabel="Compression", ylabel="Top-1 accuracy")
+    handles += [
+        Line2D([], [], color=_GREY, label="against effective"),
+        Line2D([], [], color=_GREY, linestyle="--", label="against direct"),
+        Line2D([], [], color=_GREY, linestyle=":", linewidth=1, label="chance"),
+    ]
+    if rows["collapsed"].any():
+        handles.append(Line2D([], [], color=_GREY, linestyle="", marker="X", markersize=6, label="collapsed"))
+    _add_legend(figure, handles)
+    return figure
+
+
+def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
+    """Effective against target compression, both logarithmic; collapsed networks are marked at the upper edge."""
+    figure, axes = _new_figure(title)
+    handles: list[Any] = []
+    collapsed: list[tuple[float, str, int]] = []
+    for index, item in enumerate(make_series(rows, style, order)):
+        if item.name == DENSE:
+            continue
+        points = []
+        for target, level in item.levels():
+            found = level["effective_compression"].replace(np.inf, np.nan).dropna()
+            if len(found) < len(level):
+                collapsed.append((target, item.colour, index))
+            if len(found):
+                points.append((target, _middle(found), found.min(), found.max()))
+        table = np.array(points).reshape(-1, 4)
+        axes.fill_between(table[:, 0], table[:, 2], table[:, 3], color=item.colour, alpha=0.18, linewidth=0)
+        handles += axes.plot(
+            table[:, 0], table[:, 1], color=item.colour, marker=item.marker, label=item.label,
+            gid=f"{item.label}|effective",
+        )  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="Target compression", ylabel="Effective compression")
+    pruned = rows[rows["pruner"] != DENSE]
+    ends = [pruned["target_compression"].min(), pruned["target_compression"].max()]
+    handles += axes.plot(ends, ends, color=_GREY, linestyle=":", linewidth=1, label="effective = target", zorder=1)
+    if collapsed:
+        top = axes.get_ylim()[1]
+        for target, colour, index in collapsed:
+            _mark_collapse(axes, target, top, colour, index)
+        axes.set_ylim(top=top * 2)
+        handles.append(
+            Line2D([], [], color=_GREY, linestyle="", marker="X", markersize=6, label="collapsed (infinite)")
+        )
+    _add_legend(figure, handles)
+    return figure
+
+
+FIGURES: dict[str, Callable[..., Figure]] = {"accuracies": accuracies, "compressions": compressions}
+
+
+def save_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PNG and PDF; returns both paths."""
+    paths = []
+    for suffix in (".png", ".pdf"):
+        content = BytesIO()
+        metadata = {"CreationDate": None} if suffix == ".pdf" else {}
+        figure.savefig(content, format=suffix[1:], dpi=300, bbox_inches="tight", metadata=metadata)
+        paths.append(path.with_name(path.name + suffix))
+        replace_file(paths[-1], content.getvalue())
+    return paths
+
+
+def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:
+    if plot.experiment is not None:
+        rows = rows[rows["experiment"] == plot.experiment]
+    if plot.architecture is not None:
+        rows = rows[rows["architecture"].isin(plot.architecture)]
+    if plot.data is not None:
+        rows = rows[rows["data"].isin(plot.data)]
+    if plot.pruners_to_display is not None:
+        missing = set(plot.pruners_to_display) - set(rows["pruner"])
+        if missing:
+            raise UserError(f"no complete runs of {', '.join(sorted(missing))}; there are: {_inventory(rows)}")
+        rows = rows[rows["pruner"].isin((*plot.pruners_to_display, DENSE))]
+    return rows
+
+
+def _inventory(rows: pd.DataFrame) -> str:
+    columns = ["architecture", "data", "pruner", "pruning_type"]
+    found = rows[columns].drop_duplicates().sort_values(columns).itertuples(index=False)
+    return "; ".join(" ".join(map(str, row)) for row in found) or "none"
+
+
+def _variant(settings: str) -> tuple[str, ...]:
+    tokens = (token.removeprefix("--") for token in settings.split())
+    return tuple(sorted(token for token in tokens if token.partition("=")[0] not in _AXES_OF_A_FIGURE))
+
+
+def _new_figure(title: str) -> tuple[Figure, Axes]:
+    import matplotlib
+
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+    axes.set_title(title, fontsize=9)
+    return figure, axes
+
+
+def _add_legend(figure: Figure, handles: list[Any]) -> None:
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+
+
+def _draw_dense(axes: Axes, item: Series) -> Any:
+    top1 = item.rows["top1"]
+    axes.axhspan(top1.min(), top1.max(), color=item.colour, alpha=0.18, linewidth=0)
+    return axes.axhline(top1.mean(), color=item.colour, linewidth=1.1, linestyle="-.", label=item.label, gid=item.label)
+
+
+def _draw_accuracy(axes: Axes, item: Series, chance: float, index: int) -> Any:
+    against_effective, against_direct = [], []
+    for target, level in item.levels():
+        top1 = level["top1"].where(~level["collapsed"].astype(bool), chance)
+        found = level["effective_compression"].replace(np.inf, np.nan).dropna()
+        spread = (top1.mean(), top1.min(), top1.max())
+        against_effective.append((_middle(found) if len(found) else target, *spread))
+        against_direct.append((_middle(level["direct_compression"]), *spread))
+        if level["collapsed"].any():
+            _mark_collapse(axes, target, chance, item.colour, index)
+    solid, dashed = np.array(sorted(against_effective)), np.array(against_direct)
+    axes.fill_between(solid[:, 0], solid[:, 2], solid[:, 3], color=item.colour, alpha=0.18, linewidth=0)
+    axes.plot(dashed[:, 0], dashed[:, 1], color=item.colour, linestyle="--", gid=f"{item.label}|direct")
+    (line,) = axes.plot(
+        solid[:, 0], solid[:, 1], color=item.colour, marker=item.marker, label=item.label,
+        gid=f"{item.label}|effective",
+    )  # fmt: skip
+    return line
+
+
+def _mark_collapse(axes: Axes, x: float, y: float, colour: str, index: int) -> None:
+    # Later marks are smaller, so that those of several pruners at one place can all be seen.
+    size = max(3.0, 11 - 1.5 * index)
+    axes.plot([x], [y], color=colour, marker="X", markersize=size, markeredgecolor="white", markeredgewidth=0.4,
+              linestyle="", zorder=4 + index / 100, gid="collapsed")  # fmt: skip
+
+
+def _middle(values: pd.Series) -> float:
+    """The geometric mean, the middle on a logarithmic axis."""
+    return float(np.exp(np.log(values.astype(float)).mean()))

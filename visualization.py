@@ -1,0 +1,78 @@
+"""Draw what Results holds.
+
+python visualization.py
+python visualization.py --architecture=lenet300100 --pruners_to_display=snip synflow random/igq --num_samples=3
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from Experiments import EXPERIMENTS
+from Models import ARCHITECTURES
+from Pruners import canonical_name, pruner_names, style
+from Utils import DATASETS
+from Utils.errors import UserError
+from Utils.figures import FIGURES, Plot, save_figure, select
+from Utils.flags import Names, parse
+from Utils.results import read_summaries
+from Utils.settings import DENSE
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; returns the exit status: 0, or 2 if it was wrong or a result folder is damaged."""
+    names = {
+        "experiment": Names("experiment", list(EXPERIMENTS)),
+        "architecture": Names("architecture", list(ARCHITECTURES)),
+        "data": Names("data set", list(DATASETS)),
+        "pruner": Names("pruner", pruner_names(), canonical_name),
+    }
+    try:
+        request = parse(arguments, [Plot], names, "visualization.py", (__doc__ or "").split("\n")[0])
+        return draw(Plot(**request.values))
+    except UserError as error:
+        print(f"visualization.py: {error}", file=sys.stderr)
+        return 2
+
+
+def draw(plot: Plot) -> int:
+    """Draw every figure that the results allow, and say where; damaged folders are named and left out."""
+    folder = Path(plot.out_path)
+    if not folder.is_dir():
+        raise UserError(f"--out_path={folder} is no folder; run main.py first, or give the folder of its results")
+    rows, damaged = read_summaries(folder)
+    complete = rows[rows["status"] == "complete"]
+    if complete.empty:
+        broken = f" ({len(damaged)} damaged: {damaged[0]})" if damaged else ""
+        raise UserError(f"{folder} holds no complete runs{broken}; make some with: python main.py")
+    figures = select(complete, plot)
+    for name, part in figures:
+        warn_of_few_samples(name, part, plot)
+        for kind in plot.plot_type or FIGURES:
+            figure = FIGURES[kind](part, style, title(part), plot.pruners_to_display)
+            for path in save_figure(figure, folder / "figures" / f"{name}_{kind}"):
+                print(path)
+    for path in damaged:
+        print(f"visualization.py: {path} is damaged and left out; delete it and run it again", file=sys.stderr)
+    return 2 if damaged else 0
+
+
+def title(rows: pd.DataFrame) -> str:
+    """What a figure shows, in words."""
+    row = rows[rows["pruner"] != DENSE].iloc[0]
+    network, data = ARCHITECTURES[row["architecture"]].label, DATASETS[row["data"]].label
+    return f"{network} on {data}, pruned to {row['pruning_type']} targets"
+
+
+def warn_of_few_samples(name: str, rows: pd.DataFrame, plot: Plot) -> None:
+    """Say which pruners have fewer samples than were asked for."""
+    counts = rows.groupby("pruner")["sample"].nunique()
+    few = [f"{pruner} {count}" for pruner, count in counts.items() if count < (plot.num_samples or 0)]
+    if few:
+        print(f"warning: {name} has fewer than {plot.num_samples} samples of: {', '.join(few)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
