@@ -1,6 +1,7 @@
 """Every pruner leaves the model alone and repeats itself; every formula against an independent calculation."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -59,7 +60,10 @@ def test_scoring_leaves_the_model_bit_for_bit(name, training):
     for key, value in before.items():
         assert torch.equal(value, after[key]) if isinstance(value, torch.Tensor) else value == after[key], key
     assert torch.equal(torch.random.get_rng_state(), generators)
-    assert all(score.shape == weight.shape for (weight, _), score in zip(prunable(model).values(), scores.values()))
+    assert all(
+        score.shape == weight.shape
+        for (weight, _), score in zip(prunable(model).values(), scores.values(), strict=False)
+    )
 
 
 @pytest.mark.parametrize("name", settings.ALL_PRUNERS)
@@ -78,7 +82,7 @@ def test_masks_are_nested_in_the_target(name):
     scores = make_pruner(name).score(model, batches)
     for pruning_type in ("direct", "effective"):
         masks = [allocate(model, scores, s, (1, 28, 28), pruning_type) for s in ("0.5", "0.9", "0.99", "0.999")]
-        for more, fewer in zip(masks, masks[1:], strict=False):
+        for more, fewer in itertools.pairwise(masks):
             assert (fewer - more).kept == 0 and fewer.kept < more.kept
 
 
@@ -256,7 +260,7 @@ def densities(quota, sparsity: str, sizes=LENET) -> list[int]:
     flat = torch.cat(list(quota(scores, masks).values()))
     order = flat.sort(descending=True, stable=True).indices[: Target.of(sparsity).kept(sum(sizes))]
     bounds = np.cumsum([0, *sizes])
-    return [int(((order >= low) & (order < high)).sum()) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [int(((order >= low) & (order < high)).sum()) for low, high in itertools.pairwise(bounds)]
 
 
 @pytest.mark.parametrize(("sparsity", "force", "quota"), [
@@ -285,7 +289,7 @@ def test_igq_solves_its_equation(sizes, digits):
         for count, n in zip(counts, sizes, strict=True):
             assert abs(count - n / (force * n + 1)) <= (len(sizes) + 1) / 2
     ordered = sorted(zip(sizes, counts, strict=True))
-    for (small, few), (large, many) in zip(ordered, ordered[1:], strict=False):
+    for (small, few), (large, many) in itertools.pairwise(ordered):
         assert few / small >= many / large - 1 / small
         assert small != large or abs(few - many) <= 1
 
