@@ -59,13 +59,16 @@ class Data:
             raise UserError(f"--batch_size={batch_size} is more than the {len(self.train)} training images")
         order_generator = randomness.generator(sample, "data order")
         augmentation_generator = randomness.generator(sample, "augmentation")
-        augment = AUGMENTATIONS[augmentation]
-        device = self.train.labels.device
-        while True:
-            order = torch.randperm(len(self.train), generator=order_generator).to(device)
-            for indices in order.split(batch_size)[: len(order) // batch_size]:
-                images = self.normalised(self.train.images.index_select(0, indices))
-                yield augment(images, augmentation_generator), self.train.labels.index_select(0, indices)
+        augment, split = AUGMENTATIONS[augmentation], self.train
+
+        def stream() -> Iterator[Batch]:
+            while True:
+                order = torch.randperm(len(split), generator=order_generator).to(split.labels.device)
+                for indices in order.split(batch_size)[: len(order) // batch_size]:
+                    images = self.normalised(split.images.index_select(0, indices))
+                    yield augment(images, augmentation_generator), split.labels.index_select(0, indices)
+
+        return stream()
 
     def prune_examples(self, sample: int, count: int, batch_size: int) -> "Batches":
         """`count` random training images (all, if there are fewer), not augmented."""

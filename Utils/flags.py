@@ -161,7 +161,8 @@ def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
     if not word.startswith("-"):
         return UserError(f"{word!r} belongs to no flag; see --help")
     flag = word.partition("=")[0]
-    close = difflib.get_close_matches(flag, [f"--{name}" for name in fields], n=1, cutoff=0.4)
+    flags = [f"--{name}" for name in fields]
+    close = [name for name in flags if name.startswith(flag)] or difflib.get_close_matches(flag, flags, n=1, cutoff=0.4)
     suggestion = f"; did you mean {close[0]}?" if close else ""
     return UserError(f"unknown flag {flag}{suggestion} (see --help)")
 

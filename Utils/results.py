@@ -39,6 +39,9 @@ SUMMARY_COLUMNS = (
     "prune_seconds", "train_seconds",
 )  # fmt: skip
 
+_TEXT_COLUMNS = ("run", "error", "settings")
+"""Read as text even where they look like numbers, as the key 12e4567890 does."""
+
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
 
 
@@ -162,7 +165,7 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
     for record in sorted(Path(path).glob("*/*/*/*/*/*/run.json")):
         try:
             status = json.loads(record.read_text())["status"]
-            table = pd.read_csv(record.with_name("summary.csv"), keep_default_na=True)
+            table = pd.read_csv(record.with_name("summary.csv"), dtype=dict.fromkeys(_TEXT_COLUMNS, str))
             if len(table) != 1 or not set(SUMMARY_COLUMNS) <= set(table.columns) or table["status"][0] != status:
                 raise ValueError("not one row with the columns of summary.csv")
         except (OSError, ValueError, KeyError, TypeError):
@@ -174,7 +177,7 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # pandas: columns that are all empty in some tables
         rows = pd.concat(tables, ignore_index=True)
-    rows[["error", "settings"]] = rows[["error", "settings"]].fillna("")
+    rows[list(_TEXT_COLUMNS)] = rows[list(_TEXT_COLUMNS)].fillna("")
     return rows, damaged
 
 

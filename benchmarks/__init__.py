@@ -1,0 +1,1 @@
+"""Measurements that last: each file says what it measures and with which command."""

@@ -1,0 +1,69 @@
+"""How long does the whole exact curve of effective against direct sparsity take?
+
+    python -m benchmarks.curve
+
+LeNet-300-100 on one core: ranking (a stable sort of all scores) and both passes. The convolutions of VGG-16 at 32 x 32
+on two cores: the passes from ranks, the ranking, and for scale one plain forward pass; the peak of memory with it.
+"""
+
+import resource
+
+import torch
+from torch import nn
+
+from benchmarks.timing import keep, median_seconds
+from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedLinear, prunable
+from Models import build
+from Utils.connectivity import compression_curve, counts_by_kept, rank_flow, ranking
+
+VGG16 = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
+
+
+def vgg16() -> nn.Module:
+    """The layers of VGG-16 on 32 x 32 images: 14,715,584 weights."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in VGG16:
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [MaskedConv2d(channels, width, 3, padding=1), MaskedBatchNorm2d(width), nn.ReLU()]
+            channels = width
+    return nn.Sequential(*layers, nn.Flatten(), MaskedLinear(512, 10))
+
+
+def measure(model: nn.Module, shape: tuple[int, int, int], threads: int, repeats: int) -> dict:
+    """Seconds of each part, with so many threads."""
+    torch.set_num_threads(threads)
+    scores = {name: torch.rand(weight.shape) for name, (weight, _) in prunable(model).items()}
+    ranks = ranking(model, scores)
+    image = torch.zeros(1, *shape)
+    model.eval()
+
+    @torch.no_grad()
+    def forward() -> None:
+        model(image)
+
+    return {
+        "weights": sum(score.numel() for score in scores.values()),
+        "threads": threads,
+        "ranking_seconds": median_seconds(lambda: ranking(model, scores), repeats),
+        "exact_curve_from_ranks_seconds": median_seconds(
+            lambda: counts_by_kept(rank_flow(model, ranks, shape).effective), repeats
+        ),
+        "graph_curve_from_ranks_seconds": median_seconds(
+            lambda: counts_by_kept(rank_flow(model, ranks, shape, "graph").effective), repeats
+        ),
+        "whole_exact_curve_seconds": median_seconds(lambda: compression_curve(model, scores, shape), repeats),
+        "plain_forward_seconds": median_seconds(forward, repeats),
+    }
+
+
+if __name__ == "__main__":
+    numbers = {
+        "lenet300100": measure(build("lenet300100"), (1, 28, 28), threads=1, repeats=21),
+        "lenet5": measure(build("lenet5"), (3, 32, 32), threads=1, repeats=21),
+        "vgg16": measure(vgg16(), (3, 32, 32), threads=2, repeats=5),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    keep("curve", "python -m benchmarks.curve", numbers)

@@ -1,0 +1,144 @@
+"""The rules of the house: who imports whom, what stays free of torch, and a README that is true."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from conftest import make_batches
+
+import Pruners
+from Experiments import EXPERIMENTS
+from Layers import prunable
+from Models import ARCHITECTURES, build
+from Utils import DATASETS
+from Utils.connectivity import check_scores
+from Utils.recipes import RECIPES
+
+ROOT = Path(__file__).parents[1]
+
+MAY_IMPORT = {
+    "Layers": set(),
+    "Utils": {"Layers"},
+    "Models": {"Layers"},
+    "Pruners": {"Layers", "Utils"},
+    "Experiments": {"Layers", "Utils", "Models", "Pruners"},
+}
+FORBIDDEN = {
+    "Utils/flags.py": {"Models", "Pruners", "Experiments"},
+    "Utils/launch.py": {"Models", "Pruners", "Experiments"},
+}
+SOURCES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert not any(alias.name == "*" for alias in node.names), f"{path}: star import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path):
+    own = path.relative_to(ROOT).parts[0]
+    used = {name.partition(".")[0] for name in imports(path)} & MAY_IMPORT.keys()
+    assert used <= MAY_IMPORT[own] | {own}
+
+
+@pytest.mark.parametrize("module", [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES])
+def test_every_file_can_be_imported_first(module):
+    """So there is no circle: whichever file comes first finds all that it needs."""
+    code = f"import {module.removesuffix('.__init__')}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_say_what_they_answer_and_stay_quiet(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "a file opens with its question"
+    calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not calls & {"print", "quit", "exit", "input"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and node.col_offset == 0:
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+WITHOUT_TORCH = [
+    ["visualization", "--out_path=nowhere"], ["visualization", "--help"], ["main", "--pruner=snp"], ["main", "--help"],
+    ["main", "--architecture=x"], ["main", "--data=x"], ["main", "--experiment=x"], ["main", "--lr=x"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WITHOUT_TORCH, ids=" ".join)
+def test_answers_that_need_no_torch_do_not_load_it(words):
+    program, *arguments = words
+    code = (
+        f"import sys, {program}\n"
+        "try:\n"
+        f"    {program}.main({arguments!r})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_results_draw_without_torch(tmp_path):
+    code = (
+        "import sys, visualization\n"
+        "status = visualization.main(['--out_path=Results', '--plot_type=compressions'])\n"
+        "sys.exit(status or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_registry_line_leads_somewhere():
+    entries = [*ARCHITECTURES.values(), *Pruners.CRITERIA.values(), *Pruners.QUOTAS.values(), *DATASETS.values()]
+    for entry in entries:
+        module, name = entry.target.split(":")
+        assert getattr(import_module(module), name).__doc__
+    for entry in EXPERIMENTS.values():
+        module = import_module(entry.module)
+        assert callable(module.run) and callable(module.trained_run)
+    for name, architecture in ARCHITECTURES.items():
+        assert architecture.data in DATASETS
+        assert {(name, architecture.data), (name, "digits")} <= RECIPES.keys()
+    assert Pruners.ALIASES.keys().isdisjoint({*Pruners.CRITERIA})
+
+
+def test_the_readme_is_true():
+    text = (ROOT / "README.md").read_text()
+    for name in (*ARCHITECTURES, *Pruners.CRITERIA, *Pruners.QUOTAS, *DATASETS, *EXPERIMENTS):
+        assert f"`{name}`" in text, f"README does not mention {name}"
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / link).exists(), f"README points to {link}"
+    from Utils.figures import Plot
+    from Utils.settings import GROUPS
+
+    flags = {name for group in (*GROUPS.values(), Plot) for name in group.__dataclass_fields__}
+    typed = set(re.findall(r"--([a-z_]+)", text)) - {"help"}
+    assert typed <= flags, f"README types unknown flags: {typed - flags}"
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"make ([a-z]+)", text)) <= set(targets)
+
+
+def test_the_function_that_adds_a_pruner_in_the_readme_works():
+    (code,) = re.findall(r"```python\n(# Pruners/.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 12
+    namespace: dict = {}
+    exec(code, namespace)
+    model = build("lenet300100")
+    scores = namespace["taylor"](model, make_batches((1, 28, 28)), None, None)
+    check_scores(prunable(model), scores)
+    assert "Pruners.taylor:taylor" in (ROOT / "README.md").read_text()

@@ -1,0 +1,144 @@
+"""Results are written whole or not at all, found again, and a damaged one harms no other."""
+
+import json
+import os
+
+import pandas as pd
+import pytest
+import torch
+
+from Experiments.plan import resolve, usual
+from Layers import Masks
+from Models import build
+from Utils import results
+from Utils.errors import UserError
+from Utils.results import SUMMARY_COLUMNS, Outcome, Store, load_summaries, read_summaries
+from Utils.settings import Settings
+
+
+def settings(**values) -> Settings:
+    return resolve(Settings().with_values(data="digits", **values)).settings
+
+
+def outcome(error: str = "") -> Outcome:
+    weights = {"fc1.weight": torch.ones(2, 2)}
+    layers = pd.DataFrame([{"layer": "fc1.weight"}])
+    return Outcome({"top1": 0.5, "chance": 0.1}, layers, layers, Masks.of(build("lenet5")), weights, error=error)
+
+
+def write(store: Store, run: Settings, error: str = "") -> None:
+    store.write(run, usual(run), outcome(error), 1.0)
+
+
+def test_a_run_is_kept_and_found(tmp_path):
+    store, run = Store(tmp_path), settings(pruner="random/igq", sample=2, lr=0.5)
+    assert store.status(run) == "missing" and store.weights(run) is None
+    write(store, run)
+    assert store.folder(run) == tmp_path / f"singleshot/lenet300100/digits/random-igq/direct/2_10_{run.key()}"
+    assert store.status(run) == "complete" and store.status(settings()) == "missing"
+    assert torch.equal(store.weights(run)["fc1.weight"], torch.ones(2, 2))
+    assert Masks.load(store.folder(run) / "masks.safetensors") == Masks.of(build("lenet5"))
+    assert {path.name for path in store.folder(run).iterdir()} == {
+        "run.json", "summary.csv", "layers.csv", "training.csv", "masks.safetensors", "weights.safetensors"
+    }  # fmt: skip
+    record = json.loads((store.folder(run) / "run.json").read_text())
+    assert record["identity"]["lr"] == 0.5 and record["versions"]["torch"] and record["status"] == "complete"
+
+
+def test_the_row(tmp_path):
+    store, run = Store(tmp_path), settings(pruner="random/igq", sample=2, lr=0.5)
+    write(store, run)
+    rows = load_summaries(tmp_path)
+    assert tuple(rows.columns) == (*SUMMARY_COLUMNS, "chance") and len(rows) == 1
+    row = rows.iloc[0]
+    assert row["settings"] == "--data=digits --sample=2 --pruner=random/igq --lr=0.5"
+    assert (row["run"], row["pruner"], row["target_sparsity"], row["error"]) == (run.key(), "random/igq", 0.9, "")
+    assert row["target_compression"] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("value", "text", "sparsity"), [("1", "10", 0.9), ("0.1", "1.25893", 1 - 10**-0.1)])
+def test_targets_by_compression(tmp_path, value, text, sparsity):
+    from decimal import Decimal
+
+    run = settings(com_exp=Decimal(value), target_sparsity=None)
+    write(Store(tmp_path), run)
+    assert Store(tmp_path).folder(run).name == f"0_{text}_{run.key()}"
+    assert load_summaries(tmp_path)["target_sparsity"][0] == pytest.approx(sparsity)
+
+
+def test_failed_and_unfinished_runs(tmp_path):
+    store, good, bad, unfinished = Store(tmp_path), settings(), settings(sample=1), settings(sample=2)
+    write(store, good)
+    write(store, bad, 'it broke, "badly",\nin two lines')
+    write(store, unfinished)
+    (store.folder(unfinished) / "run.json").unlink()
+    assert [store.status(run) for run in (good, bad, unfinished)] == ["complete", "failed", "missing"]
+    assert list(load_summaries(tmp_path)["sample"]) == [0]
+    rows = load_summaries(tmp_path, status=None)
+    assert sorted(rows["status"]) == ["complete", "failed"] and '"badly"' in rows["error"].iloc[1]
+    assert store.weights(bad) is None
+    write(store, bad)
+    assert store.status(bad) == "complete"
+
+
+@pytest.mark.parametrize("damage", ["summary.csv missing", "summary.csv cut", "run.json cut", "run.json list", "other"])
+def test_a_damaged_folder_is_named_and_left_out(tmp_path, damage):
+    store = Store(tmp_path)
+    good, bad = settings(), settings(sample=1)
+    write(store, good)
+    write(store, bad)
+    name, _, kind = damage.partition(" ")
+    if kind == "missing":
+        (store.folder(bad) / name).unlink()
+    elif kind == "cut":
+        content = (store.folder(bad) / name).read_bytes()
+        (store.folder(bad) / name).write_bytes(content[: len(content) // 3])
+    elif kind == "list":
+        (store.folder(bad) / name).write_text("[1]")
+    else:
+        (store.folder(bad) / "summary.csv").write_bytes(b"\x00\xff\xfe")
+    rows, damaged = read_summaries(tmp_path)
+    assert list(rows["sample"]) == [0] and damaged == [store.folder(bad)]
+    with pytest.warns(UserWarning, match=f"{bad.key()} is damaged"):
+        assert len(load_summaries(tmp_path)) == 1
+
+
+def test_nothing_is_half_written(tmp_path, monkeypatch):
+    store, run = Store(tmp_path), settings()
+    write(store, run)
+    before = {path.name: path.read_bytes() for path in store.folder(run).iterdir()}
+    full = OSError(28, "No space left on device")
+    original, calls = os.fsync, []
+
+    def fail_later(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == 3:
+            raise full
+        original(handle)
+
+    monkeypatch.setattr(results.os, "fsync", fail_later)
+    with pytest.raises(UserError, match="No space left on device; give another folder as --out_path"):
+        write(store, run)
+    assert store.status(run) == "missing", "a run that is being replaced is unfinished"
+    after = {path.name: path.read_bytes() for path in store.folder(run).iterdir()}
+    assert set(after) == set(before) - {"run.json"}
+    assert all(after[name] == before[name] for name in after)
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write to .*file/sub"):
+        Store(tmp_path / "file" / "sub").check_writable()
+    Store(tmp_path / "new" / "sub").check_writable()
+    assert list((tmp_path / "new" / "sub").iterdir()) == []
+
+
+def test_keys_are_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(Settings, "key", lambda self: "12e4567890")
+    write(Store(tmp_path), settings())
+    assert list(load_summaries(tmp_path)["run"]) == ["12e4567890"]
+
+
+def test_no_results(tmp_path):
+    assert load_summaries(tmp_path / "nowhere").empty
+    assert tuple(load_summaries(tmp_path).columns) == SUMMARY_COLUMNS
