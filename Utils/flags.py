@@ -87,9 +87,15 @@ def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> N
         section.add_argument(flag, nargs="?", const="1", metavar="0|1", **options)
         section.add_argument(f"--no-{item.name}", action="store_const", const="0", **options | {"help": "the opposite"})
     elif metadata["many"] or metadata["sequence"]:
-        section.add_argument(flag, nargs="+", metavar=metadata["kind"].__name__.upper(), **options)
+        section.add_argument(flag, nargs="+", metavar=_placeholder(metadata), **options)
     else:
-        section.add_argument(flag, metavar=metadata["kind"].__name__.upper(), **options)
+        section.add_argument(flag, metavar=_placeholder(metadata), **options)
+
+
+def _placeholder(metadata: Mapping[str, Any]) -> str:
+    if metadata["choices"] is not None:
+        return "NAME"
+    return {int: "N", float: "X", Decimal: "X"}.get(metadata["kind"], "FOLDER")
 
 
 def _list_choices(choices: Any, names: Mapping[str, Names]) -> str:

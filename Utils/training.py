@@ -135,7 +135,9 @@ class _Loop:
         self._record(0)
         self.model.train()
         started = time.perf_counter()
-        with tqdm(total=iterations, desc=label, unit="step", disable=None if show_progress else True) as bar:
+        with tqdm(
+            total=iterations, desc=label, unit="step", disable=None if show_progress else True, dynamic_ncols=True
+        ) as bar:
             for iteration in range(1, iterations + 1):
                 self._step(optimizer, learning_rate(self.training, iteration - 1))
                 if iteration % _CHECK_EVERY == 0 or iteration == iterations:
