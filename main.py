@@ -13,11 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from Experiments import EXPERIMENTS
+from Experiments.names import registry_names
 from Models import ARCHITECTURES
-from Pruners import canonical_name, pruner_names
-from Utils import DATASETS
 from Utils.errors import UserError
-from Utils.flags import Names, Request, parse
+from Utils.flags import Request, parse
 from Utils.settings import GROUPS, Settings
 
 if TYPE_CHECKING:
@@ -41,13 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(arguments: Sequence[str]) -> Request:
     """Read the command line; names are checked against the registries before PyTorch is loaded."""
-    names = {
-        "experiment": Names("experiment", list(EXPERIMENTS)),
-        "architecture": Names("architecture", list(ARCHITECTURES)),
-        "data": Names("data set", list(DATASETS)),
-        "pruner": Names("pruner", pruner_names(), canonical_name),
-    }
-    return parse(arguments, list(GROUPS.values()), names, "main.py", (__doc__ or "").split("\n")[0])
+    return parse(arguments, list(GROUPS.values()), registry_names(), "main.py", (__doc__ or "").split("\n")[0])
 
 
 def carry_out(request: Request) -> int:

@@ -10,27 +10,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from Experiments import EXPERIMENTS
+from Experiments.names import registry_names
 from Models import ARCHITECTURES
-from Pruners import canonical_name, pruner_names, style
+from Pruners import style
 from Utils import DATASETS
 from Utils.errors import UserError
 from Utils.figures import FIGURES, Plot, save_figure, select
-from Utils.flags import Names, parse
+from Utils.flags import parse
 from Utils.results import read_summaries
 from Utils.settings import DENSE
 
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit status: 0, or 2 if it was wrong or a result folder is damaged."""
-    names = {
-        "experiment": Names("experiment", list(EXPERIMENTS)),
-        "architecture": Names("architecture", list(ARCHITECTURES)),
-        "data": Names("data set", list(DATASETS)),
-        "pruner": Names("pruner", pruner_names(), canonical_name),
-    }
     try:
-        request = parse(arguments, [Plot], names, "visualization.py", (__doc__ or "").split("\n")[0])
+        request = parse(arguments, [Plot], registry_names(), "visualization.py", (__doc__ or "").split("\n")[0])
         return draw(Plot(**request.values))
     except UserError as error:
         print(f"visualization.py: {error}", file=sys.stderr)

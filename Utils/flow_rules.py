@@ -6,7 +6,7 @@ back to its inputs. To support a further operation: write a rule, name it in `_M
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from Layers import MaskedConv2d, MaskedIdentity, MaskedLinear
 from Utils.errors import UserError
 from Utils.maxmin import INFINITE, product
+from Utils.windows import adaptive_windows, conv_windows, gather, pool_windows, scatter, tap_positions
 
 Pullback = Callable[[Any], list[Any]]
 """From ranks at an operation's output to ranks at each of its inputs, in the order in which it takes them."""
@@ -112,14 +113,14 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
     conv: nn.Conv2d = call.module
     weight = call.ranks("weight")
     groups, taps = conv.groups, math.prod(conv.kernel_size)
-    rows, columns = _conv_windows(conv, x.shape[2:])
+    rows, columns = conv_windows(conv, x.shape[2:])
     places = len(rows) * len(columns)
     call.found.positions[call.layer] = places
-    positions = _positions(rows, columns, x.shape[3]).t().to(x.device)
+    positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
     if call.per_channel:
         patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
     else:
-        patches = _gather(x[0].flatten(1), positions)
+        patches = gather(x[0].flatten(1), positions)
     patches = patches.reshape(groups, -1, patches.shape[2])
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
     out = product(kernels, patches)
@@ -133,7 +134,7 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
         to_patches = product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1)
         if call.per_channel:
             return [to_patches.amax(1)[None, :, :, None].expand(x.shape)]
-        return [_scatter(to_patches, positions, math.prod(x.shape[2:])).reshape(x.shape)]
+        return [scatter(to_patches, positions, math.prod(x.shape[2:])).reshape(x.shape)]
 
     return out.reshape(1, weight.shape[0], -1).expand(-1, -1, places).unflatten(2, (len(rows), len(columns))), pullback
 
@@ -297,83 +298,27 @@ def pool(call: Call) -> tuple[Tensor, Pullback]:
     padding = _pair(call.argument(3, "padding", 0))
     dilation = (1, 1) if is_average else _pair(call.argument(4, "dilation", 1))
     ceil_mode = call.argument(4 if is_average else 5, "ceil_mode", False)
-    windows = []
-    for axis in range(2):
-        size, reach = x.shape[2 + axis], dilation[axis] * (kernel[axis] - 1) + 1
-        steps = (size + 2 * padding[axis] - reach) / stride[axis]
-        count = (math.ceil(steps) if ceil_mode else math.floor(steps)) + 1
-        if ceil_mode and (count - 1) * stride[axis] >= size + padding[axis]:
-            count -= 1
-        windows.append(_windows(size, count, kernel[axis], stride[axis], padding[axis], dilation[axis], "zeros"))
-    return _pool_windows(x, *windows)
+    windows = pool_windows(x.shape[2:], kernel, stride, padding, dilation, bool(ceil_mode))
+    return _join_windows(x, *windows)
 
 
 def adaptive_pool(call: Call) -> tuple[Tensor, Pullback]:
     """Pooling to a fixed output size; windows may differ in size and overlap."""
     (x,) = call.inputs
-    windows = []
-    for size, count in zip(x.shape[2:], _pair(call.argument(1, "output_size")), strict=True):
-        count = count or size
-        starts = torch.arange(count) * size // count
-        ends = -(-torch.arange(1, count + 1) * size // count)
-        window = starts[:, None] + torch.arange(int((ends - starts).max()))
-        windows.append(window.masked_fill(window >= ends[:, None], -1))
-    return _pool_windows(x, *windows)
+    windows = adaptive_windows(x.shape[2:], _pair(call.argument(1, "output_size")))
+    return _join_windows(x, *windows)
 
 
-def _pool_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Pullback]:
-    positions = _positions(rows, columns, x.shape[3]).to(x.device)
+def _join_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Pullback]:
+    positions = tap_positions(rows, columns, x.shape[3]).to(x.device)
     flat = x[0].flatten(1)
-    out = _gather(flat, positions).amax(2)
+    out = gather(flat, positions).amax(2)
 
     def pullback(back: Tensor) -> list[Tensor]:
         spread = back[0].flatten(1)[:, :, None].expand(-1, *positions.shape)
-        return [_scatter(spread, positions, flat.shape[1]).reshape(x.shape)]
+        return [scatter(spread, positions, flat.shape[1]).reshape(x.shape)]
 
     return out.reshape(1, -1, len(rows), len(columns)), pullback
-
-
-def _conv_windows(conv: nn.Conv2d, size: Sequence[int]) -> list[Tensor]:
-    left, right, top, bottom = conv._reversed_padding_repeated_twice
-    windows = []
-    for axis, (before, after) in enumerate(((top, bottom), (left, right))):
-        reach = conv.dilation[axis] * (conv.kernel_size[axis] - 1) + 1
-        count = (size[axis] + before + after - reach) // conv.stride[axis] + 1
-        shape = (conv.kernel_size[axis], conv.stride[axis], before, conv.dilation[axis])
-        windows.append(_windows(size[axis], count, *shape, conv.padding_mode))
-    return windows
-
-
-def _windows(size: int, count: int, kernel: int, stride: int, padding: int, dilation: int, mode: str) -> Tensor:
-    """Along one axis, the input index under each tap of each window, (count, kernel); -1 where there is none."""
-    index = torch.arange(count)[:, None] * stride - padding + torch.arange(kernel) * dilation
-    if mode == "replicate":
-        return index.clamp(0, size - 1)
-    if mode == "circular":
-        return index % size
-    if mode == "reflect":
-        return (size - 1) - ((size - 1) - index.abs()).abs()
-    return index.masked_fill((index < 0) | (index >= size), -1)
-
-
-def _positions(rows: Tensor, columns: Tensor, width: int) -> Tensor:
-    """1 + the flat index of each tap of each window, (windows, taps), 0 where it lies outside."""
-    index = rows[:, None, :, None] * width + columns[None, :, None, :] + 1
-    outside = (rows < 0)[:, None, :, None] | (columns < 0)[None, :, None, :]
-    return index.masked_fill(outside, 0).reshape(len(rows) * len(columns), -1)
-
-
-def _gather(flat: Tensor, positions: Tensor) -> Tensor:
-    """(channels, places) -> (channels, *positions.shape), 0 at position 0."""
-    return F.pad(flat, (1, 0)).index_select(1, positions.reshape(-1)).reshape(-1, *positions.shape)
-
-
-def _scatter(ranks: Tensor, positions: Tensor, places: int) -> Tensor:
-    """The reverse of `_gather`: (channels, *positions.shape) -> (channels, places), the best of what meets."""
-    channels = ranks.shape[0]
-    index = positions.reshape(1, -1).expand(channels, -1)
-    out = ranks.new_zeros(channels, places + 1)
-    return out.scatter_reduce_(1, index, ranks.reshape(channels, -1), "amax")[:, 1:]
 
 
 def _unbroadcast(ranks: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,17 @@
+"""Which names may a command line use?"""
+
+from Experiments import EXPERIMENTS
+from Models import ARCHITECTURES
+from Pruners import canonical_name, pruner_names
+from Utils import DATASETS
+from Utils.flags import Names
+
+
+def registry_names() -> dict[str, Names]:
+    """The valid names of every registry, by the word that settings use for it; loads no PyTorch."""
+    return {
+        "experiment": Names("experiment", list(EXPERIMENTS)),
+        "architecture": Names("architecture", list(ARCHITECTURES)),
+        "data": Names("data set", list(DATASETS)),
+        "pruner": Names("pruner", pruner_names(), canonical_name),
+    }
