@@ -123,7 +123,6 @@ def choose(name: str | None, own: str, path: str, path_is_given: bool) -> tuple[
     return wanted, None
 
 
-@lru_cache(maxsize=2)
 def load(
     name: str,
     path: str,
@@ -138,14 +137,7 @@ def load(
     images are held out. Raises `UserError` for damaged files or too many held out.
     """
     entry = DATASETS[name]
-    (images, labels), (test_images, test_labels) = _source(name, path, input_shape).load()
-    expected = (entry.train_size, entry.test_size)
-    if (len(images), len(test_images)) != expected or len(labels) != len(images) or len(test_labels) != expected[1]:
-        found = f"{len(images)} training and {len(test_images)} test images"
-        raise UserError(f"{path} holds {found} (labels: {len(labels)}, {len(test_labels)}), not {name}'s {expected}")
-    if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.classes:
-        found = f"images of {tuple(images.shape[1:])} and labels up to {int(labels.max())}"
-        raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.classes} classes")
+    (images, labels), (test_images, test_labels) = _read(name, path, input_shape)
     if not 0 <= validation < len(images):
         raise UserError(f"--validation={validation} must be less than the {len(images)} training images")
     order = torch.arange(len(images))
@@ -163,6 +155,21 @@ def load(
         factor=(1 / (255 * std)).to(device),
         offset=(-torch.tensor(entry.mean).reshape(channelwise) / std).to(device),
     )
+
+
+@lru_cache(maxsize=1)
+def _read(name: str, path: str, input_shape: tuple[int, int, int]) -> tuple[Batch, Batch]:
+    """Images and labels of both sets, read once for all runs of a command."""
+    entry = DATASETS[name]
+    (images, labels), (test_images, test_labels) = sets = _source(name, path, input_shape).load()
+    expected = (entry.train_size, entry.test_size)
+    if (len(images), len(test_images)) != expected or len(labels) != len(images) or len(test_labels) != expected[1]:
+        found = f"{len(images)} training and {len(test_images)} test images"
+        raise UserError(f"{path} holds {found} (labels: {len(labels)}, {len(test_labels)}), not {name}'s {expected}")
+    if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.classes:
+        found = f"images of {tuple(images.shape[1:])} and labels up to {int(labels.max())}"
+        raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.classes} classes")
+    return sets
 
 
 def chance(split: Split) -> float:
