@@ -6,6 +6,7 @@ Every combination of list-valued flags is a run. Complete runs are skipped, so t
 interrupted.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -75,8 +76,11 @@ def choose_data(base: Settings, request: Request) -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Print at once, also into a file or a pipe."""
-    print(text, flush=True)
+    """Print at once, also into a file or a pipe; runs go on if nobody reads any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def report(settings: Settings, row: "DataFrame", store: "Store") -> None:

@@ -4,6 +4,7 @@ python visualization.py
 python visualization.py --architecture=lenet300100 --pruners_to_display=snip synflow random/igq --num_samples=3
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"visualization.py: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 1
 
 
 def draw(plot: Plot) -> int:
@@ -45,7 +49,7 @@ def draw(plot: Plot) -> int:
     for name, part in figures:
         warn_of_few_samples(name, part, plot)
         for kind in plot.plot_type or FIGURES:
-            figure = FIGURES[kind](part, style, title(part), plot.pruners_to_display)
+            figure = FIGURES[kind](part, style_of, title(part), plot.pruners_to_display)
             for path in save_figure(figure, folder / "figures" / f"{name}_{kind}"):
                 print(path)
     for path in damaged:
@@ -56,8 +60,17 @@ def draw(plot: Plot) -> int:
 def title(rows: pd.DataFrame) -> str:
     """What a figure shows, in words."""
     row = rows[rows["pruner"] != DENSE].iloc[0]
-    network, data = ARCHITECTURES[row["architecture"]].label, DATASETS[row["data"]].label
-    return f"{network} on {data}, pruned to {row['pruning_type']} targets"
+    network, data = ARCHITECTURES.get(row["architecture"]), DATASETS.get(row["data"])
+    names = network.label if network else row["architecture"], data.label if data else row["data"]
+    return f"{names[0]} on {names[1]}, pruned to {row['pruning_type']} targets"
+
+
+def style_of(name: str) -> tuple[str, str, str]:
+    """A pruner's label, colour and marker; results may be of one that is no longer in the registry."""
+    try:
+        return style(name)
+    except UserError:
+        return name, "#999999", "."
 
 
 def warn_of_few_samples(name: str, rows: pd.DataFrame, plot: Plot) -> None:

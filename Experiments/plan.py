@@ -9,7 +9,7 @@ from Pruners import CRITERIA, split_name
 from Utils import DATASETS
 from Utils.errors import UserError
 from Utils.flags import Request
-from Utils.recipes import Recipe, recipe
+from Utils.recipes import recipe
 from Utils.settings import DENSE, Settings
 
 _RECIPE_FIELDS = (
@@ -20,10 +20,10 @@ _RECIPE_FIELDS = (
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run with every value decided, and the flags that it makes no use of."""
+    """A run with every value decided, and the flags that it makes no use of, each with the reason."""
 
     settings: Settings
-    unused: frozenset[str]
+    unused: dict[str, str]
 
 
 def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Settings]:
@@ -40,8 +40,7 @@ def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Sett
         resolved.append(resolve(settings.with_values(data=data_of[settings.run.architecture])))
     for name in request.values:
         if all(name in item.unused for item in resolved):
-            pruners = ", ".join(sorted({item.settings.pruning.pruner for item in resolved}))
-            raise UserError(f"--{name} has no effect here (pruner {pruners}); leave it out or see --help")
+            raise UserError(f"--{name} has no effect {resolved[0].unused[name]}; leave it out")
     return list({item.settings.key(): item.settings for item in resolved}.values())
 
 
@@ -52,52 +51,69 @@ def resolve(settings: Settings) -> Resolved:
     rules = recipe(run.architecture, run.data)
     values = {name: _or(getattr(training, name), getattr(rules, name)) for name in (*_RECIPE_FIELDS, "batch_size")}
     values["augmentation"] = _or(values["augmentation"], DATASETS[run.data].augmentation)
-    values |= _iterations(settings, rules, values["batch_size"])
+    images = _training_images(settings, values["batch_size"])
+    values |= _iterations(settings, images // values["batch_size"])
     unused = _unused_flags(settings, values["optimizer"])
-    values |= dict.fromkeys(unused & {*_RECIPE_FIELDS, "epochs"})
-    values["prune_examples"] = None
-    if "prune_examples" not in unused:
-        available = DATASETS[run.data].train_size - training.validation
-        values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), available)
+    if values["optimizer"] == "nesterov" and not values["momentum"]:
+        raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
+    values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
+    values |= {name: None for name in unused if name != "effective_type"}
     if pruning.pruner == DENSE:
         values |= {"pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
     if "effective_type" in unused:
         values["effective_type"] = "exact"
-    return Resolved(settings.with_values(**values), frozenset(unused))
+    return Resolved(settings.with_values(**values), unused)
 
 
 def usual(settings: Settings) -> Settings:
     """What would run on the same architecture and data without any other flag, to tell what is unusual."""
     run = settings.run
-    plain = resolve(Settings().with_values(architecture=run.architecture, data=run.data)).settings
-    default = Settings().run.architecture
-    return plain.with_values(architecture=default, data=ARCHITECTURES[run.architecture].data)
+    # What is held out decides how many examples there are to score with: that alone is nothing unusual.
+    same = {"architecture": run.architecture, "data": run.data, "validation": settings.training.validation}
+    plain = resolve(Settings().with_values(**same)).settings
+    own = {"architecture": Settings().run.architecture, "data": ARCHITECTURES[run.architecture].data}
+    return plain.with_values(**own, validation=Settings().training.validation)
 
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _iterations(settings: Settings, rules: Recipe, batch_size: int) -> dict[str, int | None]:
+def _training_images(settings: Settings, batch_size: int) -> int:
+    """How many training images are left; raises `UserError` if they fill no batch."""
+    size, held_out = DATASETS[settings.run.data or ""].train_size, settings.training.validation
+    if held_out >= size:
+        raise UserError(f"--validation={held_out} must be less than the {size} training images")
+    if batch_size > size - held_out:
+        raise UserError(f"--batch_size={batch_size} is more than the {size - held_out} training images")
+    examples = settings.pruning.prune_examples or 0
+    if examples > size - held_out:
+        raise UserError(f"--prune_examples={examples} is more than the {size - held_out} training images")
+    return size - held_out
+
+
+def _iterations(settings: Settings, steps_per_epoch: int) -> dict[str, int | None]:
     training = settings.training
     if training.epochs is None:
         return {}
     if training.iterations is not None:
         raise UserError("--epochs and --iterations say the same; give one of them")
-    images = DATASETS[settings.run.data or ""].train_size - training.validation
-    return {"iterations": training.epochs * (images // batch_size), "epochs": None}
+    return {"iterations": training.epochs * steps_per_epoch, "epochs": None}
 
 
-def _unused_flags(settings: Settings, optimizer: str) -> set[str]:
+def _unused_flags(settings: Settings, optimizer: str) -> dict[str, str]:
     pruning, training = settings.pruning, settings.training
     criterion = None if pruning.pruner == DENSE else CRITERIA[split_name(pruning.pruner)[0]]
-    unused = set()
-    if criterion is None or not criterion.needs_batches:
-        unused.add("prune_examples")
+    needs_batches = criterion is not None and criterion.needs_batches
+    unused = {}
+    if not needs_batches:
+        unused["prune_examples"] = f"on pruner {pruning.pruner}, which scores no examples"
     if criterion is None or pruning.pruning_type == "direct":
-        unused.add("effective_type")
+        unused["effective_type"] = "without pruning to an effective target"
     if not training.train and not (criterion and criterion.needs_trained):
-        unused |= {*_RECIPE_FIELDS, "epochs"}
+        unused |= dict.fromkeys((*_RECIPE_FIELDS, "epochs"), "with --train=0")
+        if not needs_batches and training.batchnorm == "running":
+            unused["batch_size"] = "with --train=0"
     elif optimizer not in ("momentum", "nesterov"):
-        unused.add("momentum")
+        unused["momentum"] = f"with --optimizer={optimizer}"
     return unused

@@ -23,12 +23,13 @@ from Pruners import CRITERIA, make_pruner, split_name
 from Pruners.allocation import allocate
 from Utils import randomness
 from Utils.data import Data, chance, load
+from Utils.errors import UserError
 from Utils.machine import describe_machine, pick_device
-from Utils.results import Outcome
+from Utils.results import TRAINING_COLUMNS, Outcome
 from Utils.settings import DENSE, Settings
 from Utils.sparsity import measure
 from Utils.target import Target
-from Utils.training import TRAINING_COLUMNS, History, evaluate, test_batch_size, train
+from Utils.training import History, evaluate, test_batch_size, train
 
 
 def trained_run(settings: Settings) -> Settings | None:
@@ -85,11 +86,20 @@ def prune(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str
     scored = model
     if trained is not None:
         scored = initial_model(settings, data).to(next(model.parameters()).device)
-        scored.load_state_dict({**scored.state_dict(), **trained})
+        load_weights(scored, trained, settings)
     batches = data.prune_examples(sample, pruning.prune_examples or 1, settings.training.batch_size or 1)
     generator = randomness.generator(sample, "random scores")
     scores = make_pruner(pruning.pruner).score(scored, batches, target, generator)
     return allocate(model, scores, target, data.input_shape, pruning.pruning_type, pruning.effective_type)
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:
+    """Give a model the kept weights of another run; raises `UserError` if they are of another network."""
+    try:
+        model.load_state_dict({**model.state_dict(), **weights})
+    except RuntimeError as error:
+        reason = f"the trained weights kept for {settings.title()} are not those of this network"
+        raise UserError(f"{reason}; make them again with --pruner=dense --overwrite") from error
 
 
 def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, show_progress: bool) -> History:

@@ -21,7 +21,7 @@ class Masked(nn.Module):
     """Each parameter that can have a mask, and its kind: `kernel`, `bias`, `batchnorm` or `residual`."""
 
     def _prepare_masks(self) -> None:
-        self._float_masks: dict[str, tuple[tuple, Tensor]] = {}
+        self._float_masks: dict[str, tuple[Tensor, int, Tensor]] = {}
         for name, kind in self.kinds.items():
             self.register_buffer(f"{name}_mask", None)
             if kind == "kernel":
@@ -40,11 +40,14 @@ class Masked(nn.Module):
 
     def _float_mask(self, name: str, dtype: torch.dtype, mask: Tensor) -> Tensor:
         # Multiplying by a bool mask converts it each time, forward and backward, which costs twice the product.
-        version = (mask.data_ptr(), mask._version, mask.device, dtype)
-        cached = self._float_masks.get(name)
-        if cached is None or cached[0] != version:
-            cached = self._float_masks[name] = (version, mask.to(dtype))
-        return cached[1]
+        if mask.is_inference():  # such a tensor does not count its changes
+            return mask.to(dtype)
+        source, version, converted = self._float_masks.get(name, (None, 0, mask))
+        if source is not mask or version != mask._version or converted.dtype != dtype:
+            with torch.inference_mode(False):
+                converted = mask.to(dtype)
+            self._float_masks[name] = (mask, mask._version, converted)
+        return converted
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_float_masks": {}}

@@ -52,5 +52,5 @@ def build(
     with torch.random.fork_rng(devices=[]):
         if generator is not None:
             seed = torch.randint(2**62, (1,), generator=generator)
-            torch.manual_seed(int(seed))
+            torch.default_generator.manual_seed(int(seed))
         return getattr(import_module(module), function)(input_shape or architecture.input_shape, classes, batchnorm)

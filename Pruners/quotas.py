@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from Utils.ordering import descending_order
+
 
 def global_(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """No quota: scores of different layers compete as they are."""
@@ -40,7 +42,7 @@ def igq(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, 
 
 def _places(scores: Tensor, mask: Tensor) -> Tensor:
     flat = scores.reshape(-1).double().masked_fill(~mask.reshape(-1), -torch.inf)
-    order = torch.sort(flat, descending=True, stable=True).indices
+    order = descending_order(flat)
     places = torch.empty_like(flat)
     places[order] = torch.arange(1, len(flat) + 1, dtype=flat.dtype, device=flat.device)
     return places.reshape(scores.shape)

@@ -6,18 +6,27 @@ total, and pruning step by step, in many steps, empties no layer before it must.
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from Layers import prunable
 from Layers.masked import Masked
 from Utils.errors import UserError
-from Utils.flow_rules import ACTIVATIONS
+from Utils.flow_rules import ACTIVATION_FUNCTIONS, ACTIVATIONS
+from Utils.ordering import descending_order
 from Utils.target import Target
 
 ROUNDS = 100
 """Pruning steps of the paper's experiments."""
+
+_SKIPPED = (*ACTIVATIONS, nn.Softmax, nn.LogSoftmax)
+_SKIPPED_FUNCTIONS = {getattr(function, "__name__", function) for function in ACTIVATION_FUNCTIONS}
+_SKIPPED_FUNCTIONS |= {"softmax", "log_softmax"}
+_NOT_LINEAR = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm)
+"""Normalisations by the input's own statistics, which no positive linear network can stand in for."""
 
 
 def synflow(
@@ -62,12 +71,15 @@ def linearise(model: nn.Module) -> None:
     """Make a model linear and positive, in place, in float64: |w|, no biases, no activations, own pooling.
 
     Batch normalisation becomes the factor |scale| / sqrt(variance + eps) of its running variance (1 if it has none).
+    Raises `UserError` for layers that have no such counterpart.
     """
     model.double().eval()
-    for module in model.modules():
+    for name, module in model.named_modules():
+        if isinstance(module, _NOT_LINEAR):
+            raise UserError(f"synflow cannot make {type(module).__name__} ({name}) linear; use another criterion")
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.forward = partial(_scale_channels, module)
-        elif isinstance(module, ACTIVATIONS):
+        elif isinstance(module, _SKIPPED):
             module.forward = _unchanged
     for name, parameter in model.named_parameters():
         if name.rpartition(".")[2] == "bias":
@@ -80,11 +92,21 @@ def flow_scores(model: nn.Module, input_shape: Iterable[int]) -> dict[str, Tenso
     """|w| dR/d|w| of a linearised model for each prunable entry; pruned ones have 0."""
     weights = {name: weight for name, (weight, _) in prunable(model).items()}
     device = next(iter(weights.values())).device
-    flow = model(torch.ones(1, *input_shape, dtype=torch.float64, device=device)).sum()
+    with _WithoutActivations():
+        flow = model(torch.ones(1, *input_shape, dtype=torch.float64, device=device)).sum()
     gradients = torch.autograd.grad(flow, list(weights.values()))
     return {
         name: weight.detach() * gradient for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
     }
+
+
+class _WithoutActivations(TorchFunctionMode):
+    """Activations that are called as functions, in a module's forward, give back their input."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if getattr(func, "__name__", None) in _SKIPPED_FUNCTIONS:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _weakest(scores: Tensor, count: int) -> Tensor:
@@ -93,7 +115,7 @@ def _weakest(scores: Tensor, count: int) -> Tensor:
         return torch.zeros(0, dtype=torch.long, device=scores.device)
     # Sorting only what goes: over all steps that is each entry once, where full sorts would be a hundred.
     low = (scores <= scores.kthvalue(count).values).nonzero()[:, 0]
-    order = torch.sort(scores[low], descending=True, stable=True).indices
+    order = descending_order(scores[low])
     return low[order[len(low) - count :]].flip(0)
 
 

@@ -14,6 +14,7 @@ from Layers import prunable
 from Utils.errors import UserError
 from Utils.flow import Flow, flow
 from Utils.maxmin import INFINITE
+from Utils.ordering import descending_order
 
 EFFECTIVE_TYPES = {"exact": False, "graph": True}
 """Each way to decide effectiveness, and whether it forgets positions."""
@@ -30,7 +31,7 @@ def ranking(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, Tensor]
     check_scores(parameters, scores)
     flat = torch.cat([scores[name].detach().reshape(-1) for name in parameters])
     count = flat.numel()
-    order = torch.sort(flat, descending=True, stable=True).indices
+    order = descending_order(flat)
     ranks = torch.empty(count, dtype=torch.int32, device=flat.device)
     ranks[order] = torch.arange(count, 0, -1, dtype=torch.int32, device=flat.device)
     sizes = [weight.numel() for weight, _ in parameters.values()]
@@ -70,13 +71,22 @@ def mask_flow(
     effective_type: str = "exact",
 ) -> Flow:
     """Both passes for masks, by default the model's own; an entry is effective where `Flow.effective` is not 0."""
+    kept = masks_or_own(model, masks)
+    return rank_flow(model, {name: mask.to(torch.int32) for name, mask in kept.items()}, input_shape, effective_type)
+
+
+def masks_or_own(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The given masks, on the model's device, or else the model's own; raises `ValueError` if they do not fit it."""
     own = {name: mask for name, (_, mask) in prunable(model).items()}
     if masks is None:
-        masks = own
-    elif masks.keys() != own.keys():
+        return own
+    if masks.keys() != own.keys():
         raise ValueError(f"masks and prunable parameters differ in {', '.join(sorted(masks.keys() ^ own.keys()))}")
-    ranks = {name: masks[name].to(mask.device, torch.int32) for name, mask in own.items()}
-    return rank_flow(model, ranks, input_shape, effective_type)
+    for name, mask in own.items():
+        if masks[name].dtype != torch.bool or masks[name].shape != mask.shape:
+            found = f"{masks[name].dtype} of shape {tuple(masks[name].shape)}"
+            raise ValueError(f"mask {name!r} must be bool of shape {tuple(mask.shape)}, not {found}")
+    return {name: masks[name].to(mask.device) for name, mask in own.items()}
 
 
 def effective_masks(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -79,23 +80,26 @@ class Data:
 
 @dataclass(frozen=True)
 class Batches:
-    """Normalised batches of a split, in order, as often as wanted."""
+    """Normalised batches of a split, in order, of nearly equal size, as often as wanted."""
 
     data: Data
     split: Split
     batch_size: int
+    """Images per batch at least, where there are so many; what is left over is spread among the batches."""
     indices: Tensor | None = None
     """The images to take; None: all."""
 
     def __iter__(self) -> Iterator[Batch]:
         images, labels = self.split.images, self.split.labels
         count = len(labels) if self.indices is None else len(self.indices)
-        for start in range(0, count, self.batch_size):
+        batches = max(1, count // self.batch_size)
+        # Batches differ by one image at most: a short last one would have poor statistics, or, alone, none at all.
+        bounds = [count * index // batches for index in range(batches + 1)]
+        for start, end in pairwise(bounds):
             if self.indices is None:
-                pick = slice(start, start + self.batch_size)
-                yield self.data.normalised(images[pick]), labels[pick]
+                yield self.data.normalised(images[start:end]), labels[start:end]
             else:
-                pick = self.indices[start : start + self.batch_size]
+                pick = self.indices[start:end]
                 yield self.data.normalised(images.index_select(0, pick)), labels.index_select(0, pick)
 
 
@@ -108,10 +112,13 @@ def choose(name: str | None, own: str, path: str, path_is_given: bool) -> tuple[
     wanted = name or own
     source = _source(wanted, path, (1, 1, 1))
     folder = Path(path)
-    if path_is_given and not DATASETS[wanted].is_embedded and not folder.is_dir():
-        raise UserError(f"--path_to_data={path} is no folder; give the one that holds {wanted}")
-    if source.find():
-        return wanted, None
+    try:
+        if path_is_given and not DATASETS[wanted].is_embedded and not folder.is_dir():
+            raise UserError(f"--path_to_data={path} is no folder; give the one that holds {wanted}")
+        if source.find():
+            return wanted, None
+    except OSError as error:
+        raise UserError(f"--path_to_data={path} cannot be read: {error.strerror or error}") from error
     try:
         source.download()
     except ConnectionError as error:

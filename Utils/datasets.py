@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import socket
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -107,7 +108,7 @@ class MNIST:
                 unpacked = Path(folder) / name
                 unpacked.write_bytes(gzip.decompress(path.read_bytes()))
                 yield unpacked
-        except (ValueError, AssertionError, TypeError, EOFError, OSError, RuntimeError, KeyError) as error:
+        except (ValueError, AssertionError, TypeError, EOFError, OSError, RuntimeError, KeyError, zlib.error) as error:
             raise _damaged(path) from error
 
 
@@ -162,7 +163,8 @@ class CIFAR10:
         from torchvision.datasets.utils import check_integrity
 
         # torchvision reads pickles, so nothing is read whose checksum is not the original's.
-        for name, checksum in (*self.source.train_list, *self.source.test_list):
+        meta = (self.source.meta["filename"], self.source.meta["md5"])
+        for name, checksum in (*self.source.train_list, *self.source.test_list, meta):
             path = root / self.source.base_folder / name
             if not check_integrity(str(path), checksum):
                 raise _damaged(path)
@@ -191,7 +193,7 @@ def _download(source: type, folder: Path, addresses: list[str]) -> None:
     try:
         source(str(folder), download=True)
     except (OSError, RuntimeError) as error:
-        raise ConnectionError(str(error).splitlines()[0]) from error
+        raise ConnectionError((str(error) or type(error).__name__).splitlines()[0]) from error
     finally:
         socket.setdefaulttimeout(previous)
 

@@ -24,6 +24,9 @@ Style = Callable[[str], tuple[str, str, str]]
 
 PLOT_TYPES = ("accuracies", "compressions")
 
+_SPARE_MARKERS = ("P", "*", "h", "<", ">", "d")
+"""For further curves of one pruner, with other settings."""
+
 _GREY = "#777777"
 _AXES_OF_A_FIGURE = {
     "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
@@ -87,8 +90,9 @@ def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
         rows = rows.assign(effective_compression=compression.fillna(np.inf))
     chosen = _filter(rows, plot)
     if plot.num_samples is not None:
-        keep = sorted(chosen["sample"].unique())[: plot.num_samples]
-        chosen = chosen[chosen["sample"].isin(keep)]
+        networks = ["experiment", "architecture", "data", "pruner", "pruning_type", "settings"]
+        plain = chosen.assign(settings=[" ".join(_variant(text)) for text in chosen["settings"]])
+        chosen = chosen[plain.groupby(networks)["sample"].rank(method="dense") <= plot.num_samples]
     figures = []
     for (experiment, architecture, data), part in chosen.groupby(["experiment", "architecture", "data"]):
         dense = part["pruner"] == DENSE
@@ -109,8 +113,9 @@ def make_series(rows: pd.DataFrame, style: Style, order: Sequence[str] | None = 
     names = [name for name in (order or sorted(rows["pruner"].unique())) if name != DENSE]
     for name in (DENSE, *names):
         of_pruner = rows[rows["pruner"] == name]
-        for variant, part in of_pruner.groupby("variant", sort=True):
+        for index, (variant, part) in enumerate(of_pruner.groupby("variant", sort=True)):
             label, colour, marker = style(name)
+            marker = (marker, *_SPARE_MARKERS)[index % (1 + len(_SPARE_MARKERS))]
             differing = [token for token in variant if token not in shared]  # type: ignore[union-attr]
             label += f" ({', '.join(differing)})" if differing else ""
             series.append(Series(name, label, colour, marker, part))
@@ -124,7 +129,7 @@ def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
     """
     figure, axes = _new_figure(title)
     series = make_series(rows, style, order)
-    chance = float(rows["chance"].mean())
+    chance = float(rows["chance"].mean()) if "chance" in rows else np.nan
     handles: list[Any] = []
     for index, item in enumerate(series):
         is_dense = item.name == DENSE
@@ -166,7 +171,7 @@ def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Seque
     axes.set(xscale="log", yscale="log", xlabel="Target compression", ylabel="Effective compression")
     pruned = rows[rows["pruner"] != DENSE]
     ends = [pruned["target_compression"].min(), pruned["target_compression"].max()]
-    handles += axes.plot(ends, ends, color=_GREY, linestyle=":", linewidth=1, label="effective = target", zorder=1)
+    handles += axes.plot(ends, ends, color=_GREY, linestyle=":", linewidth=1, label="effective = target", zorder=5)
     if collapsed:
         top = axes.get_ylim()[1]
         for target, colour, index in collapsed:
@@ -195,6 +200,7 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
 
 
 def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:
+    every = rows
     if plot.experiment is not None:
         rows = rows[rows["experiment"] == plot.experiment]
     if plot.architecture is not None:
@@ -204,7 +210,9 @@ def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:
     if plot.pruners_to_display is not None:
         missing = set(plot.pruners_to_display) - set(rows["pruner"])
         if missing:
-            raise UserError(f"no complete runs of {', '.join(sorted(missing))}; there are: {_inventory(rows)}")
+            raise UserError(
+                f"no complete runs of {', '.join(sorted(missing))} for this; there are: {_inventory(every)}"
+            )
         rows = rows[rows["pruner"].isin((*plot.pruners_to_display, DENSE))]
     return rows
 

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import difflib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 from Utils.errors import UserError, unknown
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_KINDS = {int: "a whole number", float: "a number", Decimal: "a number", bool: "0 or 1", str: "text"}
+_KINDS = {int: "a whole number", float: "a finite number", Decimal: "a finite number", bool: "0 or 1", str: "a name"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> N
         section.add_argument(flag, nargs="?", const="1", metavar="0|1", **options)
         section.add_argument(f"--no-{item.name}", action="store_const", const="0", **options | {"help": "the opposite"})
     elif metadata["many"] or metadata["sequence"]:
-        section.add_argument(flag, nargs="+", metavar=_placeholder(metadata), **options)
+        # A list of one run may be empty (no drops of the learning rate); one that makes runs may not.
+        count = "+" if metadata["many"] else "*"
+        section.add_argument(flag, nargs=count, action="extend", metavar=_placeholder(metadata), **options)
     else:
         section.add_argument(flag, metavar=_placeholder(metadata), **options)
 
@@ -116,7 +119,7 @@ def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Fiel
             in_list = item is not None and (item.metadata["many"] or item.metadata["sequence"])
             if in_list:
                 words.append(flag)
-                if equals and not value:
+                if equals and not value and item is not None and item.metadata["many"]:
                     raise UserError(f"{flag} needs a value")
                 words += [part for part in value.split(",") if part]
                 continue
@@ -137,7 +140,7 @@ def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any
             raise unknown(registry.what, text, registry.valid)
         return text
     if choices is not None and text not in choices:
-        raise unknown(f"--{item.name}", text, choices)
+        raise unknown(f"value of --{item.name}", text, choices)
     value = _convert(item, text)
     if not metadata["sequence"]:
         _check(item, value)
@@ -147,10 +150,14 @@ def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any
 def _convert(item: dataclasses.Field, text: str) -> Any:
     kind = item.metadata["kind"]
     try:
-        if kind is not bool:
-            return kind(text)
-        if text.lower() in _TRUE + _FALSE:
+        if kind is str and text.strip():
+            return text
+        if kind is bool and text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
+        if kind is int:
+            return int(text)
+        if kind in (float, Decimal) and math.isfinite(float(text)):
+            return kind(text)
     except (ValueError, InvalidOperation):
         pass
     raise UserError(f"--{item.name} must be {_KINDS[kind]}, not {text!r}")

@@ -14,11 +14,21 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from Utils.errors import UserError
-from Utils.flow_rules import Call, Found, Pullback, Rule, is_product, is_weight_layer, module_rule, operation_rule
+from Utils.flow_rules import (
+    Call,
+    Found,
+    Pullback,
+    Rule,
+    is_product,
+    is_weight_layer,
+    module_rule,
+    operation_rule,
+    takes_parts,
+)
 from Utils.maxmin import INFINITE
 
-_SHAPE_QUERIES = (getattr, "size", "dim")
-"""Operations on an activation whose result is no activation."""
+_QUERIES = ("size", "dim", "shape", "ndim", "dtype", "device")
+"""Methods and attributes of an activation that are no activation."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,11 @@ class _Passes:
             elif node.op != "output":
                 args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
                 sources = _sources(node, values)
-                if sources and node.target not in _SHAPE_QUERIES:
+                if sources and not _is_query(node):
                     rule, module, layer = self._operation(node)
                     inputs = [values[source] for source in sources]
+                    if any(not isinstance(value, Tensor) for value in inputs) and not takes_parts(rule):
+                        raise UserError(f"no rule says how {_name(node.target)} connects several tensors at once")
                     levels = [nonzero[source] for source in sources] if nonzero is not None else None
                     values[node], pullbacks[node] = rule(
                         Call(node.target, module, layer, args, kwargs, inputs, self.per_channel, self.found,
@@ -128,9 +140,10 @@ class _Passes:
 
     def _operation(self, node: fx.Node) -> tuple[Rule, nn.Module | None, str]:
         module = self.modules[str(node.target)] if node.op == "call_module" else None
-        rule = module_rule(module) if module is not None else operation_rule(node.target)
+        target = node.args[1] if node.target is getattr else node.target
+        rule = module_rule(module) if module is not None else operation_rule(target)
         if rule is None:
-            name = f"{type(module).__name__} ({node.target})" if module is not None else _name(node.target)
+            name = f"{type(module).__name__} ({node.target})" if module is not None else _name(target)
             raise UserError(f"no rule says how the operation {name} of {type(self.model).__name__} connects units")
         return rule, module, self.names[id(module)] if module is not None else ""
 
@@ -166,6 +179,10 @@ def _sources(node: fx.Node, values: dict[fx.Node, Any]) -> list[fx.Node]:
     taken: list[fx.Node] = []
     map_arg((node.args, node.kwargs), taken.append)
     return [source for source in taken if any(isinstance(part, Tensor) for part in _parts(values[source]))]
+
+
+def _is_query(node: fx.Node) -> bool:
+    return (node.args[1] if node.target is getattr else node.target) in _QUERIES
 
 
 def _evaluate(node: fx.Node, args: tuple, kwargs: dict) -> Any:

@@ -64,6 +64,11 @@ class Call:
             return getattr(self.module, keyword, default)
         return self.args[position] if len(self.args) > position else self.kwargs.get(keyword, default)
 
+    def count_places(self, places: int) -> None:
+        """Note at how many places this layer's kernel is applied; several calls of a layer add up."""
+        if not self.asks_nonzero:
+            self.found.positions[self.layer] = self.found.positions.get(self.layer, 0) + places
+
     def parameter(self, name: str) -> str:
         """The full name of a parameter of this layer."""
         return f"{self.layer}.{name}" if self.layer else name
@@ -96,7 +101,7 @@ def linear(call: Call) -> tuple[Tensor, Pullback]:
     (x,) = call.inputs
     weight = call.ranks("weight")
     columns = x.reshape(-1, x.shape[-1]).t()
-    call.found.positions[call.layer] = columns.shape[1]
+    call.count_places(columns.shape[1])
     out = product(weight[None], columns[None])[0]
 
     def pullback(back: Tensor) -> list[Tensor]:
@@ -115,7 +120,7 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
     groups, taps = conv.groups, math.prod(conv.kernel_size)
     rows, columns = conv_windows(conv, x.shape[2:])
     places = len(rows) * len(columns)
-    call.found.positions[call.layer] = places
+    call.count_places(places)
     positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
     if call.per_channel:
         patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
@@ -234,18 +239,28 @@ def divide(call: Call) -> tuple[Tensor, Pullback]:
 def concatenate(call: Call) -> tuple[Tensor, Pullback]:
     """Parts side by side."""
     axis = call.argument(1, "dim", 0)
-    sizes = [part.shape[axis] for part in call.inputs]
-    return torch.cat(call.inputs, axis), lambda back: list(back.split(sizes, axis))
+    is_whole = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
+    parts = list(call.inputs[0]) if is_whole else call.inputs
+    sizes = [part.shape[axis] for part in parts]
+
+    def pullback(back: Tensor) -> list[Any]:
+        backs = list(back.split(sizes, axis))
+        return [backs] if is_whole else backs
+
+    return torch.cat(parts, axis), pullback
 
 
 def part(call: Call) -> tuple[Any, Pullback]:
-    """`x[index]`: of a tensor, or of several that one operation returned."""
+    """`x[index]`: of a tensor, or one or several of those that an operation returned."""
     whole, index = call.args
     if isinstance(whole, Tensor):
         return move(call)
 
-    def pullback(back: Tensor) -> list[Any]:
-        return [[back if other is whole[index] else torch.zeros_like(other) for other in whole]]
+    chosen = list(range(len(whole)))[index]
+
+    def pullback(back: Any) -> list[Any]:
+        backs = dict(zip(chosen, back, strict=True)) if isinstance(chosen, list) else {chosen: back}
+        return [[backs.get(place, torch.zeros_like(other)) for place, other in enumerate(whole)]]
 
     return whole[index], pullback
 
@@ -351,6 +366,11 @@ def operation_rule(target: Any) -> Rule | None:
     return _OPERATIONS.get(target)
 
 
+def takes_parts(rule: Rule) -> bool:
+    """Whether a rule can take what an operation returned that gives several tensors."""
+    return rule in (part, concatenate)
+
+
 def is_weight_layer(module: nn.Module) -> bool:
     """Whether a module is a (masked or plain) Linear or Conv2d."""
     return module_rule(module) in (linear, conv2d)
@@ -366,11 +386,13 @@ ACTIVATIONS = (
     nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
     nn.Softplus, nn.Softsign, nn.Threshold,
 )  # fmt: skip
-_ACTIVATION_FUNCTIONS = (
+ACTIVATION_FUNCTIONS = (
     F.relu, F.relu_, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.tanh, F.sigmoid,
     F.logsigmoid, F.hardsigmoid, F.hardswish, F.hardtanh, F.softplus, F.softsign, F.tanhshrink, F.hardshrink,
-    F.softshrink, F.threshold, torch.relu, torch.relu_, torch.tanh, torch.sigmoid, torch.abs, torch.exp, torch.sqrt,
-    torch.square, torch.pow, torch.clamp, operator.pow, "relu", "relu_", "tanh", "sigmoid", "abs", "exp", "sqrt",
+    F.softshrink, F.threshold, torch.relu, torch.relu_, torch.tanh, torch.sigmoid, "relu", "relu_", "tanh", "sigmoid",
+)  # fmt: skip
+_ELEMENTWISE_ARITHMETIC = (
+    torch.abs, torch.exp, torch.sqrt, torch.square, torch.pow, torch.clamp, operator.pow, "abs", "exp", "sqrt",
     "square", "pow", "clamp",
 )  # fmt: skip
 _MODULES: dict[type, Rule] = {
@@ -383,10 +405,10 @@ _MODULES: dict[type, Rule] = {
     **dict.fromkeys((nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d), move),
 }
 _OPERATIONS: dict[Any, Rule] = {
-    **dict.fromkeys(_ACTIVATION_FUNCTIONS, activation),
+    **dict.fromkeys((*ACTIVATION_FUNCTIONS, *_ELEMENTWISE_ARITHMETIC), activation),
     **dict.fromkeys((F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, "softmax", "log_softmax"), softmax),
     **dict.fromkeys((F.dropout, F.dropout2d, operator.neg, torch.neg, "neg"), pass_through),
-    **dict.fromkeys(("contiguous", "clone", "detach", "float", "double", "to"), pass_through),
+    **dict.fromkeys(("contiguous", "clone", "detach", "float", "double", "to", "data"), pass_through),
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), add),
     **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub", "sub_"), add),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_", "multiply"), multiply),
@@ -399,7 +421,7 @@ _OPERATIONS: dict[Any, Rule] = {
     **dict.fromkeys((torch.unsqueeze, torch.chunk, torch.split, torch.unbind, torch.flip, torch.roll), move),
     **dict.fromkeys(("flatten", "unflatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze"), move),
     **dict.fromkeys(("expand", "repeat", "chunk", "split", "unbind", "flip", "roll"), move),
-    **dict.fromkeys((F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle, "t", "narrow", "select"), move),
+    **dict.fromkeys((F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle, "t", "T", "mT", "narrow", "select"), move),
     F.pad: pad,
     operator.getitem: part,
 }

@@ -37,34 +37,39 @@ class Launcher:
     """Tells the user something."""
     finished: Callable[[Settings, pd.DataFrame], None]
     """Is told of every run with its row of `summary.csv`."""
-    weights: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """Trained weights of runs of this session, which may not be kept."""
+    trained: dict[str, Mapping[str, Tensor] | UserError] = field(default_factory=dict)
+    """What came of the runs of this session that others need: trained weights, which may not be kept, or a failure."""
 
     def launch(self, runs: Sequence[Settings]) -> int:
         """Carry out what is not complete; returns the number of failed runs.
 
-        A run of several that cannot be carried out becomes a row with its reason; a single one raises `UserError`.
+        A run of several that cannot be carried out becomes a row with its reason; a single one raises what it raised.
         """
+        needed = {run.key() for run in map(self.experiment.trained_run, runs) if run is not None}
         failed = 0
         for settings in runs:
             is_kept = settings.run.save and not settings.run.overwrite
             if is_kept and self.store.status(settings) == "complete":
-                self.say(f"{settings.title()}: complete already, in {self.store.folder(settings)}")
+                place = self.store.folder(settings)
+                self.say(f"{settings.title()}: complete already, in {place} (--overwrite runs it again)")
                 continue
             try:
-                outcome = self._carry_out(settings)
-            except UserError as error:
+                outcome = self._carry_out(settings, settings.key() in needed)
+            except Exception as error:
                 if len(runs) == 1:
                     raise
-                outcome = Outcome({}, pd.DataFrame(), pd.DataFrame(), error=str(error))
+                reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                outcome = Outcome.failed(reason)
                 self._keep(settings, outcome, 0.0)
             failed += bool(outcome.error)
         return failed
 
-    def _carry_out(self, settings: Settings) -> Outcome:
+    def _carry_out(self, settings: Settings, is_needed: bool) -> Outcome:
         started = time.perf_counter()
         outcome = self.experiment.run(settings, self._trained(settings))
-        self.weights[settings.key()] = outcome.weights
+        if is_needed:
+            reason = f"it needs {settings.title()}, which failed: {outcome.error}"
+            self.trained[settings.key()] = UserError(reason) if outcome.error else outcome.weights
         self._keep(settings, outcome, time.perf_counter() - started)
         return outcome
 
@@ -72,13 +77,13 @@ class Launcher:
         needed = self.experiment.trained_run(settings)
         if needed is None:
             return None
-        weights = self.weights.get(needed.key()) or self.store.weights(needed)
+        weights = self.trained.get(needed.key()) or self.store.weights(needed)
         if weights is None:
             self.say(f"{settings.title()} scores trained weights: training {needed.title()} first")
-            outcome = self._carry_out(needed)
-            if outcome.error:
-                raise UserError(f"{settings.title()} needs {needed.title()}, which failed: {outcome.error}")
-            weights = outcome.weights
+            self._carry_out(needed, is_needed=True)
+            weights = self.trained[needed.key()]
+        if isinstance(weights, UserError):
+            raise weights
         return weights
 
     def _keep(self, settings: Settings, outcome: Outcome, seconds: float) -> None:

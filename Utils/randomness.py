@@ -24,5 +24,7 @@ def generator(sample: int, purpose: str) -> torch.Generator:
 def isolated(seed_source: torch.Generator, device: torch.device) -> Iterator[None]:
     """Seed PyTorch's global generators (dropout draws from them), and put them back as they were afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_source.initial_seed())
+        torch.default_generator.manual_seed(seed_source.initial_seed())
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed_source.initial_seed())
         yield

@@ -39,8 +39,20 @@ SUMMARY_COLUMNS = (
     "prune_seconds", "train_seconds",
 )  # fmt: skip
 
+LAYER_COLUMNS = (
+    "layer", "shape", "size", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity", "macs",
+    "direct_macs", "effective_macs",
+)  # fmt: skip
+
+TRAINING_COLUMNS = (
+    "iteration", "epoch", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "test_loss", "top1", "top5",
+    "seconds",
+)  # fmt: skip
+
 _TEXT_COLUMNS = ("run", "error", "settings")
 """Read as text even where they look like numbers, as the key 12e4567890 does."""
+
+_NUMBER_COLUMNS = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("sample") :]
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
 
@@ -59,6 +71,12 @@ class Outcome:
     """Device, threads and the like."""
     error: str = ""
     """Why the run failed, if it did."""
+
+    @classmethod
+    def failed(cls, error: str) -> Outcome:
+        """Nothing but a reason."""
+        layers, training = pd.DataFrame(columns=list(LAYER_COLUMNS)), pd.DataFrame(columns=list(TRAINING_COLUMNS))
+        return cls({}, layers, training, error=error)
 
 
 class Store:
@@ -108,8 +126,9 @@ class Store:
         folder = self.folder(settings)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # A run that is made again is unfinished until its new run.json is there.
-            (folder / "run.json").unlink(missing_ok=True)
+            # A run that is made again is unfinished until its new run.json is there, and keeps nothing of the old one.
+            for name in ("run.json", "masks.safetensors", "weights.safetensors"):
+                (folder / name).unlink(missing_ok=True)
             for name, table in (("layers", outcome.layers), ("training", outcome.training), ("summary", row)):
                 _write(folder / f"{name}.csv", table.to_csv(index=False).encode())
             if outcome.masks is not None:
@@ -168,6 +187,8 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
             table = pd.read_csv(record.with_name("summary.csv"), dtype=dict.fromkeys(_TEXT_COLUMNS, str))
             if len(table) != 1 or not set(SUMMARY_COLUMNS) <= set(table.columns) or table["status"][0] != status:
                 raise ValueError("not one row with the columns of summary.csv")
+            if not all(pd.api.types.is_numeric_dtype(table[column]) for column in _NUMBER_COLUMNS):
+                raise ValueError("text where numbers belong")
         except (OSError, ValueError, KeyError, TypeError):
             damaged.append(record.parent)
         else:

@@ -7,7 +7,6 @@ is part of a run's identity, and `Utils/flags.py` makes the parser from them.
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,10 +18,11 @@ DENSE = "dense"
 Check = tuple[Callable[[Any], bool], str]
 """What a value must satisfy, and that in words."""
 
-POSITIVE: Check = (lambda value: value > 0 and math.isfinite(value), "greater than 0")
-NOT_NEGATIVE: Check = (lambda value: value >= 0 and math.isfinite(value), "at least 0")
-FRACTION: Check = (lambda value: value.is_finite() and 0 <= value < 1, "at least 0 and less than 1")
-EXPONENT: Check = (lambda value: value.is_finite() and 0 <= value <= 300, "between 0 and 300")
+AT_LEAST_TWO: Check = (lambda value: value >= 2, "at least 2, for batch normalisation")
+POSITIVE: Check = (lambda value: value > 0, "greater than 0")
+NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
+FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
+EXPONENT: Check = (lambda value: 0 <= value <= 300, "between 0 and 300")
 UNIT: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 RATE: Check = (lambda value: 0 < value <= 1, "greater than 0 and at most 1")
 RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising, from 1 on")
@@ -92,7 +92,7 @@ class Pruning:
         None, "the compression 10^n to reach; wins over --target_sparsity", kind=Decimal, many=True, check=EXPONENT
     )
     prune_examples: int | None = setting(
-        None, "training examples for criteria that need some", kind=int, check=POSITIVE
+        None, "training examples for criteria that need some", kind=int, check=AT_LEAST_TWO
     )
 
 
@@ -113,7 +113,7 @@ class Training:
     lr_drop_rate: float | None = setting(None, "the factor of each drop", kind=float, check=RATE)
     momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=UNIT)
     weight_decay: float | None = setting(None, "weight decay, on kernels only", kind=float, check=NOT_NEGATIVE)
-    batch_size: int | None = setting(None, "images per step", kind=int, check=POSITIVE)
+    batch_size: int | None = setting(None, "images per step", kind=int, check=AT_LEAST_TWO)
     augmentation: str | None = setting(
         None, "how training images vary", choices=("none", "rotation", "shift-flip", "crop-flip")
     )
@@ -194,7 +194,8 @@ class Settings:
 def plain(value: Any) -> Any:
     """A value as JSON can hold it; equal numbers become equal texts."""
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        text = format(value, "f")
+        return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -8,14 +8,15 @@ import pandas as pd
 from torch import Tensor, nn
 
 from Layers import prunable
-from Utils.connectivity import dead_units, effective_masks, empty_layers, mask_flow
+from Utils.connectivity import dead_units, effective_masks, empty_layers, mask_flow, masks_or_own
 from Utils.flow import Flow
 from Utils.flow_rules import is_weight_layer
+from Utils.results import LAYER_COLUMNS
 
 
 def direct_sparsity(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> float:
     """The fraction of prunable entries that are pruned, by `masks` or else by the model's own."""
-    kept = masks if masks is not None else {name: mask for name, (_, mask) in prunable(model).items()}
+    kept = masks_or_own(model, masks)
     return 1 - _count(kept) / sum(mask.numel() for mask in kept.values())
 
 
@@ -90,7 +91,7 @@ def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) 
                 "effective_macs": kept * places,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
 
 
 def _plain_macs(model: nn.Module, flow: Flow) -> int:

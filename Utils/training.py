@@ -12,12 +12,8 @@ from tqdm import tqdm
 from Layers import prunable
 from Utils import randomness
 from Utils.data import Batches, Data, Split
+from Utils.results import TRAINING_COLUMNS
 from Utils.settings import Training
-
-TRAINING_COLUMNS = (
-    "iteration", "epoch", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "test_loss", "top1", "top5",
-    "seconds",
-)  # fmt: skip
 
 _CHECK_EVERY = 50
 """Steps between looks at the running loss: each makes the host wait for the device."""
@@ -140,11 +136,12 @@ class _Loop:
         ) as bar:
             for iteration in range(1, iterations + 1):
                 self._step(optimizer, learning_rate(self.training, iteration - 1))
-                if iteration % _CHECK_EVERY == 0 or iteration == iterations:
+                is_test = iteration % every == 0 or iteration == iterations
+                if iteration % _CHECK_EVERY == 0 or is_test:
                     if not self._is_finite(bar):
                         self.history.error = f"training diverged: the loss is not finite at iteration {iteration}"
                     bar.update(iteration - bar.n)
-                if iteration % every == 0 or iteration == iterations or self.history.error:
+                if is_test or self.history.error:
                     self.seconds += time.perf_counter() - started
                     self._record(iteration)
                     started = time.perf_counter()

@@ -2,7 +2,7 @@
 
     python -m benchmarks.curve
 
-LeNet-300-100 on one core: ranking (a stable sort of all scores) and both passes. The convolutions of VGG-16 at 32 x 32
+LeNet-300-100 on one core: ranking (a sort of all scores) and both passes. The convolutions of VGG-16 at 32 x 32
 on two cores: the passes from ranks, the ranking, and for scale one plain forward pass; the peak of memory with it.
 """
 

@@ -14,6 +14,8 @@ from Models import build
 from Utils.connectivity import compression_curve, dead_units, effective_masks, effective_scores, mask_flow, ranking
 from Utils.errors import UserError
 from Utils.maxmin import product
+from Utils.ordering import descending_order
+from Utils.sparsity import direct_sparsity, effective_sparsity, measure
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -205,6 +207,45 @@ def test_parts_of_a_product_with_a_constant():
     assert effective_masks(Scaled(), (1, 1, 2))["fc.weight"].tolist() == [[True, True], [False, False]]
 
 
+class Parts(nn.Module):
+    """Several tensors at once, sliced, joined again, turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = MaskedLinear(2, 6), MaskedLinear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.a(x.flatten(1)).chunk(3, 1)[1:]
+        return self.b(torch.cat(parts, 1).T.relu().mT)
+
+
+def test_parts_of_what_an_operation_returned():
+    effective = effective_masks(Parts(), (1, 1, 2))
+    assert effective["a.weight"].tolist() == [[False] * 2] * 2 + [[True] * 2] * 4 and effective["b.weight"].all()
+
+
+def test_all_parts_joined_again():
+    class Whole(Parts):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.cat(self.a(x.flatten(1)).chunk(3, 1), dim=1)[:, 2:])
+
+    effective = effective_masks(Whole(), (1, 1, 2))
+    assert effective["a.weight"].tolist() == [[False] * 2] * 2 + [[True] * 2] * 4
+
+
+def test_multiply_adds_of_a_layer_used_twice():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = MaskedLinear(3, 3), MaskedLinear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(self.a(x.flatten(1)).relu())
+            return self.b(x * torch.sigmoid(x))
+
+    assert measure(Twice(), (1, 1, 3)).totals["macs"] == 9 + 9 + 6
+
+
 class Unknown(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -212,6 +253,16 @@ class Unknown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cumsum(self.fc(x.flatten(1)), 1)
+
+
+class Several(Unknown):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack(self.fc(x.flatten(1)).chunk(2, 1))
+
+
+class Attribute(Unknown):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.flatten(1)).real
 
 
 class Branching(Unknown):
@@ -226,6 +277,8 @@ class Branching(Unknown):
         (nn.Sequential(nn.Flatten(), MaskedLinear(2, 2), nn.LayerNorm(2)), "LayerNorm"),
         (nn.Sequential(MaskedConv2d(1, 2, 1), nn.GroupNorm(1, 2)), "GroupNorm"),
         (Branching(), "torch.fx"),
+        (Several(), "stack"),
+        (Attribute(), "real"),
     ],
 )
 def test_an_unknown_operation_is_named(model, named):
@@ -280,6 +333,22 @@ def test_ties_go_to_the_entry_that_comes_first():
     assert torch.equal(flat, torch.arange(len(flat), 0, -1, dtype=torch.int32))
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    values=st.lists(st.sampled_from([-1e30, -2.0, -0.0, 0.0, 1e-300, 0.5, 3.0]), max_size=80),
+    kind=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_order_is_stable(values, kind):
+    scores = torch.tensor(values, dtype=kind)
+    expected = sorted(range(len(values)), key=lambda place: (-scores[place].item(), place))
+    assert descending_order(scores).tolist() == expected
+
+
+def test_order_of_many_scores_equals_a_stable_sort():
+    for scores in (torch.randn(50_000), torch.randint(0, 900, (50_000,)).double(), torch.zeros(70), -torch.rand(3000)):
+        assert torch.equal(descending_order(scores), torch.sort(scores, descending=True, stable=True).indices)
+
+
 def test_what_is_pruned_already_has_rank_zero():
     model = nn.Sequential(nn.Flatten(), MaskedLinear(2, 2), MaskedLinear(2, 1))
     model[1].weight_mask[0, 0] = False
@@ -300,3 +369,14 @@ def test_scores_that_do_not_fit(broken):
         scores["conv1.weight"][0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"conv1\.weight"):
         compression_curve(model, scores, (3, 32, 32))
+
+
+def test_masks_that_do_not_fit():
+    model = build("lenet5")
+    masks = dict(Masks.of(model))
+    with pytest.raises(ValueError, match=r"differ in conv1\.weight"):
+        direct_sparsity(model, {name: mask for name, mask in masks.items() if name != "conv1.weight"})
+    with pytest.raises(ValueError, match=r"must be bool of shape \(10, 84\), not torch\.float32"):
+        effective_sparsity(model, (3, 32, 32), masks | {"fc3.weight": torch.rand(10, 84)})
+    assert direct_sparsity(model, Masks(masks)) == effective_sparsity(model, (3, 32, 32), masks) == 0
+    assert direct_sparsity(model, ~Masks(masks)) == 1

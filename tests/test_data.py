@@ -93,14 +93,16 @@ def test_mnist_files_in_every_place_and_form(tmp_path, mnist_files, layout, pack
 
 
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-@pytest.mark.parametrize("damage", ["truncated", "empty", "other", "gzip"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other", "gzip", "stream"])
 def test_a_damaged_file_is_named(tmp_path, mnist_files, file, damage):
     for path in mnist_files.iterdir():
         shutil.copy(path, tmp_path)
     content = (tmp_path / file).read_bytes()
-    if damage == "gzip":
+    if damage in ("gzip", "stream"):
         (tmp_path / file).unlink()
-        (tmp_path / f"{file}.gz").write_bytes(gzip.compress(content, 1)[:-200])
+        packed = gzip.compress(content, 1)
+        broken = packed[:-200] if damage == "gzip" else packed[:40] + b"\xff" * 160 + packed[200:]
+        (tmp_path / f"{file}.gz").write_bytes(broken)
     else:
         (tmp_path / file).write_bytes({"truncated": content[:-100], "empty": b"", "other": b"hello" * 9}[damage])
     with pytest.raises(UserError, match=rf"{file}(\.gz)? is missing or damaged"):
@@ -176,6 +178,8 @@ def test_without_files_and_network(tmp_path, mnist_files):
             data.choose(named, "mnist", str(tmp_path), given)
     with pytest.raises(UserError, match="is no folder"):
         data.choose(None, "mnist", str(tmp_path / "nowhere"), True)
+    with pytest.raises(UserError, match="cannot be read: File name too long"):
+        data.choose(None, "mnist", "a" * 300, True)
     with pytest.raises(UserError, match="is no folder"):
         data.choose("mnist", "mnist", str(mnist_files / "train-images-idx3-ubyte"), True)
     assert data.choose("digits", "mnist", str(tmp_path / "nowhere"), False) == ("digits", None)
@@ -245,7 +249,9 @@ def test_prune_examples():
     loaded = data.load("digits", "none", SHAPE)
     batches = loaded.prune_examples(0, 150, 64)
     first, second = ([x for x, _ in batches] for _ in range(2))
-    assert [len(x) for x in first] == [64, 64, 22]
+    assert [len(x) for x in first] == [75, 75]
+    assert [len(y) for _, y in loaded.prune_examples(0, 65, 64)] == [65]
+    assert [len(y) for _, y in loaded.prune_examples(0, 11, 2)] == [2, 2, 2, 2, 3]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert sum(len(y) for _, y in loaded.prune_examples(0, 10**6, 500)) == 1437
 

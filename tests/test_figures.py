@@ -101,6 +101,7 @@ def test_settings_that_differ_are_curves_of_their_own():
     ])  # fmt: skip
     assert [series.label for series in make_series(rows, style)] == ["IGQ (random)", "SNIP", "SNIP (lr=0.5)"]
     assert [len(series.rows) for series in make_series(rows, style)] == [1, 1, 1]
+    assert len({(series.colour, series.marker) for series in make_series(rows, style)}) == 3
     assert [s.name for s in make_series(rows, style, ["snip", "random/igq"])] == ["snip", "snip", "random/igq"]
 
 
@@ -178,9 +179,9 @@ def test_a_damaged_folder_among_good_ones(results, capsys):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--pruners_to_display=snp"], "unknown pruner 'snp'; did you mean 'snip'?"),
-    (["--pruners_to_display=mag"], "no complete runs of mag; there are: lenet300100 digits dense direct; "),
+    (["--pruners_to_display=mag"], "no complete runs of mag for this; there are: lenet300100"),
     (["--architecture=lenet5"], "no complete pruned network to draw; there are: lenet300100 digits"),
-    (["--data=mnist", "--pruners_to_display=snip"], "no complete runs of snip; there are: none"),
+    (["--data=mnist", "--pruners_to_display=snip"], "no complete runs of snip for this; there are: lenet300100"),
     (["--plot_type=accuracy"], "did you mean 'accuracies'?"),
     (["--num_samples=0"], "--num_samples must be greater than 0, not 0"),
     (["--pruner=snip"], "unknown flag --pruner; did you mean --pruners_to_display?"),
@@ -191,6 +192,30 @@ def test_mistakes(results, words, message, capsys):
     error = capsys.readouterr().err
     assert error.startswith("visualization.py: ") and message in error and error.count("\n") == 1
     assert not (results / "figures").exists()
+
+
+def test_text_where_numbers_belong_and_names_that_are_gone(results, capsys):
+    victim, other = next(results.rglob("snip/effective/1_*")), next(results.rglob("synflow/effective/1_*"))
+    for folder, column, value in (
+        (victim, "top1", "abc"),
+        (other, "pruner", "gone/igq"),
+        (other, "architecture", "vgg"),
+    ):
+        table = pd.read_csv(folder / "summary.csv", dtype=object)
+        table[column] = value
+        table.to_csv(folder / "summary.csv", index=False)
+    assert visualization.main([f"--out_path={results}", "--plot_type=compressions"]) == 2
+    printed = capsys.readouterr()
+    assert f"{victim} is damaged" in printed.err and "singleshot_vgg_digits_effective" in printed.out
+
+
+def test_samples_are_counted_for_each_network():
+    rows = pd.concat([ROWS, pd.DataFrame([row("mag", 10, sample) for sample in (7, 8, 9)])])
+    ((_, part),) = select(rows, Plot(num_samples=2))
+    counts = part.groupby("pruner")["sample"].unique()
+    assert {name: list(found) for name, found in counts.items()} == {
+        "dense": [0, 1], "mag": [7, 8], "snip": [0, 1], "synflow": [0]
+    }  # fmt: skip
 
 
 def test_a_folder_without_results(tmp_path, capsys):

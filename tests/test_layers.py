@@ -138,6 +138,27 @@ def test_a_mask_edited_in_place_acts_at_once():
     assert layer(x.double()).dtype == torch.float64 and layer(x.double())[0, 1] == 0
 
 
+def test_a_mask_that_is_replaced_acts_at_once():
+    layer = MaskedLinear(300, 300, bias=False)
+    x = torch.randn(2, 300)
+    for _ in range(30):
+        layer.weight_mask = torch.zeros(300, 300, dtype=torch.bool)
+        assert not layer(x).any()
+        layer.weight_mask = torch.ones(300, 300, dtype=torch.bool)
+        layer.weight_mask = torch.ones(300, 300, dtype=torch.bool)
+        assert layer(x).all()
+
+
+def test_inference_mode_and_training_mix():
+    layer = MaskedLinear(3, 2)
+    with torch.inference_mode():
+        layer(torch.ones(1, 3))
+        inside = MaskedLinear(3, 2)
+        inside(torch.ones(1, 3))
+    layer(torch.ones(1, 3)).sum().backward()
+    assert layer.weight.grad is not None
+
+
 def test_a_copy_is_independent():
     layer = MaskedLinear(3, 2)
     layer(torch.ones(1, 3))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import settings
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import main
 from Layers import Masks, prunable
@@ -234,6 +234,49 @@ def test_one_failure_of_several_is_a_row_and_the_rest_goes_on(tmp_path, monkeypa
     assert rows.loc["mag", "error"] == "this cannot be reached"
     assert call(tmp_path / "alone", *QUICK, "--pruner=mag") == 2
     assert not list((tmp_path / "alone").rglob("*.csv"))
+
+
+def test_any_failure_of_several_is_a_row(tmp_path, monkeypatch):
+    import Experiments.singleshot as experiment
+
+    original = experiment.run
+
+    def one_breaks(settings, trained=None):
+        if settings.pruning.pruner == "mag":
+            raise RuntimeError("out of memory")
+        return original(settings, trained)
+
+    monkeypatch.setattr(experiment, "run", one_breaks)
+    assert call(tmp_path, *QUICK, "--pruner=mag,random") == 1
+    rows = rows_of(tmp_path).set_index("pruner")
+    assert rows.loc["mag", "error"] == "RuntimeError: out of memory" and rows.loc["random", "status"] == "complete"
+
+
+@pytest.mark.parametrize("pruners", ["dense,magnitude", "magnitude"])
+def test_weights_of_a_diverged_network_are_not_scored(tmp_path, pruners):
+    words = [f"--pruner={pruners}", "--lr=1e35", "--optimizer=sgd", "--target_sparsity=0.5,0.9"]
+    assert call(tmp_path, "--data=digits", "--iterations=60", *words) == 1
+    rows = rows_of(tmp_path)
+    assert set(rows["status"]) == {"failed"} and sorted(set(rows["pruner"])) == ["dense", "magnitude"]
+    errors = set(rows.loc[rows["pruner"] == "magnitude", "error"])
+    assert errors == {"it needs lenet300100 digits dense sample 0, which failed: training diverged: the loss is not "
+                      "finite at iteration 50"}  # fmt: skip
+
+
+def test_kept_weights_of_another_network(tmp_path, capsys):
+    assert call(tmp_path, *QUICK, "--pruner=dense") == 0
+    (path,) = tmp_path.rglob("weights.safetensors")
+    save_file({"fc1.weight": torch.ones(2)}, path)
+    assert call(tmp_path, *QUICK, "--pruner=magnitude") == 2
+    assert "are not those of this network; make them again with --pruner=dense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [
+    ["--prune_examples=65"], ["--validation=92"], ["--batchnorm=batch", "--batch_size=359"], ["--batch_size=2"],
+    ["--lr_drops="], ["--optimizer=nesterov"], ["--prune_examples=2"],
+])  # fmt: skip
+def test_odd_sizes(tmp_path, words):
+    assert call(tmp_path, "--data=digits", "--iterations=2", *words) == 0
 
 
 def test_batch_statistics_and_validation(tmp_path):

@@ -121,7 +121,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
         write(store, run)
     assert store.status(run) == "missing", "a run that is being replaced is unfinished"
     after = {path.name: path.read_bytes() for path in store.folder(run).iterdir()}
-    assert set(after) == set(before) - {"run.json"}
+    assert set(after) == set(before) - {"run.json", "masks.safetensors", "weights.safetensors"}
     assert all(after[name] == before[name] for name in after)
 
 
@@ -131,6 +131,23 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
         Store(tmp_path / "file" / "sub").check_writable()
     Store(tmp_path / "new" / "sub").check_writable()
     assert list((tmp_path / "new" / "sub").iterdir()) == []
+
+
+def test_a_run_made_again_keeps_nothing_of_the_old_one(tmp_path):
+    store, run = Store(tmp_path), settings()
+    write(store, run)
+    store.write(run, usual(run), Outcome.failed("it broke"), 1.0)
+    assert {path.name for path in store.folder(run).iterdir()} == {
+        "run.json", "summary.csv", "layers.csv", "training.csv"
+    }  # fmt: skip
+    for name, columns in (("layers", results.LAYER_COLUMNS), ("training", results.TRAINING_COLUMNS)):
+        table = pd.read_csv(store.folder(run) / f"{name}.csv")
+        assert tuple(table.columns) == columns and table.empty
+
+
+def test_held_out_images_are_all_that_is_unusual(tmp_path):
+    write(Store(tmp_path), settings(validation=100))
+    assert load_summaries(tmp_path)["settings"][0] == "--data=digits --validation=100"
 
 
 def test_keys_are_text(tmp_path, monkeypatch):

@@ -37,6 +37,16 @@ def test_lists_in_every_form(words):
     assert read(*words).values["pruner"] == ["snip", "synflow", "random/igq"]
 
 
+def test_repeated_lists_add_up():
+    assert read("--sample", "0", "--sample=1", "--pruner=snip", "--pruner=rand").values["sample"] == [0, 1]
+
+
+def test_no_drops():
+    assert read("--lr_drops=").values["lr_drops"] == read("--lr_drops").values["lr_drops"] == ()
+    (settings,) = runs("--lr_drops=")
+    assert settings.training.lr_drops == ()
+
+
 def test_lists_of_numbers():
     assert read("--lr_drops=10,20", "30").values["lr_drops"] == (10, 20, 30)
     assert read("--com_exp", "0.5", "1").values["com_exp"] == [Decimal("0.5"), Decimal(1)]
@@ -90,38 +100,38 @@ BAD = [
     ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: singleshot)"),
     (
         "--pruning_type=efective",
-        "unknown --pruning_type 'efective'; did you mean 'effective'? (valid: direct",
+        "unknown value of --pruning_type 'efective'; did you mean 'effective'? (valid: direct",
     ),
     ("--effective_type=exakt", "did you mean 'exact'? (valid: exact, graph)"),
     ("--optimizer=sdg", "did you mean 'sgd'?"),
-    ("--device=gpu", "unknown --device 'gpu'"),
+    ("--device=gpu", "unknown value of --device 'gpu'"),
     ("--target_sparsity=1", "--target_sparsity must be at least 0 and less than 1, not 1"),
     ("--target_sparsity=-0.5", "--target_sparsity must be at least 0 and less than 1, not -0.5"),
     ("--target_sparsity=99", "--target_sparsity must be at least 0 and less than 1, not 99"),
-    ("--target_sparsity=nan", "--target_sparsity must be at least 0 and less than 1, not NaN"),
-    ("--target_sparsity=high", "--target_sparsity must be a number, not 'high'"),
+    ("--target_sparsity=nan", "--target_sparsity must be a finite number, not 'nan'"),
+    ("--target_sparsity=high", "--target_sparsity must be a finite number, not 'high'"),
     ("--target_sparsity 0.5 0.9 1.1", "--target_sparsity must be at least 0 and less than 1, not 1.1"),
     ("--com_exp=-1", "--com_exp must be between 0 and 300, not -1"),
     ("--com_exp -1", "--com_exp must be between 0 and 300, not -1"),
-    ("--com_exp=inf", "--com_exp must be between 0 and 300, not Infinity"),
+    ("--com_exp=inf", "--com_exp must be a finite number, not 'inf'"),
     ("--sample=-1", "--sample must be at least 0, not -1"),
     ("--sample=a", "--sample must be a whole number, not 'a'"),
     ("--sample=1.5", "--sample must be a whole number, not '1.5'"),
     ("--train=maybe", "--train must be 0 or 1, not 'maybe'"),
     ("--no-train=1", "--no-train: ignored explicit argument '1'"),
     ("--lr=0", "--lr must be greater than 0, not 0.0"),
-    ("--lr=nan", "--lr must be greater than 0, not nan"),
-    ("--lr=fast", "--lr must be a number, not 'fast'"),
+    ("--lr=nan", "--lr must be a finite number, not 'nan'"),
+    ("--lr=fast", "--lr must be a finite number, not 'fast'"),
     ("--lr", "--lr: expected one argument"),
     ("--pruner=", "--pruner needs a value"),
     ("--pruner", "--pruner: expected at least one argument"),
     ("--lr_drops=20,10", "--lr_drops must be rising, from 1 on, not 20,10"),
     ("--lr_drop_rate=2", "--lr_drop_rate must be greater than 0 and at most 1, not 2.0"),
     ("--momentum=1", "--momentum must be at least 0 and less than 1, not 1.0"),
-    ("--batch_size=0", "--batch_size must be greater than 0, not 0"),
+    ("--batch_size=0", "--batch_size must be at least 2, for batch normalisation, not 0"),
     ("--iterations=-5", "--iterations must be at least 0, not -5"),
     ("--validation=-1", "--validation must be at least 0, not -1"),
-    ("--prune_examples=0", "--prune_examples must be greater than 0, not 0"),
+    ("--prune_examples=0", "--prune_examples must be at least 2, for batch normalisation, not 0"),
     ("--evaluate_every=0", "--evaluate_every must be greater than 0, not 0"),
     ("--batchnorm=none", "(valid: batch, running)"),
     ("--augmentation=rotate", "did you mean 'rotation'?"),
@@ -131,12 +141,21 @@ BAD = [
     ("snip", "'snip' belongs to no flag; see --help"),
     ("--data=mnist cifar10", "'cifar10' belongs to no flag"),
     ("--epochs=1 --iterations=5", "--epochs and --iterations say the same"),
-    ("--pruner=random --prune_examples=5", "--prune_examples has no effect here (pruner random)"),
-    ("--effective_type=graph", "--effective_type has no effect here"),
-    ("--pruner=dense --effective_type=graph --pruning_type=effective", "--effective_type has no effect here"),
-    ("--train=0 --lr=0.1", "--lr has no effect here"),
-    ("--train=0 --epochs=1", "--epochs has no effect here"),
-    ("--optimizer=adam --momentum=0.9", "--momentum has no effect here"),
+    (
+        "--pruner=random --prune_examples=5",
+        "--prune_examples has no effect on pruner random, which scores",
+    ),
+    ("--effective_type=graph", "--effective_type has no effect without pruning to an effective target"),
+    ("--pruner=dense --effective_type=graph --pruning_type=effective", "--effective_type has no effect"),
+    ("--train=0 --lr=0.1", "--lr has no effect with --train=0"),
+    ("--train=0 --epochs=1", "--epochs has no effect with --train=0"),
+    ("--optimizer=nesterov --momentum=0", "--optimizer=nesterov needs a --momentum greater than 0"),
+    ("--train=0 --pruner=random --batch_size=5", "--batch_size has no effect with --train=0"),
+    ("--prune_examples=1438", "--prune_examples=1438 is more than the 1437 training images"),
+    ("--validation=1437", "--validation=1437 must be less than the 1437 training images"),
+    ("--batch_size=1000 --validation=438", "--batch_size=1000 is more than the 999 training images"),
+    ("--out_path=", "--out_path must be a name, not ''"),
+    ("--optimizer=adam --momentum=0.9", "--momentum has no effect with --optimizer=adam"),
 ]
 
 
@@ -174,7 +193,8 @@ def test_equal_networks_have_one_name():
     assert len(keys("--epochs=2", "--iterations=44")) == 1
     assert len(keys("--pruner=dense", "--pruner=dense --target_sparsity=0.5 --pruning_type=effective")) == 1
     assert len(keys("--pruner=rand/igq", "--pruner=random/igq", "--pruner random/igq")) == 1
-    assert len(keys("--prune_examples=1437", "--prune_examples=5000")) == 1
+    assert len(keys("", "--prune_examples=1437")) == 1
+    assert len(keys("--target_sparsity=0.9", "--target_sparsity=0." + "8" + "9" * 40)) == 2
 
 
 def test_different_networks_have_different_names():

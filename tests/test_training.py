@@ -132,7 +132,7 @@ def test_learning_rate_drops():
 
 
 def test_a_diverged_run_stops_and_says_so():
-    history = run(fresh(), dataclasses.replace(RECIPE, lr=1e30, iterations=500, optimizer="sgd"))
+    history = run(fresh(), dataclasses.replace(RECIPE, lr=1e30, iterations=500, optimizer="sgd", evaluate_every=500))
     assert history.error == "training diverged: the loss is not finite at iteration 50"
     assert history.last["iteration"] == 50
 
