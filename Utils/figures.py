@@ -27,6 +27,9 @@ PLOT_TYPES = ("accuracies", "compressions")
 _SPARE_MARKERS = ("P", "*", "h", "<", ">", "d")
 """For further curves of one pruner, with other settings."""
 
+_MARGIN = 1.5
+"""Factor by which an axis of compressions reaches beyond its points, so that a single one has an axis around it."""
+
 _GREY = "#777777"
 _AXES_OF_A_FIGURE = {
     "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
@@ -168,10 +171,11 @@ def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Seque
             table[:, 0], table[:, 1], color=item.colour, marker=item.marker, label=item.label,
             gid=f"{item.label}|effective",
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="Target compression", ylabel="Effective compression")
+    axes.set(xlabel="Target compression", ylabel="Effective compression")
     pruned = rows[rows["pruner"] != DENSE]
-    ends = [pruned["target_compression"].min(), pruned["target_compression"].max()]
+    ends = [pruned["target_compression"].min() / _MARGIN, pruned["target_compression"].max() * _MARGIN]
     handles += axes.plot(ends, ends, color=_GREY, linestyle=":", linewidth=1, label="effective = target", zorder=5)
+    axes.set(xscale="log", yscale="log", xlim=ends)
     if collapsed:
         top = axes.get_ylim()[1]
         for target, colour, index in collapsed:
@@ -270,8 +274,8 @@ def _draw_accuracy(axes: Axes, item: Series, chance: float, index: int) -> Any:
 
 def _mark_collapse(axes: Axes, x: float, y: float, colour: str, index: int) -> None:
     # Later marks are smaller, so that those of several pruners at one place can all be seen.
-    size = max(3.0, 11 - 1.5 * index)
-    axes.plot([x], [y], color=colour, marker="X", markersize=size, markeredgecolor="white", markeredgewidth=0.4,
+    size = max(3.0, 12 - 2 * index)
+    axes.plot([x], [y], color=colour, marker="X", markersize=size, markeredgecolor="white", markeredgewidth=0.2,
               linestyle="", zorder=4 + index / 100, gid="collapsed")  # fmt: skip
 
 
