@@ -66,7 +66,7 @@ def evaluate(model: nn.Module, data: Data, split: Split, batch_size: int = _TEST
     return Scores(loss.item() / len(split), top1, top5)
 
 
-def test_batch_size(training: Training) -> int:
+def evaluation_batch_size(training: Training) -> int:
     """Images per batch of a test: as in training where the batch's own statistics normalise, else many."""
     if training.batchnorm == "batch" and training.batch_size is not None:
         return training.batch_size
@@ -119,7 +119,7 @@ class _Loop:
         self.model, self.data, self.training = model, data, training
         self.batches = data.training_batches(sample, training.batch_size, training.augmentation)
         self.steps_per_epoch = len(data.train) // training.batch_size
-        self.test_batch = test_batch_size(training)
+        self.test_batch = evaluation_batch_size(training)
         self.history = History()
         # Summed on the device and read only when a row is made: loss, right answers, images.
         self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)

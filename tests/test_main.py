@@ -314,6 +314,17 @@ def test_mistakes(tmp_path, monkeypatch, capsys, words, message):
     assert not list(tmp_path.rglob("*.csv")) and not list(tmp_path.rglob("run.json"))
 
 
+def test_a_damaged_file_is_one_error_before_any_run(tmp_path, capsys):
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"):
+        (tmp_path / name).write_bytes(b"no images")
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"")
+    words = ["--data=mnist", f"--path_to_data={tmp_path}", "--pruner=dense,random,snip"]
+    assert call(tmp_path / "out", *words) == 2
+    error = capsys.readouterr().err
+    assert "train-images-idx3-ubyte is missing or damaged" in error and error.count("\n") == 1
+    assert not list((tmp_path / "out").rglob("*"))
+
+
 def test_an_out_path_that_cannot_be_written_to(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main.main([*QUICK, f"--out_path={tmp_path}/file"]) == 2
