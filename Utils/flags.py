@@ -175,7 +175,8 @@ def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
         return UserError(f"{word!r} belongs to no flag; see --help")
     flag = word.partition("=")[0]
     flags = [f"--{name}" for name in fields]
-    close = [name for name in flags if name.startswith(flag)] or difflib.get_close_matches(flag, flags, n=1, cutoff=0.4)
+    longer = [name for name in flags if name.startswith(flag)]
+    close = longer or difflib.get_close_matches(flag, flags, n=1, cutoff=0.55)
     suggestion = f"; did you mean {close[0]}?" if close else ""
     return UserError(f"unknown flag {flag}{suggestion} (see --help)")
 

@@ -13,11 +13,13 @@ import settings
 import torch
 from safetensors.torch import load_file, save_file
 
+import Experiments.singleshot as experiment
 import main
 from Layers import Masks, prunable
 from Models import build
 from Utils import datasets, randomness
 from Utils.connectivity import effective_masks
+from Utils.errors import UserError
 from Utils.results import SUMMARY_COLUMNS, load_summaries
 
 ROOT = Path(__file__).parents[1]
@@ -173,8 +175,6 @@ def test_complete_runs_are_skipped_and_overwrite_runs_again(tmp_path, capsys):
 
 def test_a_killed_campaign_goes_on(tmp_path, monkeypatch, capsys):
     words = [*QUICK, "--pruner=random,mag,snip", "--target_sparsity=0.9"]
-    import Experiments.singleshot as experiment
-
     original, done = experiment.run, []
 
     def killed(settings, trained=None):
@@ -216,40 +216,33 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path, capsys):
     assert load_summaries(tmp_path).empty
 
 
-def test_one_failure_of_several_is_a_row_and_the_rest_goes_on(tmp_path, monkeypatch):
-    import Experiments.singleshot as experiment
-    from Utils.errors import UserError
-
+@pytest.mark.parametrize(("failure", "reason"), [
+    (UserError("this cannot be reached"), "this cannot be reached"),
+    (RuntimeError("out of memory"), "RuntimeError: out of memory"),
+])  # fmt: skip
+def test_one_failure_of_several_is_a_row_and_the_rest_goes_on(tmp_path, monkeypatch, failure, reason):
     original = experiment.run
 
     def one_fails(settings, trained=None):
         if settings.pruning.pruner == "mag":
-            raise UserError("this cannot be reached")
+            raise failure
         return original(settings, trained)
 
     monkeypatch.setattr(experiment, "run", one_fails)
     assert call(tmp_path, *QUICK, "--pruner=mag,random") == 1
     rows = rows_of(tmp_path).set_index("pruner")
     assert dict(rows["status"]) == {"mag": "failed", "random": "complete"}
-    assert rows.loc["mag", "error"] == "this cannot be reached"
-    assert call(tmp_path / "alone", *QUICK, "--pruner=mag") == 2
-    assert not list((tmp_path / "alone").rglob("*.csv"))
+    assert rows.loc["mag", "error"] == reason
 
 
-def test_any_failure_of_several_is_a_row(tmp_path, monkeypatch):
-    import Experiments.singleshot as experiment
+def test_a_request_of_one_run_that_cannot_be_reached_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def fails(settings, trained=None):
+        raise UserError("this cannot be reached")
 
-    original = experiment.run
-
-    def one_breaks(settings, trained=None):
-        if settings.pruning.pruner == "mag":
-            raise RuntimeError("out of memory")
-        return original(settings, trained)
-
-    monkeypatch.setattr(experiment, "run", one_breaks)
-    assert call(tmp_path, *QUICK, "--pruner=mag,random") == 1
-    rows = rows_of(tmp_path).set_index("pruner")
-    assert rows.loc["mag", "error"] == "RuntimeError: out of memory" and rows.loc["random", "status"] == "complete"
+    monkeypatch.setattr(experiment, "run", fails)
+    assert call(tmp_path, *QUICK, "--pruner=mag") == 2
+    assert capsys.readouterr().err == "main.py: this cannot be reached\n"
+    assert not list(tmp_path.rglob("*.csv"))
 
 
 @pytest.mark.parametrize("pruners", ["dense,magnitude", "magnitude"])
