@@ -57,9 +57,9 @@ def carry_out(request: Request) -> int:
     store = Store(base.run.out_path)
     if base.run.save:
         store.check_writable()
-    check_data(runs, store)
     experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
     launcher = Launcher(experiment, store, usual, say, lambda settings, row: report(settings, row, store))
+    check_data([settings for settings in runs if not launcher.is_done(settings)])
     return 1 if launcher.launch(runs) else 0
 
 
@@ -76,13 +76,12 @@ def choose_data(base: Settings, request: Request) -> dict[str, str]:
     return chosen
 
 
-def check_data(runs: Sequence[Settings], store: "Store") -> None:
-    """Read the data of what is left to do, so that a damaged file is one error before, not one failure in each run."""
-    from Utils.data import load
+def check_data(runs: Sequence[Settings]) -> None:
+    """Read the data of runs, so that a damaged file is one error before all, not one failure in each."""
+    from Utils.data import read as read_data
 
-    left = [run for run in runs if run.run.overwrite or store.status(run) != "complete"]
-    for architecture, data in dict.fromkeys((run.run.architecture, run.run.data or "") for run in left):
-        load(data, runs[0].run.path_to_data, ARCHITECTURES[architecture].input_shape)
+    for name, path, architecture in {(s.run.data or "", s.run.path_to_data, s.run.architecture): None for s in runs}:
+        read_data(name, path, ARCHITECTURES[architecture].input_shape)
 
 
 def say(text: str) -> None:

@@ -1,7 +1,9 @@
 """Draw what Results holds.
 
-python visualization.py
-python visualization.py --architecture=lenet300100 --pruners_to_display=snip synflow random/igq --num_samples=3
+    python visualization.py
+    python visualization.py --architecture=lenet300100 --pruners_to_display=snip synflow random/igq --num_samples=3
+
+Without flags it draws all that the results allow, and says where.
 """
 
 import os
@@ -16,9 +18,10 @@ from Models import ARCHITECTURES
 from Pruners import style
 from Utils import DATASETS
 from Utils.errors import UserError
-from Utils.figures import FIGURES, Plot, save_figure, select
+from Utils.figures import FIGURES, save_figure
 from Utils.flags import parse
 from Utils.results import read_summaries
+from Utils.selection import Plot, select
 from Utils.settings import DENSE
 
 

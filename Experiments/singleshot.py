@@ -9,10 +9,10 @@ About 5 minutes for LeNet-300-100 on MNIST (96,000 iterations) on one core of an
 of each network; `--sample 0 1 2` makes three.
 """
 
-import math
 import time
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 
 import pandas as pd
 import torch
@@ -29,8 +29,7 @@ from Utils.machine import describe_machine, pick_device
 from Utils.results import TRAINING_COLUMNS, Outcome
 from Utils.settings import DENSE, Settings
 from Utils.sparsity import measure
-from Utils.target import Target
-from Utils.training import History, evaluate, evaluation_batch_size, train
+from Utils.training import History, train, untrained
 
 
 def trained_run(settings: Settings) -> Settings | None:
@@ -39,7 +38,7 @@ def trained_run(settings: Settings) -> Settings | None:
     if pruner == DENSE or not CRITERIA[split_name(pruner)[0]].needs_trained:
         return None
     return settings.with_values(
-        pruner=DENSE, pruning_type="direct", effective_type="exact", target_sparsity=Target.of("0").sparsity,
+        pruner=DENSE, pruning_type="direct", effective_type="exact", target_sparsity=Decimal(0),
         com_exp=None, prune_examples=None, train=True,
     )  # fmt: skip
 
@@ -57,10 +56,9 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     if measured.totals["collapsed"]:
         warnings.warn(f"{settings.title()} has collapsed: no path from input to output is left", stacklevel=2)
     history = _train(model, data, settings, bool(measured.totals["collapsed"]), show_progress)
-    target = Target(settings.pruning.target_sparsity, settings.pruning.com_exp)
     last = history.last
     summary = {
-        "target_kept": target.kept(measured.totals["prunable"]),
+        "target_kept": settings.target.kept(measured.totals["prunable"]),
         **measured.totals,
         "top1": last["top1"],
         "top5": last["top5"],
@@ -83,15 +81,14 @@ def prune(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str
     pruning, sample = settings.pruning, settings.run.sample
     if pruning.pruner == DENSE:
         return Masks.of(model)
-    target = Target(pruning.target_sparsity, pruning.com_exp)
     scored = model
     if trained is not None:
         scored = initial_model(settings, data).to(next(model.parameters()).device)
         load_weights(scored, trained, settings)
     batches = data.prune_examples(sample, pruning.prune_examples or 1, settings.training.batch_size or 1)
     generator = randomness.generator(sample, "random scores")
-    scores = make_pruner(pruning.pruner).score(scored, batches, target, generator)
-    return allocate(model, scores, target, data.input_shape, pruning.pruning_type, pruning.effective_type)
+    scores = make_pruner(pruning.pruner).score(scored, batches, settings.target, generator)
+    return allocate(model, scores, settings.target, data.input_shape, pruning.pruning_type, pruning.effective_type)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:
@@ -107,16 +104,7 @@ def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, sh
     training = settings.training
     if training.train and not collapsed:
         return train(model, data, training, settings.run.sample, settings.title(), show_progress)
-    history = History()
-    batch_size = evaluation_batch_size(training)
-    scores = evaluate(model, data, data.test, batch_size)
-    held_out = evaluate(model, data, data.validation, batch_size) if data.validation else None
-    row = dict.fromkeys(TRAINING_COLUMNS, math.nan)
-    history.rows.append(row | {"iteration": 0, "epoch": 0, "seconds": 0.0, "test_loss": scores.loss,
-                               "top1": scores.top1, "top5": scores.top5})  # fmt: skip
-    if held_out:
-        history.last.update(val_loss=held_out.loss, val_top1=held_out.top1)
-    return history
+    return untrained(model, data, training)
 
 
 def initial_model(settings: Settings, data: Data) -> nn.Module:

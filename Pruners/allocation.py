@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from Layers import Masks
 from Utils.connectivity import rank_flow, ranking
 from Utils.errors import UserError
+from Utils.settings import PRUNING_TYPES
 from Utils.target import Target
-
-PRUNING_TYPES = ("direct", "effective")
 
 
 def allocate(

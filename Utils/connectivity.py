@@ -4,8 +4,7 @@ Thresholding commutes with max and min, so one forward and one backward pass of 
 every threshold at once, which weights are effective. A mask is the case of two ranks.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,8 @@ from torch import Tensor, nn
 from Layers import prunable
 from Utils.errors import UserError
 from Utils.flow import Flow, flow
-from Utils.maxmin import INFINITE
 from Utils.ordering import descending_order
-
-EFFECTIVE_TYPES = {"exact": False, "graph": True}
-"""Each way to decide effectiveness, and whether it forgets positions."""
+from Utils.settings import EFFECTIVE_TYPES
 
 
 def ranking(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -61,7 +57,7 @@ def rank_flow(
     """Both passes for given ranks; raises `UserError` for an unknown effective type or a model it cannot follow."""
     if effective_type not in EFFECTIVE_TYPES:
         raise UserError(f"unknown effective type {effective_type!r} (valid: {', '.join(EFFECTIVE_TYPES)})")
-    return flow(model, ranks, input_shape, EFFECTIVE_TYPES[effective_type])
+    return flow(model, ranks, input_shape, per_channel=effective_type == "graph")
 
 
 def mask_flow(
@@ -139,13 +135,10 @@ def empty_layers(effective: Mapping[str, Tensor]) -> list[str]:
     return [name for name, mask in effective.items() if not bool(mask.any())]
 
 
-def dead_units(effective: Mapping[str, Tensor], output_layers: Any) -> int:
+def dead_units(effective: Mapping[str, Tensor], output_layers: Collection[str]) -> int:
     """The number of hidden units (dense) and channels (convolution) without an effective weight in, hence or out."""
     dead = 0
     for name, mask in effective.items():
         if mask.dim() > 1 and name.rpartition(".")[0] not in output_layers:
             dead += int((~mask.flatten(1).any(1)).sum())
     return dead
-
-
-__all__ = ["INFINITE", "compression_curve", "effective_masks", "effective_scores", "ranking"]

@@ -144,7 +144,7 @@ def load(
     images are held out. Raises `UserError` for damaged files or too many held out.
     """
     entry = DATASETS[name]
-    (images, labels), (test_images, test_labels) = _read(name, path, input_shape)
+    (images, labels), (test_images, test_labels) = read(name, path, input_shape)
     if not 0 <= validation < len(images):
         raise UserError(f"--validation={validation} must be less than the {len(images)} training images")
     order = torch.arange(len(images))
@@ -165,7 +165,7 @@ def load(
 
 
 @lru_cache(maxsize=1)
-def _read(name: str, path: str, input_shape: tuple[int, int, int]) -> tuple[Batch, Batch]:
+def read(name: str, path: str, input_shape: tuple[int, int, int]) -> tuple[Batch, Batch]:
     """Images and labels of both sets, read once for all runs of a command."""
     entry = DATASETS[name]
     (images, labels), (test_images, test_labels) = sets = _source(name, path, input_shape).load()

@@ -16,13 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from Utils.errors import UserError
 from Utils.results import replace_file
-from Utils.settings import DENSE, POSITIVE, setting
+from Utils.settings import DENSE
 
 Style = Callable[[str], tuple[str, str, str]]
-
-PLOT_TYPES = ("accuracies", "compressions")
 
 _SPARE_MARKERS = ("P", "*", "h", "<", ">", "d")
 """For further curves of one pruner, with other settings."""
@@ -31,40 +28,11 @@ _MARGIN = 1.5
 """Factor by which an axis of compressions reaches beyond its points, so that a single one has an axis around it."""
 
 _GREY = "#777777"
-_AXES_OF_A_FIGURE = {
-    "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
-}  # fmt: skip
-"""Settings that figures show by themselves; any other that differs is named in the legend."""
-
 _LOOK: dict[Any, Any] = {
     "font.size": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "lines.markersize": 4,
     "lines.linewidth": 1.3, "pdf.fonttype": 42,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Plot:
-    """What is drawn, of what."""
-
-    out_path: str = setting("Results", "the folder of results; figures go to its folder figures")
-    plot_type: tuple[str, ...] | None = setting(
-        None, "kinds of figures (default: all)", choices=PLOT_TYPES, sequence=True
-    )
-    experiment: str | None = setting(None, "of one experiment", choices="experiment")
-    architecture: tuple[str, ...] | None = setting(None, "of these networks", choices="architecture", sequence=True)
-    data: tuple[str, ...] | None = setting(None, "on these data sets", choices="data", sequence=True)
-    pruners_to_display: tuple[str, ...] | None = setting(
-        None, "pruners, in the order of the legend (default: all there are)", choices="pruner", sequence=True
-    )
-    pruning_type: tuple[str, ...] | None = setting(
-        None, "a figure for each of these targets", choices=("direct", "effective"), sequence=True
-    )
-    effective_type: str = setting(
-        "exact", "how effective compression is counted", choices=("exact", "graph"),
-        aliases={"synflow": "exact", "custom": "graph"},
-    )  # fmt: skip
-    num_samples: int | None = setting(None, "at most so many samples of each network", kind=int, check=POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -83,34 +51,21 @@ class Series:
             yield float(target), rows  # type: ignore[arg-type]
 
 
-def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
-    """For each figure that the rows allow, its name and its rows; dense rows go with every pruning type.
+_SHOWN_BY_FIGURES = {
+    "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
+}  # fmt: skip
+"""Settings that figures show by themselves; any other that differs is named in the legend."""
 
-    Raises `UserError` if nothing is left, and says what there is.
-    """
-    if plot.effective_type == "graph":
-        compression = rows["prunable"] / rows["graph_kept_effective"].replace(0, np.nan)
-        rows = rows.assign(effective_compression=compression.fillna(np.inf))
-    chosen = _filter(rows, plot)
-    if plot.num_samples is not None:
-        networks = ["experiment", "architecture", "data", "pruner", "pruning_type", "settings"]
-        plain = chosen.assign(settings=[" ".join(_variant(text)) for text in chosen["settings"]])
-        chosen = chosen[plain.groupby(networks)["sample"].rank(method="dense") <= plot.num_samples]
-    figures = []
-    for (experiment, architecture, data), part in chosen.groupby(["experiment", "architecture", "data"]):
-        dense = part["pruner"] == DENSE
-        for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):
-            if plot.pruning_type is None or pruning_type in plot.pruning_type:
-                name = f"{experiment}_{architecture}_{data}_{pruning_type}".replace("/", "-")
-                figures.append((name, part[dense | (part["pruning_type"] == pruning_type)]))
-    if not figures:
-        raise UserError(f"no complete pruned network to draw; there are: {_inventory(rows)}")
-    return figures
+
+def variant_of(settings: str) -> tuple[str, ...]:
+    """What is unusual about a run, of its text in `summary.csv`, but for what figures show by themselves."""
+    tokens = (token.removeprefix("--") for token in settings.split())
+    return tuple(sorted(token for token in tokens if token.partition("=")[0] not in _SHOWN_BY_FIGURES))
 
 
 def make_series(rows: pd.DataFrame, style: Style, order: Sequence[str] | None = None) -> list[Series]:
     """The curves of one figure; settings that differ between them are named in their labels."""
-    rows = rows.assign(variant=pd.Series([_variant(text) for text in rows["settings"]], rows.index, dtype=object))
+    rows = rows.assign(variant=pd.Series([variant_of(text) for text in rows["settings"]], rows.index, dtype=object))
     shared = set.intersection(*(set(variant) for variant in rows["variant"]))
     series = []
     names = [name for name in (order or sorted(rows["pruner"].unique())) if name != DENSE]
@@ -201,35 +156,6 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
         paths.append(path.with_name(path.name + suffix))
         replace_file(paths[-1], content.getvalue())
     return paths
-
-
-def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:
-    every = rows
-    if plot.experiment is not None:
-        rows = rows[rows["experiment"] == plot.experiment]
-    if plot.architecture is not None:
-        rows = rows[rows["architecture"].isin(plot.architecture)]
-    if plot.data is not None:
-        rows = rows[rows["data"].isin(plot.data)]
-    if plot.pruners_to_display is not None:
-        missing = set(plot.pruners_to_display) - set(rows["pruner"])
-        if missing:
-            raise UserError(
-                f"no complete runs of {', '.join(sorted(missing))} for this; there are: {_inventory(every)}"
-            )
-        rows = rows[rows["pruner"].isin((*plot.pruners_to_display, DENSE))]
-    return rows
-
-
-def _inventory(rows: pd.DataFrame) -> str:
-    columns = ["architecture", "data", "pruner", "pruning_type"]
-    found = rows[columns].drop_duplicates().sort_values(columns).itertuples(index=False)
-    return "; ".join(" ".join(map(str, row)) for row in found) or "none"
-
-
-def _variant(settings: str) -> tuple[str, ...]:
-    tokens = (token.removeprefix("--") for token in settings.split())
-    return tuple(sorted(token for token in tokens if token.partition("=")[0] not in _AXES_OF_A_FIGURE))
 
 
 def _new_figure(title: str) -> tuple[Figure, Axes]:

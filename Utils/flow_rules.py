@@ -121,11 +121,7 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
     rows, columns = conv_windows(conv, x.shape[2:])
     places = len(rows) * len(columns)
     call.count_places(places)
-    positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
-    if call.per_channel:
-        patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
-    else:
-        patches = gather(x[0].flatten(1), positions)
+    patches, to_input = _whole_maps(x, taps) if call.per_channel else _under_windows(x, rows, columns)
     patches = patches.reshape(groups, -1, patches.shape[2])
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
     out = product(kernels, patches)
@@ -136,12 +132,22 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
             back = back.amax(1, keepdim=True)
         back = back.reshape(groups, -1, back.shape[1])
         _find_kernel(call, product(back, patches.transpose(1, 2)), out, back)
-        to_patches = product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1)
-        if call.per_channel:
-            return [to_patches.amax(1)[None, :, :, None].expand(x.shape)]
-        return [scatter(to_patches, positions, math.prod(x.shape[2:])).reshape(x.shape)]
+        return [to_input(product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1))]
 
     return out.reshape(1, weight.shape[0], -1).expand(-1, -1, places).unflatten(2, (len(rows), len(columns))), pullback
+
+
+def _under_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What lies under each tap of each window, (channels, taps, windows), and the way back to the input."""
+    positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
+    flat = x[0].flatten(1)
+    return gather(flat, positions), lambda ranks: scatter(ranks, positions, flat.shape[1]).reshape(x.shape)
+
+
+def _whole_maps(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The same for one window that is each channel's whole map, under every tap."""
+    patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
+    return patches, lambda ranks: ranks.amax(1)[None, :, :, None].expand(x.shape)
 
 
 def _find_kernel(call: Call, carried: Tensor, out: Tensor, back: Tensor) -> None:
@@ -325,15 +331,9 @@ def adaptive_pool(call: Call) -> tuple[Tensor, Pullback]:
 
 
 def _join_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Pullback]:
-    positions = tap_positions(rows, columns, x.shape[3]).to(x.device)
-    flat = x[0].flatten(1)
-    out = gather(flat, positions).amax(2)
-
-    def pullback(back: Tensor) -> list[Tensor]:
-        spread = back[0].flatten(1)[:, :, None].expand(-1, *positions.shape)
-        return [scatter(spread, positions, flat.shape[1]).reshape(x.shape)]
-
-    return out.reshape(1, -1, len(rows), len(columns)), pullback
+    under, to_input = _under_windows(x, rows, columns)
+    out = under.amax(1).reshape(1, -1, len(rows), len(columns))
+    return out, lambda back: [to_input(back[0].flatten(1)[:, None].expand(under.shape))]
 
 
 def _unbroadcast(ranks: Tensor, like: Tensor) -> Tensor:

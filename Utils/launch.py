@@ -40,6 +40,11 @@ class Launcher:
     trained: dict[str, Mapping[str, Tensor] | UserError] = field(default_factory=dict)
     """What came of the runs of this session that others need: trained weights, which may not be kept, or a failure."""
 
+    def is_done(self, settings: Settings) -> bool:
+        """Whether a run is complete and need not be made again."""
+        run = settings.run
+        return run.save and not run.overwrite and self.store.status(settings) == "complete"
+
     def launch(self, runs: Sequence[Settings]) -> int:
         """Carry out what is not complete; returns the number of failed runs.
 
@@ -48,8 +53,7 @@ class Launcher:
         needed = {run.key() for run in map(self.experiment.trained_run, runs) if run is not None}
         failed = 0
         for settings in runs:
-            is_kept = settings.run.save and not settings.run.overwrite
-            if is_kept and self.store.status(settings) == "complete":
+            if self.is_done(settings):
                 place = self.store.folder(settings)
                 self.say(f"{settings.title()}: complete already, in {place} (--overwrite runs it again)")
                 continue

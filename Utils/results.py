@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import platform
 import subprocess
@@ -98,7 +97,7 @@ class Store:
         """The folder of a resolved run."""
         run, pruning = settings.run, settings.pruning
         parts = (run.experiment, run.architecture, run.data, pruning.pruner, pruning.pruning_type)
-        name = f"{run.sample}_{_target_compression(settings):.6g}_{settings.key()}"
+        name = f"{run.sample}_{1 / settings.target.density:.6g}_{settings.key()}"
         return self.path.joinpath(*(str(part).replace("/", "-") for part in parts), name)
 
     def status(self, settings: Settings) -> str:
@@ -159,8 +158,8 @@ def summary_row(settings: Settings, defaults: Settings, outcome: Outcome) -> pd.
         "pruner": pruning.pruner,
         "pruning_type": pruning.pruning_type,
         "sample": run.sample,
-        "target_compression": _target_compression(settings),
-        "target_sparsity": 1 - 1 / _target_compression(settings),
+        "target_compression": 1 / settings.target.density,
+        "target_sparsity": 1 - settings.target.density,
     }
     if pruning.target_sparsity is not None:
         row["target_sparsity"] = float(pruning.target_sparsity)
@@ -224,13 +223,6 @@ def _write(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-def _target_compression(settings: Settings) -> float:
-    pruning = settings.pruning
-    if pruning.com_exp is not None:
-        return float(10**pruning.com_exp)
-    return float(1 / (1 - pruning.target_sparsity)) if pruning.target_sparsity is not None else math.nan
 
 
 def _record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, Any]:

@@ -12,8 +12,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from Utils.target import Target
+
 DENSE = "dense"
 """The unpruned network, which takes a pruner's place in every command."""
+
+PRUNING_TYPES = ("direct", "effective")
+EFFECTIVE_TYPES = ("exact", "graph")
+EFFECTIVE_ALIASES = {"synflow": "exact", "custom": "graph"}
+"""The names of the original program."""
 
 Check = tuple[Callable[[Any], bool], str]
 """What a value must satisfy, and that in words."""
@@ -23,7 +30,6 @@ POSITIVE: Check = (lambda value: value > 0, "greater than 0")
 NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
 FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 EXPONENT: Check = (lambda value: 0 <= value <= 300, "between 0 and 300")
-UNIT: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 RATE: Check = (lambda value: 0 < value <= 1, "greater than 0 and at most 1")
 RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising, from 1 on")
 
@@ -77,13 +83,13 @@ class Pruning:
 
     pruner: str = setting("snip", "criterion[/quota], or dense", choices="pruner", many=True)
     pruning_type: str = setting(
-        "direct", "whether the target counts pruned or ineffective weights", choices=("direct", "effective"), many=True
+        "direct", "whether the target counts pruned or ineffective weights", choices=PRUNING_TYPES, many=True
     )
     effective_type: str = setting(
         "exact",
         "decide effectiveness per channel and position, or per channel",
-        choices=("exact", "graph"),
-        aliases={"synflow": "exact", "custom": "graph"},
+        choices=EFFECTIVE_TYPES,
+        aliases=EFFECTIVE_ALIASES,
     )
     target_sparsity: Decimal | None = setting(
         Decimal("0.9"), "the fraction of weights to remove", kind=Decimal, many=True, check=FRACTION
@@ -111,7 +117,7 @@ class Training:
         None, "iterations at which the learning rate drops", kind=int, sequence=True, check=RISING
     )
     lr_drop_rate: float | None = setting(None, "the factor of each drop", kind=float, check=RATE)
-    momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=UNIT)
+    momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=FRACTION)
     weight_decay: float | None = setting(None, "weight decay, on kernels only", kind=float, check=NOT_NEGATIVE)
     batch_size: int | None = setting(None, "images per step", kind=int, check=AT_LEAST_TWO)
     augmentation: str | None = setting(
@@ -144,6 +150,11 @@ class Settings:
     machine: Machine = Machine()
     own: Any = None
     """The experiment's own settings, a dataclass of its file."""
+
+    @property
+    def target(self) -> Target:
+        """How much is kept."""
+        return Target(self.pruning.target_sparsity, self.pruning.com_exp)
 
     def groups(self) -> dict[str, Any]:
         """The settings dataclasses by name, the experiment's own one last."""

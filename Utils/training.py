@@ -73,6 +73,23 @@ def evaluation_batch_size(training: Training) -> int:
     return _TEST_BATCH
 
 
+def untrained(model: nn.Module, data: Data, training: Training) -> History:
+    """The one row of a network that is tested and not trained."""
+    unknown = dict.fromkeys(TRAINING_COLUMNS, math.nan)
+    return History([unknown | {"iteration": 0, "epoch": 0, "seconds": 0.0} | _test(model, data, training)])
+
+
+def _test(model: nn.Module, data: Data, training: Training) -> dict[str, float]:
+    """The columns of a row that testing gives."""
+    batch_size = evaluation_batch_size(training)
+    test = evaluate(model, data, data.test, batch_size)
+    row = {"val_loss": math.nan, "val_top1": math.nan, "test_loss": test.loss, "top1": test.top1, "top5": test.top5}
+    if data.validation:
+        held_out = evaluate(model, data, data.validation, batch_size)
+        row |= {"val_loss": held_out.loss, "val_top1": held_out.top1}
+    return row
+
+
 def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     """The optimizer of a resolved recipe; weight decay acts on kernels only, not on biases and normalisation."""
     assert training.lr is not None and training.weight_decay is not None
@@ -119,7 +136,6 @@ class _Loop:
         self.model, self.data, self.training = model, data, training
         self.batches = data.training_batches(sample, training.batch_size, training.augmentation)
         self.steps_per_epoch = len(data.train) // training.batch_size
-        self.test_batch = evaluation_batch_size(training)
         self.history = History()
         # Summed on the device and read only when a row is made: loss, right answers, images.
         self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
@@ -176,16 +192,16 @@ class _Loop:
         return math.isfinite(loss)
 
     def _record(self, iteration: int) -> None:
-        test = evaluate(self.model, self.data, self.data.test, self.test_batch)
-        held_out = self.data.validation
-        validation = evaluate(self.model, self.data, held_out, self.test_batch) if held_out else None
+        tested = _test(self.model, self.data, self.training)
         loss, right, count = self.sums.tolist()
         self.sums.zero_()
-        nan = math.nan
-        values = (
-            iteration, iteration / self.steps_per_epoch, learning_rate(self.training, max(iteration - 1, 0)),
-            loss / count if count else nan, right / count if count else nan,
-            validation.loss if validation else nan, validation.top1 if validation else nan,
-            test.loss, test.top1, test.top5, self.seconds,
-        )  # fmt: skip
-        self.history.rows.append(dict(zip(TRAINING_COLUMNS, values, strict=True)))
+        row = {
+            "iteration": iteration,
+            "epoch": iteration / self.steps_per_epoch,
+            "lr": learning_rate(self.training, max(iteration - 1, 0)),
+            "train_loss": loss / count if count else math.nan,
+            "train_top1": right / count if count else math.nan,
+            **tested,
+            "seconds": self.seconds,
+        }
+        self.history.rows.append(row)

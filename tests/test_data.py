@@ -43,7 +43,7 @@ def mnist_files(tmp_path_factory) -> Path:
 def offline(monkeypatch):
     """No test waits for a network."""
     monkeypatch.setattr(datasets, "_answers", lambda host: False)
-    data._read.cache_clear()
+    data.read.cache_clear()
 
 
 def test_digits_are_a_fixed_stratified_split():
@@ -155,17 +155,17 @@ def test_cifar_packed_unpacked_and_damaged(cifar_files):
         first = torch.from_numpy(pickle.load(file)["data"][0].reshape(3, 32, 32))
     assert torch.equal(loaded.train.images[0], first) and int(loaded.train.labels[9_999]) == 7
     assert data.chance(loaded.test) == 0.9999
-    data._read.cache_clear()
+    data.read.cache_clear()
     assert len(data.load("cifar10", str(folder), (1, 28, 28)).train) == 50_000
     (folder / "data_batch_3").write_bytes(b"x")
-    data._read.cache_clear()
+    data.read.cache_clear()
     with pytest.raises(UserError, match="data_batch_3 is missing or damaged"):
         data.load("cifar10", str(cifar_files), (1, 28, 28))
     shutil.rmtree(folder)
     packed = data.load("cifar10", str(cifar_files), (1, 28, 28))
     assert torch.equal(packed.train.images, loaded.train.images) and not folder.exists()
     archive.write_bytes(archive.read_bytes()[:1000])
-    data._read.cache_clear()
+    data.read.cache_clear()
     with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz is missing or damaged"):
         data.load("cifar10", str(cifar_files), (1, 28, 28))
 

@@ -11,8 +11,9 @@ import pytest
 
 import visualization
 from Pruners import style
-from Utils.figures import FIGURES, Plot, accuracies, compressions, make_series, save_figure, select
+from Utils.figures import FIGURES, accuracies, compressions, make_series, save_figure
 from Utils.results import SUMMARY_COLUMNS, load_summaries
+from Utils.selection import Plot, select
 
 CHANCE = 0.1135
 

@@ -15,8 +15,10 @@ from Experiments import EXPERIMENTS
 from Layers import prunable
 from Models import ARCHITECTURES, build
 from Utils import DATASETS
+from Utils.augmentation import AUGMENTATIONS
 from Utils.connectivity import check_scores
 from Utils.recipes import RECIPES
+from Utils.settings import Training
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,13 +119,19 @@ def test_every_registry_line_leads_somewhere():
     assert Pruners.ALIASES.keys().isdisjoint({*Pruners.CRITERIA})
 
 
+def test_choices_without_torch_are_those_of_the_code():
+    choices = {name: item.metadata["choices"] for name, item in Training.__dataclass_fields__.items()}
+    assert set(choices["augmentation"]) == set(AUGMENTATIONS)
+    assert {entry.augmentation for entry in DATASETS.values()} <= set(AUGMENTATIONS)
+
+
 def test_the_readme_is_true():
     text = (ROOT / "README.md").read_text()
     for name in (*ARCHITECTURES, *Pruners.CRITERIA, *Pruners.QUOTAS, *DATASETS, *EXPERIMENTS):
         assert f"`{name}`" in text, f"README does not mention {name}"
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / link).exists(), f"README points to {link}"
-    from Utils.figures import Plot
+    from Utils.selection import Plot
     from Utils.settings import GROUPS
 
     flags = {name for group in (*GROUPS.values(), Plot) for name in group.__dataclass_fields__}
