@@ -14,11 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from Experiments import EXPERIMENTS
+from Experiments.catalogue import as_text
 from Experiments.names import registry_names
-from Models import ARCHITECTURES
+from Models import architecture
 from Utils.errors import UserError
 from Utils.flags import Request, parse
-from Utils.settings import GROUPS, Settings
+from Utils.settings import GROUPS, Command, Settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,11 +42,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(arguments: Sequence[str]) -> Request:
     """Read the command line; names are checked against the registries before PyTorch is loaded."""
-    return parse(arguments, list(GROUPS.values()), registry_names(), "main.py", (__doc__ or "").split("\n")[0])
+    groups = [*GROUPS.values(), Command]
+    return parse(arguments, groups, registry_names(), "main.py", (__doc__ or "").split("\n")[0])
 
 
 def carry_out(request: Request) -> int:
-    """Decide every value, then prune and train."""
+    """Print what there is, or decide every value, then prune and train or, in a dry run, say what would be done."""
+    command, request = request.split(Command)
+    if command.list is not None:
+        print(as_text(command.list))
+        return 0
     from Experiments.plan import plan, usual
     from Utils.launch import Launcher
     from Utils.machine import pick_device
@@ -53,24 +59,27 @@ def carry_out(request: Request) -> int:
 
     base = Settings().with_values(**{k: v for k, v in request.values.items() if k not in request.many})
     pick_device(base.machine.device)
-    runs = plan(base, request, choose_data(base, request))
+    runs = plan(base, request, choose_data(base, request, may_download=not command.dry_run))
     store = Store(base.run.out_path)
+    experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
+    launcher = Launcher(experiment, store, usual, say, lambda *found: report(*found, store))
+    if command.dry_run:
+        launcher.describe(runs)
+        return 0
     if base.run.save:
         store.check_writable()
-    experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
-    launcher = Launcher(experiment, store, usual, say, lambda settings, row: report(settings, row, store))
     check_data([settings for settings in runs if not launcher.is_done(settings)])
     return 1 if launcher.launch(runs) else 0
 
 
-def choose_data(base: Settings, request: Request) -> dict[str, str]:
+def choose_data(base: Settings, request: Request, may_download: bool) -> dict[str, str]:
     """The data set of each architecture of a request."""
     from Utils.data import choose
 
     chosen = {}
-    for architecture in request.values.get("architecture", [base.run.architecture]):
-        own, is_given = ARCHITECTURES[architecture].data, request.is_given("path_to_data")
-        chosen[architecture], warning = choose(base.run.data, own, base.run.path_to_data, is_given)
+    for name in request.values.get("architecture", [base.run.architecture]):
+        own, is_given = architecture(name).data, request.is_given("path_to_data")
+        chosen[name], warning = choose(base.run.data, own, base.run.path_to_data, is_given, may_download)
         if warning:
             warnings.warn(warning, stacklevel=2)
     return chosen
@@ -78,10 +87,11 @@ def choose_data(base: Settings, request: Request) -> dict[str, str]:
 
 def check_data(runs: Sequence[Settings]) -> None:
     """Read the data of runs, so that a damaged file is one error before all, not one failure in each."""
+    from Experiments.network import frame_of
     from Utils.data import read as read_data
 
-    for name, path, architecture in {(s.run.data or "", s.run.path_to_data, s.run.architecture): None for s in runs}:
-        read_data(name, path, ARCHITECTURES[architecture].input_shape)
+    for name, path, frame in {(s.run.data or "", s.run.path_to_data, frame_of(s.run)): None for s in runs}:
+        read_data(name, path, frame)
 
 
 def say(text: str) -> None:
@@ -92,8 +102,10 @@ def say(text: str) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def report(settings: Settings, row: "DataFrame", store: "Store") -> None:
-    """Print what one run reached."""
+def report(settings: Settings, row: "DataFrame", layers: "DataFrame", store: "Store") -> None:
+    """Print what one run reached, and how much smaller its network became."""
+    from Utils.size import size_report
+
     found = row.iloc[0]
     place = f"  {store.folder(settings)}" if settings.run.save else "  not kept (--save=0)"
     if found["error"]:
@@ -104,8 +116,8 @@ def report(settings: Settings, row: "DataFrame", store: "Store") -> None:
         f"  kept {found['kept_direct']} of {found['prunable']} weights (direct compression "
         f"{found['direct_compression']:.4g}), {found['kept_effective']} effective (effective compression "
         f"{found['effective_compression']:.4g}); target {found['target_kept']} {settings.pruning.pruning_type}\n"
-        f"  multiply-adds {found['macs']} -> {found['direct_macs']} direct, {found['effective_macs']} effective; "
-        f"pruned in {found['prune_seconds']:.2f} s, trained in {found['train_seconds']:.0f} s\n{place}"
+        f"{size_report(layers, int(found['parameters']), int(found['macs']))}\n"
+        f"  pruned in {found['prune_seconds']:.2f} s, trained in {found['train_seconds']:.3g} s\n{place}"
     )
 
 

@@ -9,16 +9,18 @@ Without flags it draws all that the results allow, and says where.
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 
 from Experiments.names import registry_names
-from Models import ARCHITECTURES
+from Models import architecture
 from Pruners import style
 from Utils import DATASETS
 from Utils.errors import UserError
-from Utils.figures import FIGURES, save_figure
+from Utils.figures import FIGURES
+from Utils.figures.look import NothingToDrawError, save_figure
 from Utils.flags import parse
 from Utils.results import read_summaries
 from Utils.selection import Plot, select
@@ -52,7 +54,13 @@ def draw(plot: Plot) -> int:
     for name, part in figures:
         warn_of_few_samples(name, part, plot)
         for kind in plot.plot_type or FIGURES:
-            figure = FIGURES[kind](part, style_of, title(part), plot.pruners_to_display)
+            module, function = FIGURES[kind].target.split(":")
+            try:
+                make = getattr(import_module(module), function)
+                figure = make(part, style_of, title(part), plot.pruners_to_display)
+            except NothingToDrawError as reason:
+                print(f"no figure {name}_{kind}: {reason}", file=sys.stderr)
+                continue
             for path in save_figure(figure, folder / "figures" / f"{name}_{kind}"):
                 print(path)
     for path in damaged:
@@ -63,9 +71,12 @@ def draw(plot: Plot) -> int:
 def title(rows: pd.DataFrame) -> str:
     """What a figure shows, in words."""
     row = rows[rows["pruner"] != DENSE].iloc[0]
-    network, data = ARCHITECTURES.get(row["architecture"]), DATASETS.get(row["data"])
-    names = network.label if network else row["architecture"], data.label if data else row["data"]
-    return f"{names[0]} on {names[1]}, pruned to {row['pruning_type']} targets"
+    data = DATASETS.get(row["data"])
+    try:
+        network = architecture(row["architecture"]).label
+    except ValueError:  # results may be of a network that is no longer in the registry
+        network = row["architecture"]
+    return f"{network} on {data.label if data else row['data']}, pruned to {row['pruning_type']} targets"
 
 
 def style_of(name: str) -> tuple[str, str, str]:

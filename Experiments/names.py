@@ -1,7 +1,7 @@
 """Which names may a command line use?"""
 
 from Experiments import EXPERIMENTS
-from Models import ARCHITECTURES
+from Models import ARCHITECTURES, FAMILIES, architecture_names, is_own
 from Pruners import canonical_name, pruner_names
 from Utils import DATASETS
 from Utils.flags import Names
@@ -11,7 +11,9 @@ def registry_names() -> dict[str, Names]:
     """The valid names of every registry, by the word that settings use for it; loads no PyTorch."""
     return {
         "experiment": Names("experiment", list(EXPERIMENTS)),
-        "architecture": Names("architecture", list(ARCHITECTURES)),
+        "architecture": Names(
+            "architecture", architecture_names(), shown=[*ARCHITECTURES, *FAMILIES], is_further=is_own
+        ),
         "data": Names("data set", list(DATASETS)),
         "pruner": Names("pruner", pruner_names(), canonical_name),
     }

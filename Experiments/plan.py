@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from Models import ARCHITECTURES
+from Models import architecture, is_own
 from Pruners import CRITERIA, split_name
-from Utils import DATASETS
+from Utils import DATASETS, Facts
+from Utils.data import facts
 from Utils.errors import UserError
 from Utils.flags import Request
 from Utils.recipes import recipe
@@ -48,16 +49,19 @@ def resolve(settings: Settings) -> Resolved:
     """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
-    rules = recipe(run.architecture, run.data)
-    values = {name: _or(getattr(training, name), getattr(rules, name)) for name in (*_RECIPE_FIELDS, "batch_size")}
+    found = facts(run.data, run.path_to_data)
+    rules = recipe(run.architecture, run.data, found.train_size)
+    values = {name: _or(getattr(training, name), getattr(rules, name)) for name in _RECIPE_FIELDS}
     values["augmentation"] = _or(values["augmentation"], DATASETS[run.data].augmentation)
-    images = _training_images(settings, values["batch_size"])
+    images = _training_images(settings, found)
+    values["batch_size"] = _or(training.batch_size, min(rules.batch_size, images))
     values |= _iterations(settings, images // values["batch_size"])
     unused = _unused_flags(settings, values["optimizer"])
     if values["optimizer"] == "nesterov" and not values["momentum"]:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
     values |= {name: None for name in unused if name != "effective_type"}
+    values |= _keys(settings, found)
     if pruning.pruner == DENSE:
         values |= {"pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
     if "effective_type" in unused:
@@ -70,20 +74,35 @@ def usual(settings: Settings) -> Settings:
     run = settings.run
     # What is held out decides how many examples there are to score with: that alone is nothing unusual.
     same = {"architecture": run.architecture, "data": run.data, "validation": settings.training.validation}
-    plain = resolve(Settings().with_values(**same)).settings
-    own = {"architecture": Settings().run.architecture, "data": ARCHITECTURES[run.architecture].data}
+    plain = resolve(Settings().with_values(**same, path_to_data=run.path_to_data)).settings
+    own = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
     return plain.with_values(**own, validation=Settings().training.validation)
+
+
+def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
+    """What stands for content of the user's own in a run's identity."""
+    from Models.own import source_key
+    from Utils.checkpoints import content_key, find
+
+    run, source = settings.run, settings.pruning.weights_from
+    try:
+        architecture_key = source_key(run.architecture) if is_own(run.architecture) else None
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    weights_key = content_key(find(source, run.out_path)) if source is not None else None
+    return {"data_key": found.key, "architecture_key": architecture_key, "weights_key": weights_key}
 
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _training_images(settings: Settings, batch_size: int) -> int:
+def _training_images(settings: Settings, found: Facts) -> int:
     """How many training images are left; raises `UserError` if they fill no batch."""
-    size, held_out = DATASETS[settings.run.data or ""].train_size, settings.training.validation
-    if held_out >= size:
-        raise UserError(f"--validation={held_out} must be less than the {size} training images")
+    size, held_out = found.train_size, settings.training.validation
+    if held_out > size - 2:
+        raise UserError(f"--validation={held_out} must be less than the {size} training images, by two at least")
+    batch_size = settings.training.batch_size or 0
     if batch_size > size - held_out:
         raise UserError(f"--batch_size={batch_size} is more than the {size - held_out} training images")
     examples = settings.pruning.prune_examples or 0
@@ -110,7 +129,8 @@ def _unused_flags(settings: Settings, optimizer: str) -> dict[str, str]:
         unused["prune_examples"] = f"on pruner {pruning.pruner}, which scores no examples"
     if criterion is None or pruning.pruning_type == "direct":
         unused["effective_type"] = "without pruning to an effective target"
-    if not training.train and not (criterion and criterion.needs_trained):
+    is_trained_first = criterion is not None and criterion.needs_trained and pruning.weights_from is None
+    if not training.train and not is_trained_first:
         unused |= dict.fromkeys((*_RECIPE_FIELDS, "epochs"), "with --train=0")
         if not needs_batches and training.batchnorm == "running":
             unused["batch_size"] = "with --train=0"

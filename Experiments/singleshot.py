@@ -18,12 +18,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from Experiments.network import initial_model, load_data
 from Layers import Masks, prunable
-from Models import ARCHITECTURES, build
 from Pruners import CRITERIA, make_pruner, split_name
 from Pruners.allocation import allocate
 from Utils import randomness
-from Utils.data import Data, chance, load
+from Utils.data import Data, chance
 from Utils.errors import UserError
 from Utils.machine import describe_machine, pick_device
 from Utils.results import TRAINING_COLUMNS, Outcome
@@ -37,6 +37,8 @@ def trained_run(settings: Settings) -> Settings | None:
     pruner = settings.pruning.pruner
     if pruner == DENSE or not CRITERIA[split_name(pruner)[0]].needs_trained:
         return None
+    if settings.pruning.weights_from is not None:
+        return None  # a checkpoint's weights are the trained ones
     return settings.with_values(
         pruner=DENSE, pruning_type="direct", effective_type="exact", target_sparsity=Decimal(0),
         com_exp=None, prune_examples=None, train=True,
@@ -69,10 +71,12 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
         "prune_seconds": prune_seconds,
         "train_seconds": last["seconds"],
         "chance": chance(data.test),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     return Outcome(
         summary, measured.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)), Masks.of(model),
-        pruned_weights(model), describe_machine(device), history.error,
+        pruned_weights(model), describe_machine(device), {"units": measured.units, "inputs": measured.inputs},
+        history.error,
     )  # fmt: skip
 
 
@@ -105,20 +109,6 @@ def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, sh
     if training.train and not collapsed:
         return train(model, data, training, settings.run.sample, settings.title(), show_progress)
     return untrained(model, data, training)
-
-
-def initial_model(settings: Settings, data: Data) -> nn.Module:
-    """The network with the initial weights of its sample."""
-    generator = randomness.generator(settings.run.sample, "initial weights")
-    return build(settings.run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator)
-
-
-def load_data(settings: Settings, device: torch.device) -> Data:
-    """The data set of a run, on its device."""
-    run = settings.run
-    assert run.data is not None
-    shape = ARCHITECTURES[run.architecture].input_shape
-    return load(run.data, run.path_to_data, shape, run.sample, settings.training.validation, device)
 
 
 def pruned_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Layers with masks, and masks as values."""
 
+from Layers.conversion import mask_model, unmask
 from Layers.masked import (
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
@@ -19,5 +20,7 @@ __all__ = [
     "MaskedLinear",
     "Masks",
     "add_masks",
+    "mask_model",
     "prunable",
+    "unmask",
 ]

@@ -19,6 +19,8 @@ class Masked(nn.Module):
 
     kinds: ClassVar[dict[str, str]] = {}
     """Each parameter that can have a mask, and its kind: `kernel`, `bias`, `batchnorm` or `residual`."""
+    plain: ClassVar[type[nn.Module]]
+    """The layer that this one is without masks."""
 
     def _prepare_masks(self) -> None:
         self._float_masks: dict[str, tuple[Tensor, int, Tensor]] = {}
@@ -56,6 +58,7 @@ class Masked(nn.Module):
 class MaskedLinear(Masked, nn.Linear):
     """`nn.Linear` whose weight (and, if asked, bias) is masked."""
 
+    plain = nn.Linear
     kinds = {"weight": "kernel", "bias": "bias"}
 
     def __init__(self, *args, **kwargs) -> None:
@@ -69,6 +72,7 @@ class MaskedLinear(Masked, nn.Linear):
 class MaskedConv2d(Masked, nn.Conv2d):
     """`nn.Conv2d` whose weight (and, if asked, bias) is masked; groups, strides, dilation and padding as there."""
 
+    plain = nn.Conv2d
     kinds = {"weight": "kernel", "bias": "bias"}
 
     def __init__(self, *args, **kwargs) -> None:
@@ -102,14 +106,19 @@ class _MaskedBatchNorm(Masked, nn.modules.batchnorm._BatchNorm):
 class MaskedBatchNorm1d(_MaskedBatchNorm, nn.BatchNorm1d):
     """`nn.BatchNorm1d` whose scale and shift can be masked."""
 
+    plain = nn.BatchNorm1d
+
 
 class MaskedBatchNorm2d(_MaskedBatchNorm, nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose scale and shift can be masked."""
+
+    plain = nn.BatchNorm2d
 
 
 class MaskedIdentity(Masked):
     """A skip connection that can be pruned channel by channel: a fixed weight of ones, never trained."""
 
+    plain = nn.Identity
     kinds = {"weight": "residual"}
 
     def __init__(self, channels: int) -> None:

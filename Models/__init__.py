@@ -1,12 +1,16 @@
 """The registry of architectures, readable without torch, and `build`, which makes one.
 
-A new architecture is a function `(input_shape, classes, batchnorm) -> nn.Module` in a file here, and a line below.
+A new architecture is a function `(input_shape, classes, batchnorm) -> nn.Module` in a file here, and a line below. Two
+families need no line: `imagenet/NAME` is any classifier of torchvision, `FILE.py:FACTORY` or `module:FACTORY` a network
+of the user's own.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
+
+from Models.torchvision_names import torchvision_names
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +22,66 @@ class Architecture(NamedTuple):
 
     target: str
     label: str
-    data: str
-    """The data set of its own recipe, used when `--data` is left out."""
-    input_shape: tuple[int, int, int]
-    """Channels, height and width of its own input."""
+    about: str
+    data: str | None
+    """The data set of its own recipe, used when `--data` is left out; None: it has none here."""
+    input_shape: tuple[int, int, int] | None
+    """Channels, height and width of its own input; None: to be found by trying."""
+    prunable: int | None = None
+    """Prunable weights on that input with 10 classes."""
+    any_channels: bool = True
+    """Whether it is built for as many channels as the images have; otherwise grey images are repeated."""
 
 
+IMAGENET = "imagenet/"
 ARCHITECTURES: dict[str, Architecture] = {
-    "lenet300100": Architecture("Models.lenet:lenet300100", "LeNet-300-100", "mnist", (1, 28, 28)),
-    "lenet5": Architecture("Models.lenet:lenet5", "LeNet-5", "cifar10", (3, 32, 32)),
+    "lenet300100": Architecture(
+        "Models.lenet:lenet300100", "LeNet-300-100", "two hidden layers, batch normalisation (LeCun et al. 1998)",
+        "mnist", (1, 28, 28), 266_200,
+    ),
+    "lenet5": Architecture(
+        "Models.lenet:lenet5", "LeNet-5", "two convolutions, three dense layers (LeCun et al. 1998)",
+        "cifar10", (3, 32, 32), 61_770,
+    ),
+}  # fmt: skip
+FAMILIES = {
+    "imagenet/NAME": "any classifier of torchvision, with fresh weights: `imagenet/resnet18`, `imagenet/densenet121`, ...",
+    "FILE.py:FACTORY": "your own network: what FACTORY of a file (or of a module, `module:FACTORY`) makes",
 }
+
+
+def architecture_names() -> list[str]:
+    """Every name but those of users' own networks."""
+    return [*ARCHITECTURES, *(IMAGENET + name for name in torchvision_names())]
+
+
+def is_own(name: str) -> bool:
+    """Whether a name stands for a network of the user's own."""
+    return ":" in name
+
+
+def architecture(name: str) -> Architecture:
+    """The registry's line of a name, of the two families, too. Raises `ValueError` for an unknown one."""
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if is_own(name):
+        return Architecture("Models.own:own", name, "a network of one's own", None, None, any_channels=False)
+    if name.startswith(IMAGENET) and name.removeprefix(IMAGENET) in torchvision_names():
+        label = f"{name.removeprefix(IMAGENET)} (torchvision)"
+        return Architecture(
+            "Models.imagenet:imagenet", label, FAMILIES["imagenet/NAME"], None, (3, 224, 224), any_channels=False
+        )
+    raise ValueError(f"unknown architecture {name!r}; there are: {', '.join(architecture_names())}")
+
+
+def native_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
+    """The shape that an architecture's input has by nature, and the channels that it insists on, if it does."""
+    entry = architecture(name)
+    if entry.input_shape is not None:
+        return entry.input_shape, None if entry.any_channels else entry.input_shape[0]
+    from Models.own import own_shape
+
+    return own_shape(name)
 
 
 def build(
@@ -41,16 +95,18 @@ def build(
 
     `input_shape` is (channels, height, width), by default the architecture's own. `batchnorm="batch"` normalises with
     the statistics of the batch at test time too. With a `generator` (CPU) the weights depend on nothing else.
-    Raises `ValueError` for an unknown name or an input that the architecture cannot take.
+    Raises `ValueError` for an unknown name, an input that the architecture cannot take, or a layer that cannot have a
+    mask.
     """
     import torch
 
-    if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {name!r}; there are: {', '.join(ARCHITECTURES)}")
-    architecture = ARCHITECTURES[name]
-    module, function = architecture.target.split(":")
+    module, function = architecture(name).target.split(":")
+    make = getattr(import_module(module), function)
+    shape = input_shape or native_shape(name)[0]
     with torch.random.fork_rng(devices=[]):
         if generator is not None:
             seed = torch.randint(2**62, (1,), generator=generator)
             torch.default_generator.manual_seed(int(seed))
-        return getattr(import_module(module), function)(input_shape or architecture.input_shape, classes, batchnorm)
+        if name in ARCHITECTURES:
+            return make(shape, classes, batchnorm)
+        return make(name, shape, classes, batchnorm)

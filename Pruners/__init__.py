@@ -22,6 +22,7 @@ class Criterion(NamedTuple):
     label: str
     colour: str
     marker: str
+    about: str
     needs_batches: bool = False
     """Whether the scores depend on training examples."""
     needs_trained: bool = False
@@ -35,22 +36,36 @@ class Quota(NamedTuple):
     label: str
     colour: str | None
     """Drawn instead of the criterion's colour; the marker stays."""
+    about: str
 
 
 # Colours after Okabe and Ito, which readers with any colour vision can tell apart.
 CRITERIA: dict[str, Criterion] = {
-    "random": Criterion("Pruners.random:random", "Random", "#7f5539", "o"),
-    "magnitude": Criterion("Pruners.magnitude:magnitude", "Magnitude", "#56b4e9", "s", needs_trained=True),
-    "mag": Criterion("Pruners.magnitude:magnitude", "Magnitude at start", "#8172b3", "D"),
-    "snip": Criterion("Pruners.snip:snip", "SNIP", "#0072b2", "^", needs_batches=True),
-    "synflow": Criterion("Pruners.synflow:synflow", "SynFlow", "#e69f00", "v"),
-}
+    "random": Criterion("Pruners.random:random", "Random", "#7f5539", "o", "nothing: the control"),
+    "magnitude": Criterion(
+        "Pruners.magnitude:magnitude", "Magnitude", "#56b4e9", "s",
+        "weights of a dense run of the same sample (found in `Results/`, else trained first), rewound afterwards",
+        needs_trained=True,
+    ),
+    "mag": Criterion("Pruners.magnitude:magnitude", "Magnitude at start", "#8172b3", "D", "initial weights by magnitude"),
+    "snip": Criterion(
+        "Pruners.snip:snip", "SNIP", "#0072b2", "^", "sensitivity of the loss, abs(w dL/dw) (Lee et al. 2019)",
+        needs_batches=True,
+    ),
+    "synflow": Criterion(
+        "Pruners.synflow:synflow", "SynFlow", "#e69f00", "v",
+        "synaptic flow in 100 steps, without data (Tanaka et al. 2020)",
+    ),
+}  # fmt: skip
 QUOTAS: dict[str, Quota] = {
-    "global": Quota("Pruners.quotas:global_", "Global", None),
-    "uniform": Quota("Pruners.quotas:uniform", "Uniform", "#cc79a7"),
-    "erk": Quota("Pruners.quotas:erk", "ERK", "#009e73"),
-    "igq": Quota("Pruners.quotas:igq", "IGQ", "#d55e00"),
-}
+    "global": Quota("Pruners.quotas:global_", "Global", None, "none: all weights compete (the default)"),
+    "uniform": Quota("Pruners.quotas:uniform", "Uniform", "#cc79a7", "the same density everywhere"),
+    "erk": Quota(
+        "Pruners.quotas:erk", "ERK", "#009e73",
+        "Erdős–Rényi kernel, re-solved where a layer would be more than dense (Evci et al. 2020)",
+    ),
+    "igq": Quota("Pruners.quotas:igq", "IGQ", "#d55e00", "ideal gas quotas (Vysogorets & Kempe 2023)"),
+}  # fmt: skip
 ALIASES = {"rand": "random"}
 """Names of the original programs."""
 

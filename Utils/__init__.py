@@ -1,7 +1,7 @@
 """The registry of data sets, readable without torch.
 
-A new data set is a loader `(folder, split) -> images and labels` in `Utils/datasets.py` or a file of its own, and a
-line below.
+A new data set is a class with `find`, `download` and `load`, in `Utils/datasets.py` or a file of its own, and a line
+below.
 """
 
 from __future__ import annotations
@@ -9,19 +9,29 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Facts(NamedTuple):
+    """What planning a run needs to know of a data set."""
+
+    classes: int
+    train_size: int
+    test_size: int
+    key: str | None = None
+    """Stands for the content, where that is the user's own."""
+
+
 class DataSource(NamedTuple):
     """One line of the registry."""
 
     target: str
     label: str
-    classes: int
-    train_size: int
-    test_size: int
+    about: str
+    facts: Facts | None
+    """None: to be found by looking at the files."""
     input_shape: tuple[int, int, int] | None
-    """Channels, height, width; None if images are brought to the architecture's own input size."""
-    mean: tuple[float, ...]
-    """Per channel, of the training images scaled to 0 ... 1; one value serves all channels."""
-    std: tuple[float, ...]
+    """Channels, height, width; None if images are brought to the architecture's own input size, or as they come."""
+    mean: tuple[float, ...] | None
+    """Per channel, of the training images scaled to 0 ... 1; one value serves all channels. None: measured."""
+    std: tuple[float, ...] | None
     augmentation: str
     """What a recipe applies unless it says otherwise; see `Utils/augmentation.py`."""
     is_embedded: bool = False
@@ -32,21 +42,28 @@ _CIFAR = "shift-flip"
 
 DATASETS: dict[str, DataSource] = {
     "digits": DataSource(
-        "Utils.datasets:Digits", "digits", 10, 1437, 360, None, (0.3053,), (0.3247,), "none", is_embedded=True
+        "Utils.datasets:Digits", "digits", "real handwritten digits, embedded in scikit-learn, at the network's own size",
+        Facts(10, 1437, 360), None, (0.3053,), (0.3247,), "none", is_embedded=True,
     ),
     "mnist": DataSource(
-        "Utils.datasets:MNIST", "MNIST", 10, 60000, 10000, (1, 28, 28), (0.1307,), (0.3081,), "rotation"
+        "Utils.datasets:MNIST", "MNIST", "handwritten digits, downloaded", Facts(10, 60000, 10000), (1, 28, 28),
+        (0.1307,), (0.3081,), "rotation",
     ),
     "fashion-mnist": DataSource(
-        "Utils.datasets:FashionMNIST", "Fashion-MNIST", 10, 60000, 10000, (1, 28, 28), (0.2860,), (0.3530,), "rotation"
+        "Utils.datasets:FashionMNIST", "Fashion-MNIST", "articles of clothing, downloaded", Facts(10, 60000, 10000),
+        (1, 28, 28), (0.2860,), (0.3530,), "rotation",
     ),
     "cifar10": DataSource(
-        "Utils.datasets:CIFAR10", "CIFAR-10", 10, 50000, 10000, (3, 32, 32),
+        "Utils.datasets:CIFAR10", "CIFAR-10", "tiny photographs, downloaded", Facts(10, 50000, 10000), (3, 32, 32),
         (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), _CIFAR,
     ),
     "cifar100": DataSource(
-        "Utils.datasets:CIFAR100", "CIFAR-100", 100, 50000, 10000, (3, 32, 32),
+        "Utils.datasets:CIFAR100", "CIFAR-100", "tiny photographs, downloaded", Facts(100, 50000, 10000), (3, 32, 32),
         (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), _CIFAR,
+    ),
+    "imagefolder": DataSource(
+        "Utils.image_folder:ImageFolder", "images", "your own images, in folders named after their classes", None, None,
+        None, None, "none",
     ),
 }  # fmt: skip
 

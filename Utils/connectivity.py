@@ -135,10 +135,13 @@ def empty_layers(effective: Mapping[str, Tensor]) -> list[str]:
     return [name for name, mask in effective.items() if not bool(mask.any())]
 
 
-def dead_units(effective: Mapping[str, Tensor], output_layers: Collection[str]) -> int:
-    """The number of hidden units (dense) and channels (convolution) without an effective weight in, hence or out."""
-    dead = 0
-    for name, mask in effective.items():
-        if mask.dim() > 1 and name.rpartition(".")[0] not in output_layers:
-            dead += int((~mask.flatten(1).any(1)).sum())
-    return dead
+def dead_units(effective: Mapping[str, Tensor], output_layers: Collection[str]) -> dict[str, int]:
+    """For each layer with hidden units (dense) or channels (convolution), how many have no effective weight in.
+
+    Such a unit has none out either: nothing flows through it.
+    """
+    return {
+        name: int((~mask.flatten(1).any(1)).sum())
+        for name, mask in effective.items()
+        if mask.dim() > 1 and name.rpartition(".")[0] not in output_layers
+    }

@@ -9,13 +9,15 @@ from functools import lru_cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from Utils import DATASETS, FALLBACK, randomness
+from Utils import DATASETS, FALLBACK, Facts, randomness
 from Utils.augmentation import AUGMENTATIONS
 from Utils.errors import UserError
+from Utils.frame import Examples, Frame, Images
 
 Batch = tuple[Tensor, Tensor]
 
@@ -103,15 +105,23 @@ class Batches:
                 yield self.data.normalised(images.index_select(0, pick)), labels.index_select(0, pick)
 
 
-def choose(name: str | None, own: str, path: str, path_is_given: bool) -> tuple[str, str | None]:
+def choose(
+    name: str | None, own: str | None, path: str, path_is_given: bool, may_download: bool = True
+) -> tuple[str, str | None]:
     """The data set of a run, downloaded if need be, and a warning if it is not the one hoped for.
 
     A data set that is named must be had. Left out, the architecture's own is taken, or, where that is neither on disk
     nor to be downloaded, the embedded digits, unless a folder was given to find it in. Raises `UserError`.
     """
     wanted = name or own
-    source = _source(wanted, path, (1, 1, 1))
+    if wanted is None:
+        if path_is_given:
+            raise UserError(f"--path_to_data={path} needs --data, to say what it holds")
+        return FALLBACK, f"this network has no data set of its own; using the embedded {FALLBACK}: give --data for another"
     folder = Path(path)
+    if wanted == "imagefolder" and not path_is_given:
+        raise UserError("--data=imagefolder needs --path_to_data=FOLDER, the folder of the images")
+    source = _source(wanted, path, _ANY)
     try:
         if path_is_given and not DATASETS[wanted].is_embedded and not folder.is_dir():
             raise UserError(f"--path_to_data={path} is no folder; give the one that holds {wanted}")
@@ -120,6 +130,9 @@ def choose(name: str | None, own: str, path: str, path_is_given: bool) -> tuple[
     except OSError as error:
         raise UserError(f"--path_to_data={path} cannot be read: {error.strerror or error}") from error
     try:
+        if not may_download:
+            source.check_network()
+            return wanted, f"{wanted} is not in {folder}/ and would be downloaded"
         source.download()
     except ConnectionError as error:
         missing = f"{wanted} is not in {folder}/ and cannot be downloaded ({error})"
@@ -130,53 +143,74 @@ def choose(name: str | None, own: str, path: str, path_is_given: bool) -> tuple[
     return wanted, None
 
 
+@lru_cache
+def facts(name: str, path: str) -> Facts:
+    """Classes, sizes and, for the user's own images, a key of the content; raises `UserError` for damaged ones."""
+    return DATASETS[name].facts or _source(name, path, _ANY).facts()
+
+
 def load(
     name: str,
     path: str,
-    input_shape: tuple[int, int, int],
+    frame: Frame,
     sample: int = 0,
     validation: int = 0,
     device: torch.device | str = "cpu",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> Data:
     """Read a data set that `choose` has found, and move it to the device.
 
-    `input_shape` is what images without a size of their own are brought to. The sample chooses which `validation`
-    images are held out. Raises `UserError` for damaged files or too many held out.
+    The sample chooses which `validation` images are held out. `mean` and `std` are for images scaled to 0 ... 1, by
+    default those of the training set. Raises `UserError` for damaged files, too many held out, or images that do not
+    fit the frame.
     """
-    entry = DATASETS[name]
-    (images, labels), (test_images, test_labels) = read(name, path, input_shape)
+    found = read(name, path, frame)
+    (images, labels), (test_images, test_labels) = found.train, found.test
     if not 0 <= validation < len(images):
         raise UserError(f"--validation={validation} must be less than the {len(images)} training images")
-    order = torch.arange(len(images))
+    held_out = None
     if validation:
         order = torch.randperm(len(images), generator=randomness.generator(sample, "validation"))
-    held_out, rest = order[:validation], order[validation:]
-    channelwise = (1, -1, 1, 1)
-    std = torch.tensor(entry.std).reshape(channelwise)
+        held_out, rest = order[:validation], order[validation:]
+        held_out = Split(images[held_out].to(device), labels[held_out].to(device))
+        images, labels = images[rest], labels[rest]
+    means, stds = (_per_channel(given or own) for given, own in ((mean, found.mean), (std, found.std)))
     return Data(
         name=name,
-        classes=entry.classes,
-        train=Split(images[rest].to(device), labels[rest].to(device)),
+        classes=found.classes,
+        train=Split(images.to(device), labels.to(device)),
         test=Split(test_images.to(device), test_labels.to(device)),
-        validation=Split(images[held_out].to(device), labels[held_out].to(device)) if validation else None,
-        factor=(1 / (255 * std)).to(device),
-        offset=(-torch.tensor(entry.mean).reshape(channelwise) / std).to(device),
+        validation=held_out,
+        factor=(1 / (255 * stds)).to(device),
+        offset=(-means / stds).to(device),
     )
 
 
 @lru_cache(maxsize=1)
-def read(name: str, path: str, input_shape: tuple[int, int, int]) -> tuple[Batch, Batch]:
+def read(name: str, path: str, frame: Frame) -> Images:
     """Images and labels of both sets, read once for all runs of a command."""
+    entry, loaded = DATASETS[name], _source(name, path, frame).load()
+    if not isinstance(loaded, Images):
+        assert entry.facts is not None and entry.mean is not None and entry.std is not None
+        _check(name, path, *loaded)
+        loaded = Images(*loaded, entry.facts.classes, entry.mean, entry.std)
+    (images, labels), (test_images, test_labels) = loaded.train, loaded.test
+    return loaded._replace(train=(frame.fit(images), labels), test=(frame.fit(test_images), test_labels))
+
+
+def _check(name: str, path: str, train: Examples, test: Examples) -> None:
+    """Raise `UserError` unless sets have the sizes that the registry says."""
     entry = DATASETS[name]
-    (images, labels), (test_images, test_labels) = sets = _source(name, path, input_shape).load()
-    expected = (entry.train_size, entry.test_size)
+    assert entry.facts is not None
+    (images, labels), (test_images, test_labels) = train, test
+    expected = (entry.facts.train_size, entry.facts.test_size)
     if (len(images), len(test_images)) != expected or len(labels) != len(images) or len(test_labels) != expected[1]:
         found = f"{len(images)} training and {len(test_images)} test images"
         raise UserError(f"{path} holds {found} (labels: {len(labels)}, {len(test_labels)}), not {name}'s {expected}")
-    if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.classes:
+    if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.facts.classes:
         found = f"images of {tuple(images.shape[1:])} and labels up to {int(labels.max())}"
-        raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.classes} classes")
-    return sets
+        raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.facts.classes} classes")
 
 
 def chance(split: Split) -> float:
@@ -184,6 +218,14 @@ def chance(split: Split) -> float:
     return int(torch.bincount(split.labels).max()) / len(split)
 
 
-def _source(name: str, path: str, input_shape: tuple[int, int, int]):
+_ANY = Frame((1, 1, 1))
+"""For questions that no pixel answers."""
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).reshape(1, -1, 1, 1)
+
+
+def _source(name: str, path: str, frame: Frame) -> Any:
     module, loader = DATASETS[name].target.split(":")
-    return getattr(import_module(module), loader)(Path(path), input_shape)
+    return getattr(import_module(module), loader)(Path(path), frame)

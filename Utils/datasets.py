@@ -1,7 +1,7 @@
 """Where do the images of each data set come from?
 
-Every source has `find` (is it on disk?), `download` and `load`, which returns uint8 images (n, channels, height,
-width) and int64 labels (n,) of the training and the test set.
+Every source is made from a folder and a `Frame`, and has `find` (is it on disk?), `download` and `load`, which returns
+the examples of the training and the test set.
 """
 
 import contextlib
@@ -18,11 +18,9 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from Utils.errors import UserError
-
-Examples = tuple[Tensor, Tensor]
+from Utils.frame import Examples, Frame
 
 _CONNECT_SECONDS = 4
 _TRANSFER_SECONDS = 30
@@ -31,12 +29,15 @@ _TRANSFER_SECONDS = 30
 class Digits:
     """scikit-learn's 1,797 real handwritten digits of 8 x 8 pixels, in a fixed stratified split."""
 
-    def __init__(self, folder: Path, input_shape: tuple[int, int, int]) -> None:
-        self.input_shape = input_shape
+    def __init__(self, folder: Path, frame: Frame) -> None:
+        self.input_shape = frame.shape
 
     def find(self) -> bool:
         """They are part of scikit-learn."""
         return True
+
+    def check_network(self) -> None:
+        """None is needed."""
 
     def download(self) -> None:
         """Nothing to do."""
@@ -65,19 +66,25 @@ class MNIST:
         ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
     )
 
-    def __init__(self, folder: Path, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, frame: Frame) -> None:
         self.folder = folder
 
     def find(self) -> bool:
         """Whether all four files are on disk."""
         return all(self._path(name) is not None for pair in self.files for name in pair)
 
+    def check_network(self) -> None:
+        """Raise `ConnectionError` unless a server of the files answers."""
+        _check_network(self._source().mirrors)
+
     def download(self) -> None:
         """Fetch and check the files with torchvision."""
+        _download(self._source(), self.folder, self._source().mirrors)
+
+    def _source(self) -> Any:
         import torchvision
 
-        source = getattr(torchvision.datasets, self.name)
-        _download(source, self.folder, source.mirrors)
+        return getattr(torchvision.datasets, self.name)
 
     def load(self) -> tuple[Examples, Examples]:
         """Read both sets; raises `UserError` naming a damaged file."""
@@ -123,7 +130,7 @@ class CIFAR10:
 
     name: ClassVar[str] = "CIFAR10"
 
-    def __init__(self, folder: Path, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, frame: Frame) -> None:
         import torchvision
 
         self.folder = folder
@@ -132,6 +139,10 @@ class CIFAR10:
     def find(self) -> bool:
         """Whether the unpacked folder or the archive is on disk."""
         return self._unpacked_root() is not None or (self.folder / self.source.filename).is_file()
+
+    def check_network(self) -> None:
+        """Raise `ConnectionError` unless the archive's server answers."""
+        _check_network([self.source.url])
 
     def download(self) -> None:
         """Fetch and check the archive with torchvision."""
@@ -185,9 +196,13 @@ def _damaged(path: Path) -> UserError:
     return UserError(f"{path} is missing or damaged (truncated?); replace it, or delete it and let it be downloaded")
 
 
-def _download(source: type, folder: Path, addresses: list[str]) -> None:
+def _check_network(addresses: list[str]) -> None:
     if not any(_answers(urlparse(address).hostname or "") for address in addresses):
         raise ConnectionError("no network")
+
+
+def _download(source: type, folder: Path, addresses: list[str]) -> None:
+    _check_network(addresses)
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TRANSFER_SECONDS)
     try:

@@ -1,7 +1,7 @@
 """What does a command line ask for?
 
 The parser is made from settings dataclasses. List-valued flags may be written `--flag a b c`, `--flag=a b c` or
-`--flag=a,b,c`, switches `--flag`, `--flag=0`, `--flag=1` or `--no-flag`.
+`--flag=a,b,c`, switches `--flag`, `--flag=0`, `--flag=1` or `--no-flag`, and any `_` in a flag `-`.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+from Utils import aliases
 from Utils.errors import UserError, unknown
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -27,6 +28,10 @@ class Names:
     what: str
     valid: Sequence[str]
     canonical: Callable[[str], str] = str
+    shown: Sequence[str] | None = None
+    """What `--help` says instead of all valid values, where these are many."""
+    is_further: Callable[[str], bool] = lambda text: False
+    """Whether a value that is not in the registry may be valid all the same; who uses it finds out."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,12 @@ class Request:
         """Whether a flag was typed."""
         return name in self.values
 
+    def split(self, group: type) -> tuple[Any, "Request"]:
+        """The settings of one group, with defaults for what was not typed, and the request without them."""
+        own = {item.name for item in dataclasses.fields(group)}
+        rest = {name: value for name, value in self.values.items() if name not in own}
+        return group(**{name: self.values[name] for name in own & self.values.keys()}), Request(rest, self.many - own)
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -59,13 +70,13 @@ def parse(
 
     `names` are the registries that fields name as their choices. Raises `UserError` for anything that is not valid.
     """
-    fields = {item.name: item for group in groups for item in dataclasses.fields(group)}
+    fields = {item.name: item for group in groups for item in flag_fields(group)}
     parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
     for group in groups:
         section = parser.add_argument_group(group.__name__.lower(), (group.__doc__ or "").strip())
-        for item in dataclasses.fields(group):
+        for item in flag_fields(group):
             _add(section, item, names)
-    found, extra = parser.parse_known_args(_split_lists(arguments, fields))
+    found, extra = parser.parse_known_args(_split_lists([_own_flag(word, fields) for word in arguments], fields))
     if extra:
         raise _not_understood(extra[0], fields)
     values = {}
@@ -77,6 +88,11 @@ def parse(
         if item.metadata["sequence"]:
             _check(item, values[name])
     return Request(values, frozenset(name for name in values if fields[name].metadata["many"]))
+
+
+def flag_fields(group: type) -> list[dataclasses.Field]:
+    """The fields of a settings dataclass that can be typed."""
+    return [item for item in dataclasses.fields(group) if item.metadata["flag"]]
 
 
 def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> None:
@@ -96,6 +112,8 @@ def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> N
 
 
 def _placeholder(metadata: Mapping[str, Any]) -> str:
+    if metadata["placeholder"] is not None:
+        return metadata["placeholder"]
     if metadata["choices"] is not None:
         return "NAME"
     return {int: "N", float: "X", Decimal: "X"}.get(metadata["kind"], "FOLDER")
@@ -104,8 +122,25 @@ def _placeholder(metadata: Mapping[str, Any]) -> str:
 def _list_choices(choices: Any, names: Mapping[str, Names]) -> str:
     if choices is None:
         return ""
-    valid = names[choices].valid if isinstance(choices, str) else choices
+    valid = (names[choices].shown or names[choices].valid) if isinstance(choices, str) else choices
     return f": {', '.join(valid)}"
+
+
+def _own_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
+    """A flag as the parser knows it, of dashes or underscores, or of one of the original programs."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word[2:].partition("=")
+    name = flag.replace("-", "_")
+    if name in fields:
+        return f"--{name}{equals}{value}"
+    if name.startswith("no_") and name[3:] in fields:
+        return f"--no-{name[3:]}{equals}{value}"
+    if name in aliases.SWITCHES and "device" in fields:
+        return aliases.SWITCHES[name]
+    if aliases.FLAGS.get(name) in fields:
+        return f"--{aliases.FLAGS[name]}{equals}{value}"
+    return word
 
 
 def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Field]) -> list[str]:
@@ -136,8 +171,8 @@ def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any
     if isinstance(choices, str):
         registry = names[choices]
         text = registry.canonical(text)
-        if text not in registry.valid:
-            raise unknown(registry.what, text, registry.valid)
+        if text not in registry.valid and not registry.is_further(text):
+            raise unknown(registry.what, text, registry.valid, registry.shown)
         return text
     if choices is not None and text not in choices:
         raise unknown(f"value of --{item.name}", text, choices)
@@ -174,6 +209,9 @@ def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
     if not word.startswith("-"):
         return UserError(f"{word!r} belongs to no flag; see --help")
     flag = word.partition("=")[0]
+    reason = aliases.GONE.get(flag[2:].replace("-", "_"))
+    if reason is not None:
+        return UserError(f"there is no flag {flag}: {reason}")
     flags = [f"--{name}" for name in fields]
     longer = [name for name in flags if name.startswith(flag)]
     close = longer or difflib.get_close_matches(flag, flags, n=1, cutoff=0.55)

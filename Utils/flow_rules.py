@@ -363,7 +363,8 @@ def module_rule(module: nn.Module) -> Rule | None:
 
 def operation_rule(target: Any) -> Rule | None:
     """The rule of a function, or of a tensor method by its name, or None."""
-    return _OPERATIONS.get(target)
+    name = f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"
+    return _OPERATIONS.get(target) or _BY_NAME.get(name)
 
 
 def takes_parts(rule: Rule) -> bool:
@@ -425,3 +426,5 @@ _OPERATIONS: dict[Any, Rule] = {
     F.pad: pad,
     operator.getitem: part,
 }
+_BY_NAME: dict[str, Rule] = {"torchvision.ops.stochastic_depth.stochastic_depth": pass_through}
+"""Functions of other libraries, which need not be loaded."""

@@ -35,8 +35,8 @@ class Launcher:
     """What a run would be without flags, to tell in its row what is unusual."""
     say: Callable[[str], None]
     """Tells the user something."""
-    finished: Callable[[Settings, pd.DataFrame], None]
-    """Is told of every run with its row of `summary.csv`."""
+    finished: Callable[[Settings, pd.DataFrame, pd.DataFrame], None]
+    """Is told of every run with its row of `summary.csv` and its `layers.csv`."""
     trained: dict[str, Mapping[str, Tensor] | UserError] = field(default_factory=dict)
     """What came of the runs of this session that others need: trained weights, which may not be kept, or a failure."""
 
@@ -68,6 +68,21 @@ class Launcher:
             failed += bool(outcome.error)
         return failed
 
+    def describe(self, runs: Sequence[Settings]) -> None:
+        """Say what `launch` would do, and do nothing."""
+        done = [settings for settings in runs if self.is_done(settings)]
+        keys = {settings.key() for settings in runs}
+        for settings in runs:
+            if settings in done:
+                self.say(f"complete  {settings.title()}  {self.store.folder(settings)}")
+                continue
+            needed = self.experiment.trained_run(settings)
+            if needed is not None and needed.key() not in keys and self.store.status(needed) != "complete":
+                keys.add(needed.key())
+                self.say(f"train     {needed.title()}  {self.store.folder(needed)}  (scored by the next)")
+            self.say(f"run       {settings.title()}  {self.store.folder(settings)}")
+        self.say(f"{len(runs)} runs: {len(done)} complete, {len(runs) - len(done)} to do; nothing was run (--dry_run)")
+
     def _carry_out(self, settings: Settings, is_needed: bool) -> Outcome:
         started = time.perf_counter()
         outcome = self.experiment.run(settings, self._trained(settings))
@@ -95,4 +110,4 @@ class Launcher:
             row = self.store.write(settings, self.usual(settings), outcome, seconds)
         else:
             row = summary_row(settings, self.usual(settings), outcome)
-        self.finished(settings, row)
+        self.finished(settings, row, outcome.layers)

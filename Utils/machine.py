@@ -1,5 +1,6 @@
 """What does a run run on?"""
 
+import os
 import platform
 from pathlib import Path
 
@@ -15,6 +16,14 @@ def pick_device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def total_memory() -> float:
+    """Bytes of main memory; infinite where the system does not say."""
+    names = getattr(os, "sysconf_names", {})
+    if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(names):
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return float("inf")
 
 
 def describe_machine(device: torch.device) -> dict[str, object]:

@@ -68,6 +68,8 @@ class Outcome:
     weights: dict[str, Tensor] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     """Device, threads and the like."""
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Further tables, each kept as a CSV file of its name."""
     error: str = ""
     """Why the run failed, if it did."""
 
@@ -126,9 +128,11 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # A run that is made again is unfinished until its new run.json is there, and keeps nothing of the old one.
-            for name in ("run.json", "masks.safetensors", "weights.safetensors"):
-                (folder / name).unlink(missing_ok=True)
-            for name, table in (("layers", outcome.layers), ("training", outcome.training), ("summary", row)):
+            (folder / "run.json").unlink(missing_ok=True)
+            for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors")):
+                old.unlink()
+            tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
+            for name, table in tables.items():
                 _write(folder / f"{name}.csv", table.to_csv(index=False).encode())
             if outcome.masks is not None:
                 _write(folder / "masks.safetensors", outcome.masks.to_bytes())
@@ -174,11 +178,12 @@ def load_summaries(path: str | Path = "Results", status: str | None = "complete"
     rows, damaged = read_summaries(path)
     for folder in damaged:
         warnings.warn(f"{folder} is damaged and left out", stacklevel=2)
+    rows = rows.drop(columns="folder")
     return rows if status is None or rows.empty else rows[rows["status"] == status].reset_index(drop=True)
 
 
 def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
-    """Every row below a results folder, and the folders that cannot be read."""
+    """Every row below a results folder, with a column for its folder, and the folders that cannot be read."""
     tables, damaged = [], []
     for record in sorted(Path(path).glob("*/*/*/*/*/*/run.json")):
         try:
@@ -191,14 +196,34 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
         except (OSError, ValueError, KeyError, TypeError):
             damaged.append(record.parent)
         else:
-            tables.append(table)
+            tables.append(table.assign(folder=str(record.parent)))
     if not tables:
-        return pd.DataFrame(columns=list(SUMMARY_COLUMNS)), damaged
+        return pd.DataFrame(columns=[*SUMMARY_COLUMNS, "folder"]), damaged
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # pandas: columns that are all empty in some tables
         rows = pd.concat(tables, ignore_index=True)
     rows[list(_TEXT_COLUMNS)] = rows[list(_TEXT_COLUMNS)].fillna("")
     return rows, damaged
+
+
+def read_table(folder: str | Path, name: str) -> pd.DataFrame | None:
+    """A table of a run, such as `layers`; None if the run has none, or nothing is in it. Raises `UserError` if damaged."""
+    path = Path(folder) / f"{name}.csv"
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged; delete its folder and run it again") from error
+    return table if len(table) else None
+
+
+def find_run(path: str | Path, name: str) -> list[Path]:
+    """The folders of the runs whose name (the ten digits at the end of the folder's) or whole folder name is this."""
+    if not name or "/" in name or any(letter in name for letter in "*?["):
+        return []
+    records = [*Path(path).glob(f"*/*/*/*/*/*_{name}/run.json"), *Path(path).glob(f"*/*/*/*/*/{name}/run.json")]
+    return sorted(record.parent for record in records)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from Utils.errors import UserError
-from Utils.figures import FIGURES, variant_of
+from Utils.figures import FIGURES
+from Utils.figures.series import variant_of
 from Utils.settings import DENSE, EFFECTIVE_ALIASES, EFFECTIVE_TYPES, POSITIVE, PRUNING_TYPES, setting
 
 

@@ -31,6 +31,12 @@ NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
 FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 EXPONENT: Check = (lambda value: 0 <= value <= 300, "between 0 and 300")
 RATE: Check = (lambda value: 0 < value <= 1, "greater than 0 and at most 1")
+SIZE: Check = (lambda values: len(values) in (1, 2) and min(values) > 0, "one or two numbers greater than 0")
+PER_CHANNEL: Check = (lambda values: len(values) in (1, 3), "one number, or one for each of three channels")
+PER_CHANNEL_POSITIVE: Check = (
+    lambda values: len(values) in (1, 3) and min(values) > 0,
+    "one number greater than 0, or one for each of three channels",
+)
 RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising, from 1 on")
 
 
@@ -45,16 +51,19 @@ def setting(
     identity: bool = True,
     check: Check | None = None,
     aliases: dict[str, str] | None = None,
+    flag: bool = True,
+    placeholder: str | None = None,
 ) -> Any:
     """A field of a settings dataclass.
 
     `choices` are the valid values, or the name of a registry that has them. `many`: several values make several runs.
     `sequence`: several values are one setting. `identity`: it changes the result, so it is part of a run's name.
-    `aliases` are other spellings of a value.
+    `aliases` are other spellings of a value. `flag`: it can be typed; otherwise it is worked out from other fields.
+    `placeholder` stands for its value in `--help`.
     """
     metadata = {
         "help": help, "kind": kind, "choices": choices, "many": many, "sequence": sequence, "identity": identity,
-        "check": check, "aliases": aliases or {},
+        "check": check, "aliases": aliases or {}, "flag": flag, "placeholder": placeholder,
     }  # fmt: skip
     return field(default=default, metadata=metadata)
 
@@ -69,6 +78,20 @@ class Run:
         None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data"
     )
     path_to_data: str = setting("Data", "the folder that holds data sets or receives downloads", identity=False)
+    image_size: tuple[int, ...] | None = setting(
+        None, "height and width (or one number for both) that images are brought to (default: their own)", kind=int,
+        sequence=True, check=SIZE,
+    )  # fmt: skip
+    mean: tuple[float, ...] | None = setting(
+        None, "per channel, what normalisation subtracts, of images from 0 to 1 (default: the training set's own)",
+        kind=float, sequence=True, check=PER_CHANNEL,
+    )  # fmt: skip
+    std: tuple[float, ...] | None = setting(
+        None, "per channel, what normalisation divides by (default: the training set's own)", kind=float,
+        sequence=True, check=PER_CHANNEL_POSITIVE,
+    )  # fmt: skip
+    data_key: str | None = setting(None, "stands for the content of an image folder", flag=False)
+    architecture_key: str | None = setting(None, "stands for the source of a network of one's own", flag=False)
     sample: int = setting(
         0, "the seed: one more sample of every random choice", kind=int, many=True, check=NOT_NEGATIVE
     )
@@ -100,6 +123,10 @@ class Pruning:
     prune_examples: int | None = setting(
         None, "training examples for criteria that need some", kind=int, check=AT_LEAST_TWO
     )
+    weights_from: str | None = setting(
+        None, "start from these weights: a checkpoint, or a run's folder or name", identity=False, placeholder="FILE|RUN"
+    )
+    weights_key: str | None = setting(None, "stands for the content of those weights", flag=False)
 
 
 @dataclass(frozen=True)
@@ -135,6 +162,19 @@ class Machine:
     """Where it runs."""
 
     device: str = setting("auto", "the processor", choices=("auto", "cpu", "cuda"), identity=False)
+
+
+LISTS = ("pruners", "architectures", "data", "experiments", "recipes", "figures", "aliases")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is done instead of running anything."""
+
+    list: tuple[str, ...] | None = setting(
+        None, "print what there is (default: all of it)", choices=LISTS, sequence=True
+    )
+    dry_run: bool = setting(False, "print what would run, and run nothing", kind=bool)
 
 
 GROUPS: dict[str, type] = {"run": Run, "pruning": Pruning, "training": Training, "machine": Machine}

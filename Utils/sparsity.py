@@ -1,10 +1,12 @@
 """How sparse is a network, directly and effectively?"""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from Layers import prunable
@@ -37,6 +39,10 @@ class Measurement:
 
     totals: dict[str, Any]
     layers: pd.DataFrame
+    units: pd.DataFrame
+    """For each layer with hidden units: `units`, those without a kept weight in, and those without an effective one."""
+    inputs: pd.DataFrame
+    """For each input (or kernel entry) of the first layer, at `channel, row, column`, its kept and effective weights."""
 
 
 def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
@@ -59,11 +65,11 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
         "graph_effective_sparsity": 1 - graph_kept / size,
         "min_layer_effective_density": float((layers["kept_effective"] / layers["size"]).min()),
         "empty_layers": len(empty_layers(effective)),
-        "dead_units": dead_units(effective, flow.output_layers),
+        "dead_units": sum(dead_units(effective, flow.output_layers).values()),
         "collapsed": flow.output == 0,
         **{column: int(layers[column].sum()) + plain_macs for column in ("macs", "direct_macs", "effective_macs")},
     }
-    return Measurement(totals, layers)
+    return Measurement(totals, layers, _unit_table(model, effective, flow), _input_table(model, effective, input_shape))
 
 
 def compression(total: int, kept: int) -> float:
@@ -92,6 +98,30 @@ def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) 
             }
         )
     return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
+
+
+def _unit_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) -> pd.DataFrame:
+    direct = dead_units({name: mask for name, (_, mask) in prunable(model).items()}, flow.output_layers)
+    rows = [
+        {"layer": name, "units": len(effective[name]), "direct_dead_units": direct[name], "dead_units": dead}
+        for name, dead in dead_units(effective, flow.output_layers).items()
+    ]
+    return pd.DataFrame(rows, columns=["layer", "units", "direct_dead_units", "dead_units"])
+
+
+def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> pd.DataFrame:
+    kernels = ((name, mask) for name, (_, mask) in prunable(model).items() if mask.dim() > 1)
+    name, mask = next(kernels)
+    is_kernel = mask.dim() > 2
+    if is_kernel:
+        shape = tuple(mask.shape[1:])
+    else:
+        shape = input_shape if math.prod(input_shape) == mask.shape[1] else (mask.shape[1],)
+    shape = (*shape, *[1] * (3 - len(shape)))
+    places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).numpy()
+    table = pd.DataFrame(places, columns=["channel", "row", "column"])
+    counts = {"kept_direct": mask.sum(0).flatten().tolist(), "kept_effective": effective[name].sum(0).flatten().tolist()}
+    return table.assign(**counts, is_kernel=int(is_kernel))
 
 
 def _plain_macs(model: nn.Module, flow: Flow) -> int:

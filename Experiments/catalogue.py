@@ -1,0 +1,125 @@
+"""What is there to choose from? Every registry as a table, for `--list` and for the README; loads no PyTorch."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from Experiments import EXPERIMENTS
+from Models import ARCHITECTURES, FAMILIES, IMAGENET, architecture_names
+from Pruners import CRITERIA, QUOTAS
+from Utils import DATASETS, aliases
+from Utils.figures import FIGURES
+from Utils.recipes import RECIPES, common
+from Utils.settings import LISTS
+
+_WIDTH = 120
+
+
+class Table(NamedTuple):
+    """Names, and what stands for each in every column; the names are in the first."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def as_text(names: Sequence[str]) -> str:
+    """Tables for a terminal; without names, all of them."""
+    return "\n\n".join(_text(table) for name in (names or LISTS) for table in CATALOGUE[name]())
+
+
+def as_markdown(table: Table) -> str:
+    """A table for the README, with the names as code."""
+    lines = [table.columns, tuple("---" for _ in table.columns)]
+    lines += [(f"`{row[0]}`", *row[1:]) for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pruners() -> list[Table]:
+    """Criteria and quotas, each of which goes with each."""
+    dense = ("dense", "nothing is pruned: the baseline")
+    criteria = [dense, *((name, entry.about) for name, entry in CRITERIA.items())]
+    quotas = [(name, entry.about) for name, entry in QUOTAS.items()]
+    return [
+        Table("Pruners: criterion, or criterion/quota, as random/igq", ("pruner", "scores"), criteria),
+        Table("Quotas", ("quota", "shares of the layers"), quotas),
+    ]
+
+
+def architectures() -> list[Table]:
+    """Built networks and families of networks."""
+    rows = [
+        (name, f"{entry.prunable:,}", entry.data or "", entry.about) for name, entry in ARCHITECTURES.items()
+    ] + [(name, "", "", about) for name, about in FAMILIES.items()]  # fmt: skip
+    return [Table("Architectures", ("architecture", "prunable weights", "own data set", "what it is"), rows)]
+
+
+def torchvision() -> list[Table]:
+    """The names of one family."""
+    found = [name.removeprefix(IMAGENET) for name in architecture_names() if name.startswith(IMAGENET)]
+    return [Table(f"{IMAGENET}NAME", ("names in the installed torchvision",), [(" ".join(found),)])]
+
+
+def data() -> list[Table]:
+    """Data sets."""
+    rows = []
+    for name, entry in DATASETS.items():
+        shape = "x".join(map(str, entry.input_shape)) if entry.input_shape else "any"
+        counts = [f"{entry.facts[index]:,}" if entry.facts else "any" for index in (1, 2, 0)]
+        rows.append((name, shape, *counts, entry.about))
+    return [Table("Data sets", ("data set", "size", "training", "test", "classes", "what it is"), rows)]
+
+
+def experiments() -> list[Table]:
+    """Experiments."""
+    rows = [(name, entry.label) for name, entry in EXPERIMENTS.items()]
+    return [Table("Experiments", ("experiment", "what is done with a network"), rows)]
+
+
+def recipes() -> list[Table]:
+    """How networks are trained unless flags say otherwise."""
+    found = {f"{name} on {data}": entry for (name, data), entry in RECIPES.items()}
+    found["any other, on 50,000 images"] = common(50_000)
+    rows = []
+    for name, entry in found.items():
+        steps = f"{entry.iterations:,}, drops {', '.join(f'{drop:,}' for drop in entry.lr_drops)}"
+        values = (f"{entry.optimizer} {entry.lr:g}", str(entry.batch_size), f"{entry.weight_decay:g}")
+        rows.append((name, steps, *values, entry.source))
+    return [Table("Recipes", ("recipe", "iterations", "optimizer", "batch", "decay", "source"), rows)]
+
+
+def figures() -> list[Table]:
+    """Figures of visualization.py."""
+    rows = [(name, entry.about) for name, entry in FIGURES.items()]
+    return [Table("Figures", ("figure", "what it shows"), rows)]
+
+
+def flag_aliases() -> list[Table]:
+    """Flags of the original programs."""
+    rows = [(f"--{name}", f"`--{own}`") for name, own in aliases.FLAGS.items()]
+    rows += [(f"--{name}", f"`{own}`") for name, own in aliases.SWITCHES.items()]
+    rows += [(f"--{name}", f"no flag: {reason}") for name, reason in aliases.GONE.items()]
+    return [Table("Flags of the original programs", ("theirs", "ours"), rows)]
+
+
+CATALOGUE: dict[str, Callable[[], list[Table]]] = {
+    "pruners": pruners,
+    "architectures": lambda: architectures() + torchvision(),
+    "data": data,
+    "experiments": experiments,
+    "recipes": recipes,
+    "figures": figures,
+    "aliases": flag_aliases,
+}
+
+
+def _text(table: Table) -> str:
+    rows = [[cell.replace("`", "") for cell in row] for row in (table.columns, *table.rows)]
+    *first, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = ["  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]) for row in rows]
+    indent = " " * (sum(first) + 2 * len(first) if sum(first) < _WIDTH - 30 else 4)
+    return "\n".join([table.title, *_wrapped(lines, indent)])
+
+
+def _wrapped(lines: Iterable[str], indent: str) -> list[str]:
+    return [textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) for line in lines]

@@ -1,0 +1,219 @@
+"""How does any torch network become one with masks, and a plain one again?
+
+A layer keeps its identity: its class changes to that of its masked twin and back, so parameters, names, hooks and
+every reference to it stay what they are.
+"""
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from Layers.masked import Masked, MaskedConv2d, MaskedIdentity, MaskedLinear
+
+_TWINS: dict[type[nn.Module], type[Masked]] = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}
+
+_PROBE_SIZES = (32, 64, 28, 224, 299)
+"""Heights and widths that are tried on a network that begins with a convolution."""
+
+
+def mask_model(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Module:
+    """Give every Linear and Conv2d of a network a mask, in place, sharing all parameters; returns the same network.
+
+    `input_shape`, without the batch, is what one probe in evaluation mode runs on; left out, it is guessed from the
+    first layer. The probe, on a copy, proves that each mask acts. Layers that have masks already are left alone.
+    Raises `ValueError`, and leaves the network as it was, naming whatever keeps a mask from acting: weights that are
+    shared or computed, layers with a forward of their own, code that reads a weight past its layer, unused layers.
+    """
+    found = dict(_convertible(model))
+    _refuse_shared_weights(model)
+    for module in found.values():
+        twin = next(twin for plain, twin in _TWINS.items() if isinstance(module, plain))
+        module._plain_class = type(module)  # type: ignore[assignment]
+        module.__class__ = twin
+        module._prepare_masks()  # type: ignore[operator]
+    try:
+        _probe(copy.deepcopy(model), input_shape or guess_input_shape(model))
+    except Exception:
+        for module in found.values():
+            _make_plain(module)
+        raise
+    return model
+
+
+def unmask(model: nn.Module) -> nn.Module:
+    """Bake the masks into a network, in place: plain layers whose pruned entries are zero; returns the same network.
+
+    The state dict has the names that it had before `mask_model`. What a mask had hidden is lost; pass a copy
+    (`copy.deepcopy`) to keep it.
+    """
+    for module in list(model.modules()):
+        if isinstance(module, Masked):
+            with torch.no_grad():
+                for name in module.kinds:
+                    mask = getattr(module, f"{name}_mask")
+                    if mask is not None:
+                        getattr(module, name).mul_(mask)
+            _make_plain(module)
+    return model
+
+
+def guess_input_shape(model: nn.Module) -> tuple[int, ...]:
+    """The shape, without the batch, of an input that a network runs on, from its first Linear or Conv2d.
+
+    Raises `ValueError` if none of the usual ones does.
+    """
+    layers = (module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    first = next(layers, None)
+    if first is None:
+        raise ValueError(f"{type(model).__name__} has no Linear and no Conv2d layer, so there is nothing to mask")
+    candidates: list[tuple[int, ...]] = [(first.in_features,), (first.in_features, 1, 1)] if isinstance(
+        first, nn.Linear
+    ) else [(first.in_channels, size, size) for size in _PROBE_SIZES]  # fmt: skip
+    reason = ""
+    for shape in candidates:
+        try:
+            _run(copy.deepcopy(model), shape)
+        except Exception as error:  # what a network raises on a wrong shape is its own choice
+            reason = _first_line(error)
+        else:
+            return shape
+    raise ValueError(f"no input of {candidates} runs through {type(model).__name__}; give input_shape ({reason})")
+
+
+def _convertible(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(f"{_named(module, name)} is compiled by torch.jit, which reads its weights past any mask")
+        if not isinstance(module, tuple(_TWINS)) or isinstance(module, Masked):
+            continue
+        if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
+            raise ValueError(f"{_named(module, name)} has no weights yet; run the network once before masking it")
+        if "weight" not in module._parameters:
+            raise ValueError(
+                f"the weight of {_named(module, name)} is computed from others (a parametrization, weight or spectral "
+                "norm, torch.nn.utils.prune); make it a plain parameter first"
+            )
+        plain = nn.Linear if isinstance(module, nn.Linear) else nn.Conv2d
+        for method in ("forward", "_conv_forward"):
+            if getattr(type(module), method, None) is not getattr(plain, method, None):
+                raise ValueError(f"{_named(module, name)} has a {method} of its own, which would not use a mask")
+        yield name, module
+
+
+def _refuse_shared_weights(model: nn.Module) -> None:
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    for prefix, module in model.named_modules():
+        if isinstance(module, tuple(_TWINS)):
+            shared = names[id(module.weight)]
+            if len(shared) > 1:
+                own = f"{prefix}.weight" if prefix else "weight"
+                others = ", ".join(name for name in shared if name != own)
+                raise ValueError(f"{own} is shared (tied) with {others}: it cannot have a mask of its own")
+
+
+def _make_plain(module: nn.Module) -> None:
+    assert isinstance(module, Masked)
+    if isinstance(module, MaskedIdentity) and not bool(module.weight.all()):  # type: ignore[operator]
+        _make_depthwise(module)
+        return
+    for name in module.kinds:
+        del module._buffers[f"{name}_mask"]
+    if isinstance(module, MaskedIdentity):
+        del module._buffers["weight"]
+    del module._float_masks
+    module.__class__ = module.__dict__.pop("_plain_class", module.plain)  # type: ignore[assignment]
+
+
+def _make_depthwise(module: MaskedIdentity) -> None:
+    """A skip that lost channels is, in plain layers, a fixed convolution with one weight per channel."""
+    kept: Any = module.weight
+    conv = nn.Conv2d(len(kept), len(kept), 1, groups=len(kept), bias=False, device=kept.device, dtype=kept.dtype)
+    conv.weight = nn.Parameter(kept.reshape(-1, 1, 1, 1), requires_grad=False)
+    module.__class__ = nn.Conv2d  # type: ignore[assignment]
+    module.__dict__ = conv.__dict__
+
+
+def _probe(model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Run a network once, and raise `ValueError` unless each kernel is used, and only through its mask."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, MaskedLinear | MaskedConv2d)}
+    with _Watch(layers) as watch:
+        try:
+            _run(model, input_shape)
+        except Exception as error:
+            if watch.bypassed:
+                raise _bypass(model, watch.bypassed) from error
+            shape = "x".join(map(str, input_shape))
+            raise ValueError(
+                f"{type(model).__name__} does not run on an input of {shape}: {_first_line(error)}"
+            ) from error
+    if watch.bypassed:
+        raise _bypass(model, watch.bypassed)
+    unused = [name for name in layers if name not in watch.acted]
+    if unused:
+        raise ValueError(
+            f"{', '.join(unused)}: never used in evaluation mode, so a mask could not act; make the network without"
+        )
+
+
+@torch.no_grad()
+def _run(model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    weight = next(model.parameters())
+    model.eval()
+    with torch.random.fork_rng(devices=[]):
+        model(torch.zeros(1, *input_shape, dtype=weight.dtype, device=weight.device))
+
+
+class _Watch(TorchFunctionMode):
+    """Notes which kernels an operation takes, through their masks or past them, views of a kernel included."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = layers
+        self.owners = {_storage(layer.weight): name for name, layer in layers.items()}  # type: ignore[arg-type]
+        self.acted: set[str] = set()
+        self.bypassed: dict[str, str] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        gives_tensors = any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
+        for name in {self.owners[_storage(leaf)] for leaf in taken if _storage(leaf) in self.owners}:
+            if any(leaf is self._mask(name) for leaf in taken):
+                self.acted.add(name)
+            elif gives_tensors:  # asking for a shape or a device reads no weight
+                self.bypassed.setdefault(name, getattr(func, "__name__", str(func)))
+        return result
+
+    def _mask(self, name: str) -> Tensor | None:
+        known: dict[str, tuple] = self.layers[name]._float_masks  # type: ignore[assignment]
+        return known["weight"][2] if "weight" in known else None
+
+
+def _storage(tensor: Tensor) -> int:
+    with torch._C.DisableTorchFunction():
+        return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
+
+
+def _bypass(model: nn.Module, bypassed: dict[str, str]) -> ValueError:
+    name, function = next(iter(bypassed.items()))
+    owner = model.get_submodule(name.rpartition(".")[0])
+    return ValueError(
+        f"{name}.weight is read past its layer, by {function} in {_named(owner, name.rpartition('.')[0])}: "
+        "a mask would not act (attention modules do that)"
+    )
+
+
+def _named(module: nn.Module, name: str) -> str:
+    return f"{name} ({type(module).__name__})" if name else type(module).__name__
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

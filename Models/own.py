@@ -1,0 +1,155 @@
+"""How is a network of the user's own made, from `FILE.py:FACTORY` or `module:FACTORY`?
+
+A factory is any function or class that gives an `nn.Module`. Of `input_shape`, `classes` (or `num_classes`) and
+`batchnorm` it gets those that it has parameters for.
+"""
+
+import difflib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Layers import mask_model
+from Layers.conversion import guess_input_shape
+from Models.normalisation import use_batch_statistics
+
+_ANY = (1, 28, 28)
+"""The native input of a network that is made for whatever it is told."""
+
+
+def own(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
+    """The masked network of a factory.
+
+    Raises `ValueError`, with the reason, if there is none, it does not run on `input_shape`, it gives anything but one
+    number per class, or a layer cannot have a mask.
+    """
+    model = _make(name, input_shape, classes, batchnorm)
+    if batchnorm == "batch" and "batchnorm" not in _parameters(name):
+        use_batch_statistics(model)
+    mask_model(model, input_shape)
+    with torch.no_grad():
+        output: Any = model.eval()(torch.zeros(1, *input_shape))
+    found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(found, tuple) or len(found) != 2 or found[1] < classes:
+        raise ValueError(f"{name} gives {found}, not one number for each of {classes} classes, (1, {classes})")
+    return model.train()
+
+
+@lru_cache
+def own_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
+    """The shape that a network's input has by nature, and the channels that it insists on, if it does."""
+    parameter = _parameters(name).get("input_shape")
+    if parameter is not None:
+        has_default = parameter.default is not inspect.Parameter.empty and parameter.default is not None
+        return tuple(parameter.default) if has_default else _ANY, None
+    with torch.random.fork_rng(devices=[]):
+        shape = guess_input_shape(_make(name, _ANY, 10, "running"))
+    channels, *rest = shape
+    if rest and rest != [1, 1]:
+        return (channels, *rest), channels  # type: ignore[return-value]
+    for planes in (1, 3):
+        side = math.isqrt(channels // planes)
+        if planes * side * side == channels:
+            return (planes, side, side), planes
+    return (1, 1, channels), 1
+
+
+def source_key(name: str) -> str:
+    """Ten hexadecimal digits that stand for the source file of a factory: another source is another network."""
+    file = inspect.getsourcefile(_module(name))
+    return sha256(Path(file).read_bytes() if file else b"").hexdigest()[:10]
+
+
+def _make(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
+    offered = {"input_shape": input_shape, "classes": classes, "num_classes": classes, "batchnorm": batchnorm}
+    parameters = _parameters(name)
+    required = [item.name for item in parameters.values() if _is_required(item) and item.name not in offered]
+    if required:
+        raise ValueError(f"{name} needs {', '.join(required)}; a factory gets, by name: {', '.join(offered)}")
+    try:
+        model = _factory(name)(**{key: value for key, value in offered.items() if key in parameters})
+    except Exception as error:
+        raise ValueError(f"{name} failed: {type(error).__name__}: {_first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name} must give an nn.Module, not {type(model).__name__}")
+    return model
+
+
+def _parameters(name: str) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(_factory(name)).parameters)
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return parameter.default is inspect.Parameter.empty and parameter.kind not in kinds
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    module, function = _module(name), name.rpartition(":")[2]
+    factory = getattr(module, function, None)
+    if callable(factory):
+        return factory
+    own_names = [key for key, value in vars(module).items() if callable(value) and _is_from(value, module)]
+    close = difflib.get_close_matches(function, own_names, n=1)
+    suggestion = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}: there is no function or class {function!r}{suggestion} (there are: {', '.join(own_names)})")
+
+
+def _is_from(value: Any, module: ModuleType) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+@lru_cache
+def _module(name: str) -> ModuleType:
+    source = name.rpartition(":")[0]
+    path = Path(source)
+    is_file = path.suffix == ".py"
+    if is_file and not path.is_file():
+        raise ValueError(f"{name}: there is no file {source}")
+    try:
+        return _from_file(path) if is_file else _from_path(source)
+    except (Exception, SystemExit) as error:  # a user's file may raise anything, or read a command line
+        if isinstance(error, ModuleNotFoundError) and error.name == source.partition(".")[0]:
+            raise ValueError(f"{name}: there is no module {source!r} here; give FILE.py:FACTORY") from error
+        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    # A name of its own, so that a file called random.py is not taken for another module.
+    name = f"own_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    _make_importable(path.resolve().parent)
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # pickling, and so copying to workers, looks classes up here
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_path(source: str) -> ModuleType:
+    _make_importable(Path.cwd())
+    return import_module(source)
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,81 @@
+"""How do all figures look, and how are they kept?"""
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from Utils.results import replace_file
+
+Style = Callable[[str], tuple[str, str, str]]
+"""From a pruner's name to its label, colour and marker."""
+
+GREY = "#777777"
+BAND = 0.18
+"""Opacity of the bands from the lowest to the highest sample."""
+
+_LOOK: dict[Any, Any] = {
+    "font.size": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "lines.markersize": 4,
+    "lines.linewidth": 1.3, "pdf.fonttype": 42,
+}  # fmt: skip
+
+
+class NothingToDrawError(ValueError):
+    """The runs lack what a figure shows."""
+
+
+def new_figure(
+    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.6, 3.1), **grid: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes (rows, columns); `size` is in inches, `grid` goes to `Figure.subplots`."""
+    import matplotlib
+
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    if rows * columns == 1:
+        axes[0, 0].set_title(title, fontsize=9)
+    else:
+        figure.suptitle(title, fontsize=9)
+    return figure, axes
+
+
+def add_legend(figure: Figure, handles: list[Any]) -> None:
+    """A legend below the figure; of equal labels one."""
+    unique = {handle.get_label(): handle for handle in handles}
+    figure.legend(handles=list(unique.values()), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+
+
+def grey_line(label: str, **style: Any) -> Line2D:
+    """A legend's entry for what colours do not tell."""
+    return Line2D([], [], color=GREY, label=label, **style)
+
+
+def spread(levels: Sequence[float], most: int) -> list[float]:
+    """At most so many of some levels, evenly from the first to the last."""
+    if len(levels) <= most:
+        return list(levels)
+    return [levels[round(index * (len(levels) - 1) / (most - 1))] for index in range(most)]
+
+
+def level_title(axes: Axes, level: float) -> None:
+    """Say over a panel which target compression it shows."""
+    axes.set_title(f"target {level:.4g}x", fontsize=8)
+
+
+def save_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PNG and PDF; returns both paths."""
+    paths = []
+    for suffix in (".png", ".pdf"):
+        content = BytesIO()
+        metadata = {"CreationDate": None} if suffix == ".pdf" else {}
+        figure.savefig(content, format=suffix[1:], dpi=300, bbox_inches="tight", metadata=metadata)
+        paths.append(path.with_name(path.name + suffix))
+        replace_file(paths[-1], content.getvalue())
+    return paths

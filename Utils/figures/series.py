@@ -1,0 +1,57 @@
+"""Which runs are one curve, and what is it called?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from Utils.figures.look import Style
+from Utils.settings import DENSE
+
+_SPARE_MARKERS = ("P", "*", "h", "<", ">", "d")
+"""For further curves of one pruner, with other settings."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """All samples of one pruner with one choice of settings."""
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+    rows: pd.DataFrame
+
+    def levels(self) -> Iterator[tuple[float, pd.DataFrame]]:
+        """The rows of each target compression, in order."""
+        for target, rows in self.rows.groupby("target_compression", sort=True):
+            yield float(target), rows  # type: ignore[arg-type]
+
+
+_SHOWN_BY_FIGURES = {
+    "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
+}  # fmt: skip
+"""Settings that figures show by themselves; any other that differs is named in the legend."""
+
+
+def variant_of(settings: str) -> tuple[str, ...]:
+    """What is unusual about a run, of its text in `summary.csv`, but for what figures show by themselves."""
+    tokens = (token.removeprefix("--") for token in settings.split())
+    return tuple(sorted(token for token in tokens if token.partition("=")[0] not in _SHOWN_BY_FIGURES))
+
+
+def make_series(rows: pd.DataFrame, style: Style, order: Sequence[str] | None = None) -> list[Series]:
+    """The curves of one figure; settings that differ between them are named in their labels."""
+    rows = rows.assign(variant=pd.Series([variant_of(text) for text in rows["settings"]], rows.index, dtype=object))
+    shared = set.intersection(*(set(variant) for variant in rows["variant"]))
+    series = []
+    names = [name for name in (order or sorted(rows["pruner"].unique())) if name != DENSE]
+    for name in (DENSE, *names):
+        of_pruner = rows[rows["pruner"] == name]
+        for index, (variant, part) in enumerate(of_pruner.groupby("variant", sort=True)):
+            label, colour, marker = style(name)
+            marker = (marker, *_SPARE_MARKERS)[index % (1 + len(_SPARE_MARKERS))]
+            differing = [token for token in variant if token not in shared]  # type: ignore[union-attr]
+            label += f" ({', '.join(differing)})" if differing else ""
+            series.append(Series(name, label, colour, marker, part))
+    return series
