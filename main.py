@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def carry_out(request: Request) -> int:
     runs = plan(base, request, choose_data(base, request, may_download=not command.dry_run))
     store = Store(base.run.out_path)
     experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
-    launcher = Launcher(experiment, store, usual, say, lambda *found: report(*found, store))
+    launcher = Launcher(experiment, store, usual, say, partial(report, store))
     if command.dry_run:
         launcher.describe(runs)
         return 0
@@ -102,7 +103,7 @@ def say(text: str) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def report(settings: Settings, row: "DataFrame", layers: "DataFrame", store: "Store") -> None:
+def report(store: "Store", settings: Settings, row: "DataFrame", layers: "DataFrame") -> None:
     """Print what one run reached, and how much smaller its network became."""
     from Utils.size import size_report
 

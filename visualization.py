@@ -8,11 +8,12 @@ Without flags it draws all that the results allow, and says where.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from Experiments.names import registry_names
 from Models import architecture
@@ -51,21 +52,28 @@ def draw(plot: Plot) -> int:
         broken = f" ({len(damaged)} damaged: {damaged[0]})" if damaged else ""
         raise UserError(f"{folder} holds no complete runs{broken}; make some with: python main.py")
     figures = select(complete, plot)
+    lacking: list[str] = []
     for name, part in figures:
         warn_of_few_samples(name, part, plot)
         for kind in plot.plot_type or FIGURES:
-            module, function = FIGURES[kind].target.split(":")
             try:
-                make = getattr(import_module(module), function)
-                figure = make(part, style_of, title(part), plot.pruners_to_display)
+                figure = make_figure(kind)(part, style_of, title(part), plot.pruners_to_display)
             except NothingToDrawError as reason:
-                print(f"no figure {name}_{kind}: {reason}", file=sys.stderr)
+                lacking.append(f"{name}_{kind}: {reason}")
                 continue
             for path in save_figure(figure, folder / "figures" / f"{name}_{kind}"):
                 print(path)
+    if plot.plot_type and lacking:  # without a wish, what results do not allow is just not drawn
+        raise UserError(f"there is no figure {'; '.join(lacking)}")
     for path in damaged:
         print(f"visualization.py: {path} is damaged and left out; delete it and run it again", file=sys.stderr)
     return 2 if damaged else 0
+
+
+def make_figure(kind: str) -> Callable[..., Figure]:
+    """The function that draws a kind of figure."""
+    module, function = FIGURES[kind].target.split(":")
+    return getattr(import_module(module), function)
 
 
 def title(rows: pd.DataFrame) -> str:

@@ -116,7 +116,9 @@ CATALOGUE: dict[str, Callable[[], list[Table]]] = {
 def _text(table: Table) -> str:
     rows = [[cell.replace("`", "") for cell in row] for row in (table.columns, *table.rows)]
     *first, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = ["  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]) for row in rows]
+    lines = [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]) for row in rows
+    ]
     indent = " " * (sum(first) + 2 * len(first) if sum(first) < _WIDTH - 30 else 4)
     return "\n".join([table.title, *_wrapped(lines, indent)])
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from Experiments.network import initial_model, load_data

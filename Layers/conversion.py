@@ -6,7 +6,7 @@ every reference to it stay what they are.
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -174,7 +174,7 @@ def _run(model: nn.Module, input_shape: tuple[int, ...]) -> None:
 class _Watch(TorchFunctionMode):
     """Notes which kernels an operation takes, through their masks or past them, views of a kernel included."""
 
-    def __init__(self, layers: dict[str, nn.Module]) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.layers = layers
         self.owners = {_storage(layer.weight): name for name, layer in layers.items()}  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }  # fmt: skip
 FAMILIES = {
-    "imagenet/NAME": "any classifier of torchvision, with fresh weights: `imagenet/resnet18`, `imagenet/densenet121`, ...",
+    "imagenet/NAME": "any classifier of torchvision, with fresh weights: `imagenet/resnet18`, ...",
     "FILE.py:FACTORY": "your own network: what FACTORY of a file (or of a module, `module:FACTORY`) makes",
 }
 

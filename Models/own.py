@@ -51,8 +51,8 @@ def own_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
     """The shape that a network's input has by nature, and the channels that it insists on, if it does."""
     parameter = _parameters(name).get("input_shape")
     if parameter is not None:
-        has_default = parameter.default is not inspect.Parameter.empty and parameter.default is not None
-        return tuple(parameter.default) if has_default else _ANY, None
+        default: Any = parameter.default
+        return _ANY if default in (None, inspect.Parameter.empty) else tuple(default), None
     with torch.random.fork_rng(devices=[]):
         shape = guess_input_shape(_make(name, _ANY, 10, "running"))
     channels, *rest = shape
@@ -103,7 +103,9 @@ def _factory(name: str) -> Callable[..., Any]:
     own_names = [key for key, value in vars(module).items() if callable(value) and _is_from(value, module)]
     close = difflib.get_close_matches(function, own_names, n=1)
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{name}: there is no function or class {function!r}{suggestion} (there are: {', '.join(own_names)})")
+    raise ValueError(
+        f"{name}: there is no function or class {function!r}{suggestion} (there are: {', '.join(own_names)})"
+    )
 
 
 def _is_from(value: Any, module: ModuleType) -> bool:

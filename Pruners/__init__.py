@@ -27,6 +27,8 @@ class Criterion(NamedTuple):
     """Whether the scores depend on training examples."""
     needs_trained: bool = False
     """Whether it scores the weights of a trained dense network; the pruned one starts from the initial weights."""
+    depends_on_target: bool = False
+    """Whether it prunes step by step towards a target, so that another target may give another order."""
 
 
 class Quota(NamedTuple):
@@ -47,14 +49,16 @@ CRITERIA: dict[str, Criterion] = {
         "weights of a dense run of the same sample (found in `Results/`, else trained first), rewound afterwards",
         needs_trained=True,
     ),
-    "mag": Criterion("Pruners.magnitude:magnitude", "Magnitude at start", "#8172b3", "D", "initial weights by magnitude"),
+    "mag": Criterion(
+        "Pruners.magnitude:magnitude", "Magnitude at start", "#8172b3", "D", "initial weights by magnitude"
+    ),
     "snip": Criterion(
         "Pruners.snip:snip", "SNIP", "#0072b2", "^", "sensitivity of the loss, abs(w dL/dw) (Lee et al. 2019)",
         needs_batches=True,
     ),
     "synflow": Criterion(
         "Pruners.synflow:synflow", "SynFlow", "#e69f00", "v",
-        "synaptic flow in 100 steps, without data (Tanaka et al. 2020)",
+        "synaptic flow in 100 steps, without data (Tanaka et al. 2020)", depends_on_target=True,
     ),
 }  # fmt: skip
 QUOTAS: dict[str, Quota] = {
@@ -62,7 +66,7 @@ QUOTAS: dict[str, Quota] = {
     "uniform": Quota("Pruners.quotas:uniform", "Uniform", "#cc79a7", "the same density everywhere"),
     "erk": Quota(
         "Pruners.quotas:erk", "ERK", "#009e73",
-        "Erdős–Rényi kernel, re-solved where a layer would be more than dense (Evci et al. 2020)",
+        "Erdős-Rényi kernel, re-solved where a layer would be more than dense (Evci et al. 2020)",
     ),
     "igq": Quota("Pruners.quotas:igq", "IGQ", "#d55e00", "ideal gas quotas (Vysogorets & Kempe 2023)"),
 }  # fmt: skip

@@ -42,7 +42,7 @@ _CIFAR = "shift-flip"
 
 DATASETS: dict[str, DataSource] = {
     "digits": DataSource(
-        "Utils.datasets:Digits", "digits", "real handwritten digits, embedded in scikit-learn, at the network's own size",
+        "Utils.datasets:Digits", "digits", "real handwritten digits, embedded in scikit-learn, at any size",
         Facts(10, 1437, 360), None, (0.3053,), (0.3247,), "none", is_embedded=True,
     ),
     "mnist": DataSource(

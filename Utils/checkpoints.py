@@ -42,7 +42,7 @@ def find(place: str, results: str) -> Path:
         raise UserError(f"--weights_from={place} is the name of several runs: {', '.join(map(str, folders))}")
     weights = folders[0] / "weights.safetensors"
     if not weights.is_file():
-        raise UserError(f"--weights_from={place}: {folders[0]} has no weights.safetensors, so it is no run with weights")
+        raise UserError(f"--weights_from={place}: {folders[0]} has no weights.safetensors, so it is no run of ours")
     return weights
 
 
@@ -141,4 +141,3 @@ def _bake(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _few(names: Iterable[str]) -> str:
     listed = list(names)
     return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
-

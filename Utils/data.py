@@ -117,7 +117,10 @@ def choose(
     if wanted is None:
         if path_is_given:
             raise UserError(f"--path_to_data={path} needs --data, to say what it holds")
-        return FALLBACK, f"this network has no data set of its own; using the embedded {FALLBACK}: give --data for another"
+        return (
+            FALLBACK,
+            f"this network has no data set of its own; using the embedded {FALLBACK} (--data for another)",
+        )
     folder = Path(path)
     if wanted == "imagefolder" and not path_is_given:
         raise UserError("--data=imagefolder needs --path_to_data=FOLDER, the folder of the images")
@@ -193,8 +196,9 @@ def read(name: str, path: str, frame: Frame) -> Images:
     entry, loaded = DATASETS[name], _source(name, path, frame).load()
     if not isinstance(loaded, Images):
         assert entry.facts is not None and entry.mean is not None and entry.std is not None
-        _check(name, path, *loaded)
-        loaded = Images(*loaded, entry.facts.classes, entry.mean, entry.std)
+        train, test = loaded
+        _check(name, path, train, test)
+        loaded = Images(train, test, entry.facts.classes, entry.mean, entry.std)
     (images, labels), (test_images, test_labels) = loaded.train, loaded.test
     return loaded._replace(train=(frame.fit(images), labels), test=(frame.fit(test_images), test_labels))
 

@@ -128,10 +128,11 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # A run that is made again is unfinished until its new run.json is there, and keeps nothing of the old one.
+            tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
             (folder / "run.json").unlink(missing_ok=True)
             for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors")):
-                old.unlink()
-            tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
+                if old.stem not in tables:
+                    old.unlink()
             for name, table in tables.items():
                 _write(folder / f"{name}.csv", table.to_csv(index=False).encode())
             if outcome.masks is not None:
@@ -207,7 +208,7 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
 
 
 def read_table(folder: str | Path, name: str) -> pd.DataFrame | None:
-    """A table of a run, such as `layers`; None if the run has none, or nothing is in it. Raises `UserError` if damaged."""
+    """A table of a run, such as `layers`; None if it has none or an empty one. Raises `UserError` if it is damaged."""
     path = Path(folder) / f"{name}.csv"
     if not path.is_file():
         return None

@@ -124,7 +124,10 @@ class Pruning:
         None, "training examples for criteria that need some", kind=int, check=AT_LEAST_TWO
     )
     weights_from: str | None = setting(
-        None, "start from these weights: a checkpoint, or a run's folder or name", identity=False, placeholder="FILE|RUN"
+        None,
+        "start from these weights: a checkpoint, or a run's folder or name",
+        identity=False,
+        placeholder="FILE|RUN",
     )
     weights_key: str | None = setting(None, "stands for the content of those weights", flag=False)
 

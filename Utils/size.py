@@ -35,11 +35,12 @@ def sizes(layers: pd.DataFrame, parameters: int, macs: int) -> dict[str, Size]:
     found = {}
     for version, (weights, operations) in kept.items():
         count = int(layers[weights].sum())
+        csr = sum(map(_csr_words, layers["shape"].astype(str), layers[weights].astype(int)))
         found[version] = Size(
             count + other_parameters,
             int(layers[operations].sum()) + other_macs,
             _WORD * parameters,
-            _WORD * (other_parameters + sum(_csr_words(row.shape, getattr(row, weights)) for row in layers.itertuples())),
+            _WORD * (other_parameters + csr),
             _WORD * (other_parameters + count) + sum(math.ceil(size / 8) for size in layers["size"]),
         )
     return found
@@ -65,9 +66,8 @@ def size_report(layers: pd.DataFrame, parameters: int, macs: int) -> str:
 
 def _csr_words(shape: str, kept: int) -> int:
     """Words for a layer's kernel as a matrix with a row per output unit; biases and scales have one row."""
-    numbers = str(shape).split("x")
-    rows = int(numbers[0]) if len(numbers) > 1 else 1
-    return 2 * int(kept) + rows + 1
+    rows, *rest = shape.split("x")
+    return 2 * kept + (int(rows) if rest else 1) + 1
 
 
 def _ratio(old: int, new: int) -> str:

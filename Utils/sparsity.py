@@ -40,9 +40,9 @@ class Measurement:
     totals: dict[str, Any]
     layers: pd.DataFrame
     units: pd.DataFrame
-    """For each layer with hidden units: `units`, those without a kept weight in, and those without an effective one."""
+    """Of each layer with hidden units, how many have no kept weight in, and how many no effective one."""
     inputs: pd.DataFrame
-    """For each input (or kernel entry) of the first layer, at `channel, row, column`, its kept and effective weights."""
+    """The kept and effective weights of each input (or kernel entry) of the first layer."""
 
 
 def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
@@ -120,7 +120,10 @@ def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape:
     shape = (*shape, *[1] * (3 - len(shape)))
     places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).numpy()
     table = pd.DataFrame(places, columns=["channel", "row", "column"])
-    counts = {"kept_direct": mask.sum(0).flatten().tolist(), "kept_effective": effective[name].sum(0).flatten().tolist()}
+    counts = {
+        "kept_direct": mask.sum(0).flatten().tolist(),
+        "kept_effective": effective[name].sum(0).flatten().tolist(),
+    }
     return table.assign(**counts, is_kernel=int(is_kernel))
 
 

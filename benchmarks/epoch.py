@@ -24,6 +24,7 @@ from benchmarks.timing import keep
 from Models import build
 from Utils import randomness
 from Utils.data import Data, load
+from Utils.frame import Frame
 from Utils.settings import Training
 from Utils.training import evaluate, learning_rate, make_optimizer, train
 
@@ -82,7 +83,7 @@ def theirs(data: Data, batches: Iterable, training: Training, sample: int) -> tu
 
 def compare(path: str, augmentation: str) -> dict:
     """Both paths in turn."""
-    data, training = load("mnist", path, (1, 28, 28)), recipe(augmentation)
+    data, training = load("mnist", path, Frame((1, 28, 28))), recipe(augmentation)
     batches = loader(path, training)
     paths = {"tensors": lambda s: ours(data, training, s), "dataloader": lambda s: theirs(data, batches, training, s)}
     seconds: dict[str, list[float]] = {name: [] for name in paths}

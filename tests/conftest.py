@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+
+from Utils.results import load_summaries
 
 torch.set_num_threads(1)
 
@@ -33,3 +36,13 @@ def make_batches(shape: tuple[int, ...], count: int = 3, size: int = 16, seed: i
         (torch.randn(size, *shape, generator=generator), torch.randint(0, 10, (size,), generator=generator))
         for _ in range(count)
     ]
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    """Every row of `summary.csv` below a results folder, failed ones too."""
+    return load_summaries(folder, status=None)
+
+
+def run_folder(results: Path, row: pd.Series) -> Path:
+    """The folder of a run, from its row."""
+    return next(results.rglob(f"*_{row['run']}"))

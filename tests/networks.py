@@ -158,3 +158,47 @@ def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) ->
         name: mask & (found[name] > 0) if found[name] is not None else torch.zeros_like(mask)
         for name, mask in masks.items()
     }
+
+
+class _Clamp(torch.autograd.Function):
+    """Whether anything arrives, forward from the inputs and backward from the outputs: 0 or 1."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor) -> Tensor:
+        return (value > 0).to(value.dtype)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> Tensor:
+        return (gradients[0] > 0).to(gradients[0].dtype)
+
+
+def clamped_path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Effective masks from a float64 path count that is clamped to 0 or 1 after each operation, for deep networks.
+
+    A weight lies on a path if something arrives at it from the inputs and from the outputs: its derivative.
+    """
+    counted = copy.deepcopy(model).double().eval()
+    joining = (MaskedLinear, MaskedConv2d, nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    masks.install(counted)
+    for name, parameter in counted.named_parameters():
+        parameter.data = torch.zeros_like(parameter) if name.endswith("bias") else torch.ones_like(parameter)
+    for module in list(counted.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.MaxPool2d):
+                setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
+            elif not list(child.children()) and not isinstance(child, joining):
+                setattr(module, name, nn.Identity())  # normalisation, activation, dropout
+        if type(module).__name__ == "SqueezeExcitation":
+            # The gate is open at zero; what it carries itself goes wherever the gated signal is other than zero.
+            module.forward = lambda x, gate=module: x + x * gate._scale(x)  # type: ignore[method-assign]
+    for module in counted.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda module, inputs, output: _Clamp.apply(output))
+    relu, F.relu = F.relu, lambda x, inplace=False: _Clamp.apply(x)
+    try:
+        output = counted(torch.ones(1, *input_shape, dtype=torch.float64))
+    finally:
+        F.relu = relu
+    weights = {name: parameter for name, parameter in counted.named_parameters() if name in masks}
+    derivatives = torch.autograd.grad(output.sum(), list(weights.values()))
+    return {name: masks[name] & (found > 0) for name, found in zip(weights, derivatives, strict=True)}

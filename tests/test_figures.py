@@ -11,7 +11,10 @@ import pytest
 
 import visualization
 from Pruners import style
-from Utils.figures import FIGURES, accuracies, compressions, make_series, save_figure
+from Utils.figures import FIGURES
+from Utils.figures.accuracy import accuracies, compressions
+from Utils.figures.look import save_figure
+from Utils.figures.series import make_series
 from Utils.results import SUMMARY_COLUMNS, load_summaries
 from Utils.selection import Plot, select
 
@@ -86,9 +89,9 @@ def test_compressions_show_effective_against_target():
     assert axes.get_xscale() == axes.get_yscale() == "log"
 
 
-@pytest.mark.parametrize("kind", FIGURES)
-def test_legends_name_what_is_drawn(kind):
-    figure = FIGURES[kind](ROWS, style, "a title")
+@pytest.mark.parametrize("make", [accuracies, compressions])
+def test_legends_name_what_is_drawn(make):
+    figure = make(ROWS, style, "a title")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "SNIP" in texts and "SynFlow" in texts and any("collapsed" in text for text in texts)
     assert figure.axes[0].get_title() == "a title" and "ompression" in figure.axes[0].get_xlabel()
@@ -145,7 +148,7 @@ def test_the_plotting_command(results, capsys):
     printed = [Path(line) for line in capsys.readouterr().out.split()]
     stem = "singleshot_lenet300100_digits"
     names = {f"{stem}_{type_}_{kind}{suffix}" for type_ in ("direct", "effective")
-             for kind in ("accuracies", "compressions") for suffix in (".png", ".pdf")}  # fmt: skip
+             for kind in set(FIGURES) - {"training"} for suffix in (".png", ".pdf")}  # fmt: skip
     assert {path.name for path in printed} == names == {path.name for path in (results / "figures").iterdir()}
 
 
@@ -162,7 +165,7 @@ def test_the_line_of_the_original_program(results, capsys):
 
 def test_figures_contain_what_the_csv_says(results):
     rows = load_summaries(results)
-    for name, part in select(rows, Plot()):
+    for name, part in select(rows, Plot()):  # no network was trained, so there is no figure of training
         found = lines(accuracies(part, style))
         mean = part[part["pruner"] == "synflow"].groupby("target_compression")["top1"].mean()
         np.testing.assert_allclose(found["SynFlow|direct"][:, 1], mean.to_numpy())
@@ -174,7 +177,7 @@ def test_a_damaged_folder_among_good_ones(results, capsys):
     (victim / "summary.csv").write_text("run,status\n")
     assert visualization.main([f"--out_path={results}"]) == 2
     printed = capsys.readouterr()
-    assert printed.out.count(".png") == 4 and printed.err.count("\n") == 1
+    assert printed.out.count(".png") == 10 and printed.err.count("\n") == 1
     assert f"{victim} is damaged and left out" in printed.err
 
 

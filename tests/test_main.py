@@ -79,7 +79,7 @@ def test_every_pruner_on_every_architecture(tmp_path, name, architecture):
 def test_files_of_a_run(tmp_path):
     assert call(tmp_path, *QUICK, "--pruner=snip", "--pruning_type=effective", "--target_sparsity=0.99") == 0
     (row,) = (row for _, row in rows_of(tmp_path).iterrows())
-    assert set(SUMMARY_COLUMNS) | {"chance"} == set(row.index) - {"root"}
+    assert set(SUMMARY_COLUMNS) | {"chance", "parameters"} == set(row.index) - {"root"}
     training = pd.read_csv(folder_of(row) / "training.csv")
     assert list(training.columns) == [
         "iteration", "epoch", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "test_loss", "top1", "top5",

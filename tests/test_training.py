@@ -11,6 +11,7 @@ from torch import nn
 from Layers import MaskedLinear, Masks
 from Models import build
 from Utils import data
+from Utils.frame import Frame
 from Utils.settings import Training
 from Utils.training import evaluate, learning_rate, make_optimizer, train
 
@@ -21,7 +22,7 @@ RECIPE = Training(
 
 
 def digits() -> data.Data:
-    return data.load("digits", "none", (1, 28, 28))
+    return data.load("digits", "none", Frame((1, 28, 28)))
 
 
 def fresh() -> nn.Module:
@@ -143,7 +144,7 @@ def test_no_steps_only_test():
 
 
 def test_validation_is_reported():
-    loaded = data.load("digits", "none", (1, 28, 28), 0, 100)
+    loaded = data.load("digits", "none", Frame((1, 28, 28)), 0, 100)
     model = fresh()
     history = train(model, loaded, RECIPE, 0, show_progress=False)
     scores = evaluate(model, loaded, loaded.validation)

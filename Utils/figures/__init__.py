@@ -29,6 +29,7 @@ FIGURES: dict[str, FigureKind] = {
         "Utils.figures.training:training", "accuracy, loss and learning rate over the iterations of training"
     ),
     "masks": FigureKind(
-        "Utils.figures.masks:masks", "how many weights of the first layer each input (or kernel entry) has left, as images"
+        "Utils.figures.masks:masks",
+        "as images, the weights that each input (or kernel entry) of the first layer has left",
     ),
 }

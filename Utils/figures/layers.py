@@ -64,18 +64,19 @@ def _draw(
     size = (1.2 + 2.3 * len(levels), 3.1) if len(levels) > 1 else (4.6, 3.1)
     figure, axes = new_figure(title, 1, len(levels), size, sharey=True)
     handles: list[Any] = []
+    series = make_series(rows, style, order)
     for panel, level in zip(axes[0], levels, strict=True):
         level_title(panel, level)
-        for item in make_series(rows[rows["target_compression"] == level], style, order):
-            handles += _draw_series(panel, item, table, columns)
+        for item in series:
+            handles += _draw_series(panel, item, level, table, columns)
     if not handles:
         raise NothingToDrawError(f"these runs have no {table}.csv")
     add_legend(figure, [*handles, grey_line(words[0]), grey_line(words[1], linestyle="--")])
     return figure, list(axes[0])
 
 
-def _draw_series(axes: Axes, item: Series, table: str, columns: tuple[str, str]) -> list[Any]:
-    tables = [found for found in (_shares(folder, table) for folder in item.rows["folder"]) if found is not None]
+def _draw_series(axes: Axes, item: Series, level: float, table: str, columns: tuple[str, str]) -> list[Any]:
+    tables = [found for found in (_shares(folder, table) for folder in item.at(level)["folder"]) if found is not None]
     if not tables:
         return []
     means = pd.concat(tables).groupby("layer", sort=False)[list(columns)].mean()

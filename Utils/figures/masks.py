@@ -1,5 +1,6 @@
 """Which inputs does a pruned network still look at?"""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,10 +15,11 @@ from Utils.settings import DENSE
 
 _MOST_LEVELS = 4
 _COLOURS = "magma"
+_LABEL_WIDTH = 18
 
 
 def masks(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """For each pruner and target, how many weights of the first layer each input has, kept (left) and effective (right).
+    """For each pruner and target, the first layer's weights of each input: how many are kept (left), effective (right).
 
     A dense first layer shows the image, its channels added up; a convolution its kernel's entries, one square per input
     channel. Brightness is relative to the most kept weights in either picture of a pair. The lowest sample is shown.
@@ -29,7 +31,7 @@ def masks(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str
     figure, axes = new_figure(title, len(series), columns, (1.2 + 1.05 * columns, 0.7 + 1.15 * len(series)))
     drawn = 0
     for line, item in zip(axes, series, strict=True):
-        line[0].set_ylabel(item.label, fontsize=8)
+        line[0].set_ylabel(textwrap.fill(item.label, _LABEL_WIDTH), fontsize=7)
         for index, level in enumerate(levels):
             drawn += _draw_pair(line[2 * index : 2 * index + 2], item, level)
     if not drawn:
@@ -46,7 +48,7 @@ def _draw_pair(pair: Sequence[Axes], item: Series, level: float) -> int:
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set_visible(False)
-    runs = item.rows[item.rows["target_compression"] == level].sort_values("sample")
+    runs = item.at(level).sort_values("sample")
     table = read_table(runs["folder"].iloc[0], "inputs") if len(runs) else None
     if table is None:
         return 0

@@ -27,6 +27,10 @@ class Series:
         for target, rows in self.rows.groupby("target_compression", sort=True):
             yield float(target), rows  # type: ignore[arg-type]
 
+    def at(self, level: float) -> pd.DataFrame:
+        """The rows of one target compression; a dense network's are the same at each."""
+        return self.rows if self.name == DENSE else self.rows[self.rows["target_compression"] == level]
+
 
 _SHOWN_BY_FIGURES = {
     "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"

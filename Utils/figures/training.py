@@ -7,8 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from Utils.figures.look import BAND, GREY, NothingToDrawError, Style, add_legend, grey_line, level_title, new_figure
-from Utils.figures.look import spread as spread_of
+from Utils.figures.look import (
+    BAND,
+    GREY,
+    NothingToDrawError,
+    Style,
+    add_legend,
+    grey_line,
+    level_title,
+    new_figure,
+    spread,
+)
 from Utils.figures.series import Series, make_series
 from Utils.results import read_table
 from Utils.settings import DENSE
@@ -24,17 +33,18 @@ def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
     the lowest to the highest.
     """
     dense = rows["pruner"] == DENSE
-    levels = spread_of(sorted(rows.loc[~dense, "target_compression"].unique()), _MOST_PANELS)
+    levels = spread(sorted(rows.loc[~dense, "target_compression"].unique()), _MOST_PANELS)
     size = (1.2 + 2.3 * len(levels), 5.2) if len(levels) > 1 else (4.6, 5.2)
     figure, axes = new_figure(
         title, 3, len(levels), size, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 3, 1.3]}
     )
     handles: list[Any] = []
+    series = make_series(rows, style, order)
     for column, level in zip(axes.T, levels, strict=True):
         level_title(column[0], level)
         column[2].set_xlabel("Iteration")
-        for item in make_series(rows[dense | (rows["target_compression"] == level)], style, order):
-            handles += _draw_series(column, item)
+        for item in series:
+            handles += _draw_series(column, item, level)
     if not handles:
         raise NothingToDrawError("these networks were not trained")
     for axis, label in zip(axes[:, 0], ("Top-1 accuracy", "Loss", "Learning rate"), strict=True):
@@ -46,8 +56,8 @@ def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
     return figure
 
 
-def _draw_series(column: Sequence[Axes], item: Series) -> list[Any]:
-    tables = [read_table(folder, "training") for folder in item.rows["folder"]]
+def _draw_series(column: Sequence[Axes], item: Series, level: float) -> list[Any]:
+    tables = [read_table(folder, "training") for folder in item.at(level)["folder"]]
     trained = [table for table in tables if table is not None and len(table) > 1]
     if not trained:
         return []

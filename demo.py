@@ -1,0 +1,195 @@
+"""A tour on a laptop: how sparse is a pruned network really, and what does its accuracy follow?
+
+    python demo.py
+
+It takes no flag, no data set and no network, and about a minute on two cores. First LeNet-300-100 is pruned to
+compressions of 10 to 100,000, counting pruned weights (direct) or weights that do nothing (effective). Then some of
+these networks are trained on the embedded digits. Everything goes to Results/demo.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from Pruners import CRITERIA, split_name, style
+from Utils.errors import UserError
+
+FOLDER = Path("Results/demo")
+PRUNERS = ("random/igq", "random/uniform", "snip", "synflow")
+EXPONENTS = [Decimal(fifths) / 5 for fifths in range(5, 26)]
+TRAINED = ("1.5", "2", "2.5", "3")
+TRAINING = ("--iterations=600", "--lr_drops=300,450", "--evaluate_every=200")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Give the tour; returns the exit status: 0, 1 if a network failed, 2 for a request that is wrong."""
+    if arguments:
+        is_help = arguments[0] in ("-h", "--help")
+        print(__doc__ if is_help else f"demo.py: it takes no flags, not {arguments[0]}; run python demo.py",
+              file=sys.stdout if is_help else sys.stderr)  # fmt: skip
+        return 0 if is_help else 2
+    # Collapsed networks are what the tour shows; a warning for each would bury it.
+    warnings.simplefilter("ignore")
+    try:
+        return tour()
+    except UserError as error:
+        print(f"demo.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ndemo.py: interrupted; networks that are trained are kept, the next start goes on", file=sys.stderr)
+        return 130
+
+
+def tour() -> int:
+    """Prune, print, draw; train, print, draw; say how to go on."""
+    import pandas as pd
+
+    from Utils.figures.demo import accuracy_follows, reached
+    from Utils.figures.look import save_figure
+    from Utils.results import Store, replace_file
+
+    Store(FOLDER).check_writable()
+    print(
+        "LeNet-300-100 has 266,200 weights. Pruned to a compression of 100, 2,662 are kept. But how many of them lie\n"
+        "on a path of kept weights from an input to an output? Only those are effective; the others do nothing.\n"
+    )
+    rows = pd.DataFrame(compressions())
+    replace_file(FOLDER / "compressions.csv", rows.to_csv(index=False).encode())
+    print(f"\n{reached_table(rows)}\n")
+    pictures = save_figure(reached(rows, style), FOLDER / "figures" / "demo_compressions")
+    print("Now some of them are trained on the embedded digits, all pruned to the same direct compressions.\n")
+    failed, networks = train_some()
+    print(f"\n{accuracy_table(networks)}\n")
+    pictures += save_figure(accuracy_follows(networks, style), FOLDER / "figures" / "demo_accuracies")
+    print("Look at these figures:")
+    for picture in pictures:
+        if picture.suffix == ".png":
+            print(f"  {picture}")
+    print(
+        "\nNext, prune by effective sparsity, on MNIST (or the digits, where that cannot be had):\n"
+        "  python main.py --pruner=snip --target_sparsity=0.99 --pruning_type=effective\n"
+        f"and draw every figure of the networks above:\n  python visualization.py --out_path={FOLDER}"
+    )
+    return 1 if failed else 0
+
+
+def compressions() -> Iterator[dict]:
+    """What every pruner reaches at every compression, pruned directly and effectively."""
+    import torch
+    from tqdm import tqdm
+
+    from Experiments.network import initial_model, load_data
+    from Experiments.plan import resolve
+    from Pruners import make_pruner
+    from Utils import randomness
+    from Utils.connectivity import compression_curve
+    from Utils.settings import Settings
+    from Utils.target import Target
+
+    settings = resolve(Settings().with_values(data="digits")).settings
+    data = load_data(settings, torch.device("cpu"))
+    model = initial_model(settings, data)
+    batches = data.prune_examples(0, settings.pruning.prune_examples or 1, settings.training.batch_size or 1)
+    with tqdm(
+        total=len(PRUNERS) * len(EXPONENTS), desc="pruning", unit="network", dynamic_ncols=True, disable=None
+    ) as bar:
+        for name in PRUNERS:
+            curve = None
+            for exponent in EXPONENTS:
+                target = Target(com_exp=exponent)
+                # One order serves all targets, but for criteria that prune step by step towards one.
+                if curve is None or CRITERIA[split_name(name)[0]].depends_on_target:
+                    generator = randomness.generator(0, "random scores")
+                    scores = make_pruner(name).score(model, batches, target, generator)
+                    curve = compression_curve(model, scores, data.input_shape)
+                total = len(curve) - 1
+                kept = target.kept(total)
+                effective = int(torch.searchsorted(curve, kept))
+                for pruning_type, direct in (("direct", kept), ("effective", effective)):
+                    yield {
+                        "pruner": name, "pruning_type": pruning_type, "target_compression": 1 / target.density,
+                        "target_kept": kept, "kept_direct": direct, "kept_effective": int(curve[direct]),
+                        "direct_compression": total / direct,
+                        "effective_compression": total / curve[direct].item() if curve[direct] else float("inf"),
+                    }  # fmt: skip
+                bar.set_postfix_str(f"{name} {1 / target.density:.4g}x: {int(curve[kept])} of {kept} effective")
+                bar.update()
+
+
+def reached_table(rows) -> str:
+    """For a few compressions, what the other kind of compression is."""
+    lines = [
+        "                pruned to a DIRECT compression                    pruned to an EFFECTIVE compression",
+        "                -> effective compression reached                  -> direct compression that it takes",
+        f"{'compression':>12}  "
+        + "".join(f"{name:>15}" for name in PRUNERS)
+        + "  "
+        + "".join(f"{n:>15}" for n in PRUNERS),
+    ]
+    for index, (target, level) in enumerate(rows.groupby("target_compression")):
+        if index % 2 == 0 or target == rows["target_compression"].max():
+            cells = level.set_index(["pruner", "pruning_type"])
+            found = [_number(cells.loc[(name, "direct"), "effective_compression"]) for name in PRUNERS]
+            needed = [_number(cells.loc[(name, "effective"), "direct_compression"]) for name in PRUNERS]
+            lines.append(f"{_number(target):>12}  " + "".join(f"{cell:>15}" for cell in found)
+                         + "  " + "".join(f"{cell:>15}" for cell in needed))  # fmt: skip
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return "collapsed" if value == float("inf") else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def train_some():
+    """Train a handful of directly pruned networks, or find them trained; the number that failed, and their rows."""
+    import pandas as pd
+    from tqdm import tqdm
+
+    from Experiments import singleshot
+    from Experiments.plan import plan, usual
+    from main import read
+    from Utils.launch import Launcher
+    from Utils.results import Store, load_summaries
+    from Utils.settings import Settings
+
+    request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
+    base = Settings().with_values(**{k: v for k, v in request.values.items() if k not in request.many})
+    runs = plan(base, request, {base.run.architecture: "digits"})
+    experiment: Any = SimpleNamespace(
+        trained_run=singleshot.trained_run, run=partial(singleshot.run, show_progress=False)
+    )  # fmt: skip
+    with tqdm(total=len(runs), desc="training", unit="network", dynamic_ncols=True, disable=None) as bar:
+
+        def finished(settings, row, layers) -> None:
+            bar.set_postfix_str(f"{settings.title()}: top-1 {row['top1'].iloc[0]:.4f}")
+            bar.update()
+
+        def already(text: str) -> None:
+            bar.update()
+
+        failed = Launcher(experiment, Store(FOLDER), usual, already, finished).launch(runs)
+    rows = load_summaries(FOLDER)
+    return failed, pd.DataFrame(rows[rows["run"].isin([settings.key() for settings in runs])])
+
+
+def accuracy_table(rows) -> str:
+    """The networks by effective compression, and what their accuracy goes with."""
+    lines = [f"{'pruner':>15}{'direct':>12}{'effective':>12}{'top-1':>9}"]
+    for row in rows.sort_values(["effective_compression", "direct_compression"]).itertuples():
+        direct, effective = _number(row.direct_compression), _number(row.effective_compression)
+        lines.append(f"{row.pruner:>15}{direct:>12}{effective:>12}{row.top1:>9.3f}")
+    ranks = rows[["top1", "direct_compression", "effective_compression"]].rank()
+    direct, effective = (ranks["top1"].corr(ranks[f"{kind}_compression"]) for kind in ("direct", "effective"))
+    return "\n".join([
+        *lines, "",
+        f"Accuracy's rank correlation with direct compression: {direct:.2f}, with effective: {effective:.2f}.",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Networks of torchvision and of the user's own, by command line, against a path count."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from conftest import rows_of, run_folder
+from networks import clamped_path_counts
+from torch.utils.flop_counter import FlopCounterMode
+
+import main
+from Layers import Masks, prunable
+from Models import architecture, architecture_names, build, native_shape
+from Models.torchvision_names import torchvision_names
+from Utils.connectivity import effective_masks
+
+OWN = f"{Path(__file__).parent / 'own' / 'residual_network.py'}:residual"
+ANY = OWN.replace(":residual", ":for_any_image")
+
+
+@pytest.mark.parametrize(("name", "total"), [
+    ("imagenet/mobilenet_v3_small", None), ("imagenet/densenet121", None), ("imagenet/resnet18", None), (OWN, 38_128),
+])  # fmt: skip
+def test_sparsity_agrees_with_a_path_count(tmp_path, name, total):
+    words = [f"--architecture={name}", "--train=0", "--pruning_type=effective", "--target_sparsity=0.9",
+             "--data=digits", "--image_size=64", f"--out_path={tmp_path}"]  # fmt: skip
+    assert main.main([*words, "--pruner=random/uniform"]) == 0
+    assert main.main([*words, "--pruner=snip", "--prune_examples=32", "--batch_size=16"]) == 0
+    shape = (3, 64, 64)
+    model = build(name, shape, 10)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model.eval()(torch.zeros(1, *shape))
+    for _, row in rows_of(tmp_path).iterrows():
+        masks = Masks.load(run_folder(tmp_path, row) / "masks.safetensors")
+        counted = clamped_path_counts(model, masks, shape)
+        found = effective_masks(model, shape, masks)
+        assert all(torch.equal(counted[key], found[key]) for key in masks)
+        kept = sum(int(mask.sum()) for mask in counted.values())
+        size = masks.total
+        assert total is None or size == total
+        assert (row["prunable"], row["kept_direct"], row["kept_effective"]) == (size, masks.kept, kept)
+        assert row["direct_sparsity"] == 1 - masks.kept / size and row["effective_sparsity"] == 1 - kept / size
+        assert kept >= row["target_kept"] == size - int(size * 0.9)
+        layers = pd.read_csv(run_folder(tmp_path, row) / "layers.csv").set_index("layer")
+        assert layers["kept_effective"].to_dict() == {key: int(mask.sum()) for key, mask in counted.items()}
+        assert 2 * row["macs"] == counter.get_total_flops()
+        assert row["macs"] > row["direct_macs"] >= row["effective_macs"] > 0
+
+
+def test_names_are_those_that_torchvision_lists():
+    assert list(torchvision_names()) == sorted(torchvision.models.list_models(module=torchvision.models))
+    assert {"imagenet/resnet18", "lenet5"} <= set(architecture_names())
+    with pytest.raises(ValueError, match="unknown architecture 'imagenet/resnet19'"):
+        architecture("imagenet/resnet19")
+
+
+@pytest.mark.parametrize("name", ["imagenet/squeezenet1_1", "imagenet/googlenet"])
+def test_structure_and_weights_are_those_of_torchvision(name):
+    options = {"aux_logits": False, "init_weights": True} if name.endswith("googlenet") else {}
+    plain = torchvision.models.get_model(name.partition("/")[2], num_classes=7, weights=None, **options).eval()
+    model = build(name, (3, 64, 64), 7).eval()
+    kernels = {key for key, value in plain.state_dict().items() if key.endswith("weight") and value.dim() > 1}
+    assert set(prunable(model)) == kernels
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if not key.endswith("_mask")})
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(plain(image), model(image))
+
+
+def test_attention_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"self_attention\.out_proj\.weight is read past its layer"):
+        build("imagenet/vit_b_16", (3, 224, 224), 10)
+    with pytest.raises(ValueError, match=r"features\.1\.0\.attn\.qkv\.weight is read past its layer"):
+        build("imagenet/swin_t", (3, 64, 64), 10)
+
+
+def test_native_shapes():
+    assert native_shape("lenet5") == ((3, 32, 32), None)
+    assert native_shape("imagenet/resnet18") == ((3, 224, 224), 3)
+    assert native_shape(OWN) == ((3, 32, 32), 3)
+    assert native_shape(ANY) == ((1, 28, 28), None)
+
+
+def test_the_same_generator_gives_the_same_network():
+    states = [build(OWN, generator=torch.Generator().manual_seed(seed)).state_dict() for seed in (1, 1, 2)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert not torch.equal(states[0]["stem.weight"], states[2]["stem.weight"])
+
+
+def test_batch_statistics_everywhere(tmp_path):
+    model = build(OWN, batchnorm="batch").eval()
+    assert "blocks.0.first_norm.running_mean" not in model.state_dict()
+    model(torch.rand(4, 3, 32, 32))
+
+
+def test_an_own_network_trains_and_another_source_is_another_run(tmp_path, capsys):
+    source = tmp_path / "nets.py"
+    source.write_text(Path(OWN.rpartition(":")[0]).read_text())
+    words = [f"--architecture={source}:for_any_image", "--data=digits", "--iterations=60", "--evaluate_every=30",
+             "--pruner=random/erk", f"--out_path={tmp_path / 'results'}"]  # fmt: skip
+    assert main.main(words) == 0
+    assert main.main(words) == 0
+    assert "complete already" in capsys.readouterr().out
+    (row,) = (row for _, row in rows_of(tmp_path / "results").iterrows())
+    assert row["prunable"] == 784 * 20 + 20 * 10 and row["top1"] > 3 * row["chance"]
+    source.write_text(source.read_text().replace("20)", "21)").replace("(20", "(21"))
+    import Models.own
+
+    Models.own._module.cache_clear()
+    assert main.main(words) == 0
+    assert len(rows_of(tmp_path / "results")) == 2
