@@ -6,7 +6,7 @@ every reference to it stay what they are.
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ def mask_model(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> 
         module.__class__ = twin
         module._prepare_masks()  # type: ignore[operator]
     try:
-        _probe(copy.deepcopy(model), input_shape or guess_input_shape(model))
+        _probe(model, input_shape or guess_input_shape(model))
     except Exception:
         for module in found.values():
             _make_plain(module)
@@ -142,11 +142,13 @@ def _make_depthwise(module: MaskedIdentity) -> None:
 
 
 def _probe(model: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Run a network once, and raise `ValueError` unless each kernel is used, and only through its mask."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, MaskedLinear | MaskedConv2d)}
-    with _Watch(layers) as watch:
+    """Run a copy of a network once, and raise `ValueError` unless each kernel is used, and only through its mask."""
+    copied = copy.deepcopy(model)
+    layers = _masked_layers(copied)
+    # Closures and hooks may hold on to the original's layers and weights.
+    with _Watch([*layers.items(), *_masked_layers(model).items()]) as watch:
         try:
-            _run(model, input_shape)
+            _run(copied, input_shape)
         except Exception as error:
             if watch.bypassed:
                 raise _bypass(model, watch.bypassed) from error
@@ -174,10 +176,9 @@ def _run(model: nn.Module, input_shape: tuple[int, ...]) -> None:
 class _Watch(TorchFunctionMode):
     """Notes which kernels an operation takes, through their masks or past them, views of a kernel included."""
 
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+    def __init__(self, layers: Iterable[tuple[str, Masked]]) -> None:
         super().__init__()
-        self.layers = layers
-        self.owners = {_storage(layer.weight): name for name, layer in layers.items()}  # type: ignore[arg-type]
+        self.owners = {_storage(layer.weight): (name, layer) for name, layer in layers}  # type: ignore[arg-type]
         self.acted: set[str] = set()
         self.bypassed: dict[str, str] = {}
 
@@ -185,16 +186,21 @@ class _Watch(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         gives_tensors = any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
-        for name in {self.owners[_storage(leaf)] for leaf in taken if _storage(leaf) in self.owners}:
-            if any(leaf is self._mask(name) for leaf in taken):
+        for name, layer in {self.owners[_storage(leaf)] for leaf in taken if _storage(leaf) in self.owners}:
+            if any(leaf is _float_mask(layer) for leaf in taken):
                 self.acted.add(name)
             elif gives_tensors:  # asking for a shape or a device reads no weight
                 self.bypassed.setdefault(name, getattr(func, "__name__", str(func)))
         return result
 
-    def _mask(self, name: str) -> Tensor | None:
-        known: dict[str, tuple] = self.layers[name]._float_masks  # type: ignore[assignment]
-        return known["weight"][2] if "weight" in known else None
+
+def _masked_layers(model: nn.Module) -> dict[str, Masked]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, MaskedLinear | MaskedConv2d)}
+
+
+def _float_mask(layer: Masked) -> Tensor | None:
+    known = layer._float_masks.get("weight")
+    return known[2] if known is not None else None
 
 
 def _storage(tensor: Tensor) -> int:
