@@ -4,12 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := Results/demo
 
-.PHONY: demo test check clean
+.PHONY: demo test check readme clean
 
 demo: .venv/installed
-	$(BIN)/python main.py --data=digits --out_path=$(DEMO) --pruner dense snip synflow random/igq \
-		--target_sparsity 0.9 0.99 0.999 --pruning_type direct effective
-	$(BIN)/python visualization.py --out_path=$(DEMO)
+	$(BIN)/python demo.py
 
 # One thread a process: with two processes on two cores, more would only wait for each other.
 test: .venv/installed-dev
@@ -19,6 +17,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The README's tables come from the registries.
+readme: .venv/installed
+	$(BIN)/python -m docs.readme
 
 clean:
 	rm -rf .venv $(DEMO)

@@ -69,7 +69,7 @@ def carry_out(request: Request) -> int:
         return 0
     if base.run.save:
         store.check_writable()
-    check_data([settings for settings in runs if not launcher.is_done(settings)])
+    check_inputs([settings for settings in runs if not launcher.is_done(settings)])
     return 1 if launcher.launch(runs) else 0
 
 
@@ -86,13 +86,15 @@ def choose_data(base: Settings, request: Request, may_download: bool) -> dict[st
     return chosen
 
 
-def check_data(runs: Sequence[Settings]) -> None:
-    """Read the data of runs, so that a damaged file is one error before all, not one failure in each."""
-    from Experiments.network import frame_of
-    from Utils.data import read as read_data
+def check_inputs(runs: Sequence[Settings]) -> None:
+    """Read the data and build the networks of runs, so that a mistake is one error before all, not one in each."""
+    from torch import device
 
-    for name, path, frame in {(s.run.data or "", s.run.path_to_data, frame_of(s.run)): None for s in runs}:
-        read_data(name, path, frame)
+    from Experiments.network import initial_model, load_data
+
+    inputs = ("architecture", "data", "image_size", "mean", "std", "validation", "weights_key")
+    for settings in {tuple(map(run.values().get, inputs)): run for run in runs}.values():
+        initial_model(settings, load_data(settings, device("cpu")))
 
 
 def say(text: str) -> None:

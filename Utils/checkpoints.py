@@ -90,8 +90,8 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else _from_torch(path)
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds {type(content).__name__}, not a state dict; save model.state_dict() instead")
     for name in _INSIDE:
@@ -114,7 +114,9 @@ def _from_torch(path: Path) -> Any:
             f"{path} is no checkpoint of tensors alone, and reading it could run code; "
             "save model.state_dict(), with torch.save or as safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged, or no checkpoint of PyTorch") from error
 
 

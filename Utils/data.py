@@ -178,7 +178,10 @@ def load(
         held_out, rest = order[:validation], order[validation:]
         held_out = Split(images[held_out].to(device), labels[held_out].to(device))
         images, labels = images[rest], labels[rest]
-    means, stds = (_per_channel(given or own) for given, own in ((mean, found.mean), (std, found.std)))
+    for flag, given in (("mean", mean), ("std", std)):
+        if given is not None and len(given) not in (1, images.shape[1]):
+            raise UserError(f"--{flag} has {len(given)} values, the images have {images.shape[1]} channel")
+    means, stds = _per_channel(mean or found.mean), _per_channel(std or found.std)
     return Data(
         name=name,
         classes=found.classes,

@@ -27,6 +27,7 @@ _SHORT = "short"
 _COMMON = "common values, 100 epochs"
 _OTHER = "as on its own data"
 
+# Keras' L2 coefficient c adds c w^2 to the loss: a weight decay of 2c.
 _LENET300100 = Recipe(_PAPER, 96000, (25000, 50000, 75000), weight_decay=1e-3, batch_size=100, prune_examples=300 * 100)
 _LENET5 = Recipe(_PAPER, 120000, (30000, 60000, 90000), weight_decay=1e-3)
 _DIGITS = Recipe(_SHORT, 1500, (750, 1125), weight_decay=1e-3, batch_size=64, evaluate_every=250, prune_examples=1437)

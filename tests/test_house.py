@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 from conftest import make_batches
 
+import main
 import Pruners
+from docs import readme
 from Experiments import EXPERIMENTS
 from Layers import prunable
 from Models import ARCHITECTURES, build
 from Utils import DATASETS
 from Utils.augmentation import AUGMENTATIONS
 from Utils.connectivity import check_scores
+from Utils.figures import FIGURES
 from Utils.recipes import RECIPES
-from Utils.settings import Training
+from Utils.settings import LISTS, Training
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,6 +80,9 @@ def test_files_say_what_they_answer_and_stay_quiet(path):
 WITHOUT_TORCH = [
     ["visualization", "--out_path=nowhere"], ["visualization", "--help"], ["main", "--pruner=snp"], ["main", "--help"],
     ["main", "--architecture=x"], ["main", "--data=x"], ["main", "--experiment=x"], ["main", "--lr=x"],
+    ["main", "--architecture=imagenet/resnet19"], ["main", "--list"], ["main", "--list=pruners"], ["main", "--list=x"],
+    ["main", "--list", "architectures", "data", "experiments", "recipes", "figures", "aliases"], ["demo", "--help"],
+    ["demo", "--fast"],
 ]  # fmt: skip
 
 
@@ -107,6 +113,7 @@ def test_results_draw_without_torch(tmp_path):
 
 def test_every_registry_line_leads_somewhere():
     entries = [*ARCHITECTURES.values(), *Pruners.CRITERIA.values(), *Pruners.QUOTAS.values(), *DATASETS.values()]
+    entries += FIGURES.values()
     for entry in entries:
         module, name = entry.target.split(":")
         assert getattr(import_module(module), name).__doc__
@@ -131,14 +138,48 @@ def test_the_readme_is_true():
         assert f"`{name}`" in text, f"README does not mention {name}"
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / link).exists(), f"README points to {link}"
+    from Utils import aliases
+    from Utils.flags import flag_fields
     from Utils.selection import Plot
-    from Utils.settings import GROUPS
+    from Utils.settings import GROUPS, Command
 
-    flags = {name for group in (*GROUPS.values(), Plot) for name in group.__dataclass_fields__}
+    flags = {item.name for group in (*GROUPS.values(), Command, Plot) for item in flag_fields(group)}
+    flags |= aliases.FLAGS.keys() | aliases.SWITCHES.keys() | aliases.GONE.keys()
     typed = set(re.findall(r"--([a-z_]+)", text)) - {"help", "flag"}
     assert typed <= flags, f"README types unknown flags: {typed - flags}"
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"make ([a-z]+)", text)) <= set(targets)
+
+
+def test_tables_of_the_readme_are_those_of_the_registries():
+    text = (ROOT / "README.md").read_text()
+    assert readme.filled(text) == text, "make readme brings them up to date"
+    places = set(re.findall(r"<!-- table: ([a-z]+) -->", text))
+    assert places == {*LISTS, "quotas"}, "every list has its table"
+
+
+def test_the_functions_of_the_readme_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    namespace: dict = {}
+    used = [block for block in blocks if "make_pruner" in block]
+    for block in used:
+        exec(block, namespace)
+    assert len(used) == 2 and namespace["torch"].load("pruned.pt")["fc.weight"].eq(0).any()
+
+
+def test_every_list_names_its_registry(capsys):
+    for name, entries in {
+        "pruners": (*Pruners.CRITERIA, *Pruners.QUOTAS), "architectures": (*ARCHITECTURES, "resnet18", "vgg16_bn"),
+        "data": DATASETS, "experiments": EXPERIMENTS, "figures": FIGURES, "recipes": ("lenet5 on cifar10",),
+        "aliases": ("--dataset", "--data"),
+    }.items():  # fmt: skip
+        assert main.main([f"--list={name}"]) == 0
+        printed = capsys.readouterr().out
+        assert all(entry in printed for entry in entries) and max(map(len, printed.splitlines())) <= 120
+    assert main.main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("synflow", "igq", "imagefolder", "dead-units", "lenet300100 on mnist"))
 
 
 def test_the_function_that_adds_a_pruner_in_the_readme_works():

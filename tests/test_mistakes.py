@@ -1,0 +1,132 @@
+"""Mistakes as users type them: each is answered in one line on the error output, with status 2, and nothing is kept."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import demo
+import main
+import visualization
+from Utils import data, datasets
+
+OWN = str(Path(__file__).parent / "own" / "residual_network.py")
+QUICK = "--data=digits --train=0"
+
+MAIN = [
+    # Names
+    ("--pruner=snp", "unknown pruner 'snp'; did you mean 'snip'? (valid: dense"),
+    ("--pruner=random/erg", "did you mean 'erk'? (valid: erk, global, igq, uniform)"),
+    ("--architecture=resnet18", "did you mean 'imagenet/resnet18'? (valid: lenet300100, lenet5, imagenet/NAME, FILE"),
+    ("--architecture=imagenet/resnet19", "did you mean 'imagenet/resnet1"),
+    ("--data=cifar", "unknown data set 'cifar'; did you mean 'cifar10'?"),
+    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'?"),
+    ("--list=pruner", "unknown value of --list 'pruner'; did you mean 'pruners'?"),
+    ("--optimizer=sdg", "did you mean 'sgd'? (valid: adam"),
+    # Flags
+    ("--prune=snip", "unknown flag --prune; did you mean --pruner?"),
+    ("--target-sparsty=0.9", "unknown flag --target-sparsty; did you mean --target_sparsity?"),
+    ("--expid=mine", "there is no flag --expid: runs are named by their settings"),
+    ("--gpu 0", "there is no flag --gpu: choose one with the variable CUDA_VISIBLE_DEVICES"),
+    ("snip", "'snip' belongs to no flag; see --help"),
+    ("--lr", "--lr: expected one argument"),
+    ("--pruner=", "--pruner needs a value"),
+    ("--dry_run=perhaps", "--dry_run must be 0 or 1, not 'perhaps'"),
+    # Values
+    ("--target_sparsity=90", "--target_sparsity must be at least 0 and less than 1, not 90"),
+    ("--target_sparsity=0,9 --target_sparsity=1", "--target_sparsity must be at least 0 and less than 1, not 9"),
+    ("--com_exp=-1", "--com_exp must be between 0 and 300, not -1"),
+    ("--sample=a", "--sample must be a whole number, not 'a'"),
+    ("--image_size=0", "--image_size must be one or two numbers greater than 0, not 0"),
+    ("--image_size 3 32 32", "--image_size must be one or two numbers greater than 0, not 3,32,32"),
+    ("--std=0", "--std must be one number greater than 0, or one for each of three channels, not 0.0"),
+    ("--mean 0.1 0.2", "--mean must be one number, or one for each of three channels, not 0.1,0.2"),
+    ("--epochs=1 --iterations=5", "--epochs and --iterations say the same; give one of them"),
+    # Combinations
+    ("--data=digits --train=0 --lr=0.1", "--lr has no effect with --train=0; leave it out"),
+    ("--data=digits --pruner=random --prune_examples=5", "--prune_examples has no effect on pruner random"),
+    ("--data=digits --batch_size=5000", "--batch_size=5000 is more than the 1437 training images"),
+    ("--data=digits --validation=1436", "--validation=1436 must be less than the 1437 training images, by"),
+    (f"{QUICK} --mean 0.1 0.2 0.3", "--mean has 3 values, the images have 1 channel"),
+    (f"{QUICK} --architecture=lenet5 --image_size=8", "lenet5 needs an input of at least 16 x 16, not 8 x 8"),
+    (f"{QUICK} --architecture=imagenet/inception_v3 --image_size=32", "does not run on an input of 3x32x32"),
+    (f"{QUICK} --architecture=imagenet/vit_b_16 --image_size=224", "out_proj.weight is read past its layer"),
+    # Networks of one's own
+    (f"{QUICK} --architecture=nowhere.py:make", "nowhere.py:make: there is no file nowhere.py"),
+    (f"{QUICK} --architecture=no_such_module:make", "there is no module 'no_such_module' here; give FILE.py:FACTORY"),
+    (f"{QUICK} --architecture={OWN}:residul", "there is no function or class 'residul'; did you mean 'residual'?"),
+    (f"{QUICK} --architecture={OWN}:Block", "Block needs channels, filters, stride; a factory gets, by name"),
+    (f"{QUICK} --architecture=broken.py:make", "broken.py:make cannot be imported: SyntaxError"),
+    (f"{QUICK} --architecture=exits.py:make", "exits.py:make cannot be imported: SystemExit"),
+    (f"{QUICK} --architecture=fails.py:make", "fails.py:make failed: ZeroDivisionError: division by zero"),
+    (f"{QUICK} --architecture=fails.py:number", "fails.py:number must give an nn.Module, not int"),
+    (f"{QUICK} --architecture=fails.py:few", "gives (1, 3), not one number for each of 10 classes"),
+    (f"{QUICK} --architecture=fails.py:fixed --image_size=20", "does not run on an input of 1x20x20"),
+    # Places
+    ("--data=mnist --path_to_data=nowhere", "--path_to_data=nowhere is no folder; give the one that holds mnist"),
+    ("--data=mnist", "mnist is not in Data/ and cannot be downloaded (no network); copy it there"),
+    ("--data=imagefolder", "--data=imagefolder needs --path_to_data=FOLDER"),
+    ("--data=imagefolder --path_to_data=empty", "empty holds no images in folders of classes; expected FOLDER/train"),
+    ("--data=imagefolder --path_to_data=images", "2 of 6 images in images cannot be read: a/0.png (no image that"),
+    (f"{QUICK} --weights_from=nowhere.pt", "--weights_from=nowhere.pt is no file, no run's folder, and no run"),
+    (f"{QUICK} --weights_from=broken.py", "broken.py is "),
+    (f"{QUICK} --weights_from=other.pt", "is of another network: it lacks fc1.bias"),
+    ("--data=digits --out_path=broken.py/x", "cannot write to broken.py/x"),
+    # What cannot be reached
+    (f"{QUICK} --architecture=imagenet/resnet18 --image_size=32 --pruning_type=effective --target_sparsity=0.1 "
+     "--pruner=random", "weights cannot be kept: the network has only"),
+]  # fmt: skip
+
+VISUALIZATION = [
+    ("--plot_type=accuracy", "unknown value of --plot_type 'accuracy'; did you mean 'accuracies'?"),
+    ("--out_path=nowhere", "--out_path=nowhere is no folder; run main.py first"),
+    ("--out_path=empty", "empty holds no complete runs; make some with: python main.py"),
+    ("--num_samples=0", "--num_samples must be greater than 0, not 0"),
+    ("--pruner=snip", "unknown flag --pruner; did you mean --pruners_to_display?"),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A folder with what users have lying around, and no network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "_answers", lambda host: False)
+    data.facts.cache_clear()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.py").write_text("def make(:\n")
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit('usage: exits.py')\n")
+    (tmp_path / "fails.py").write_text(
+        "from torch import nn\n\n\ndef make():\n    return 1 / 0\n\n\ndef number():\n    return 3\n\n\n"
+        "def few():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 3))\n\n\n"
+        "def fixed():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    for name in ("a", "b"):
+        for index in range(3):
+            place = tmp_path / "images" / name / f"{index}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (index, index, index)).save(place)
+        (tmp_path / "images" / name / "0.png").write_text("no image")
+    torch.save({"weight": torch.ones(2)}, tmp_path / "other.pt")
+
+
+def answered(program, line: str, message: str, capsys) -> None:
+    assert program.main(line.split()) == 2
+    printed = capsys.readouterr()
+    errors = [text for text in printed.err.splitlines() if not text.startswith("warning: ")]
+    assert len(errors) == 1 and message in errors[0], printed.err
+    assert not printed.out and not list(Path().rglob("run.json")) and not list(Path().rglob("*.png.tmp"))
+
+
+@pytest.mark.parametrize(("line", "message"), MAIN, ids=[line[:60] for line, _ in MAIN])
+def test_main(line, message, capsys):
+    answered(main, line, message, capsys)
+
+
+@pytest.mark.parametrize(("line", "message"), VISUALIZATION, ids=[line for line, _ in VISUALIZATION])
+def test_visualization(line, message, capsys):
+    answered(visualization, line, message, capsys)
+
+
+def test_demo(capsys):
+    answered(demo, "--fast", "demo.py: it takes no flags, not --fast", capsys)
