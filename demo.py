@@ -33,10 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__ if is_help else f"demo.py: it takes no flags, not {arguments[0]}; run python demo.py",
               file=sys.stdout if is_help else sys.stderr)  # fmt: skip
         return 0 if is_help else 2
-    # Collapsed networks are what the tour shows; a warning for each would bury it.
-    warnings.simplefilter("ignore")
     try:
-        return tour()
+        with warnings.catch_warnings():
+            # Collapsed networks are what the tour shows; a warning for each would bury it.
+            warnings.simplefilter("ignore")
+            return tour()
     except UserError as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 2
@@ -158,7 +159,7 @@ def train_some():
     from Utils.settings import Settings
 
     request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
-    base = Settings().with_values(**{k: v for k, v in request.values.items() if k not in request.many})
+    base = Settings().with_values(**request.single())
     runs = plan(base, request, {base.run.architecture: "digits"})
     experiment: Any = SimpleNamespace(
         trained_run=singleshot.trained_run, run=partial(singleshot.run, show_progress=False)

@@ -58,7 +58,7 @@ def carry_out(request: Request) -> int:
     from Utils.machine import pick_device
     from Utils.results import Store
 
-    base = Settings().with_values(**{k: v for k, v in request.values.items() if k not in request.many})
+    base = Settings().with_values(**request.single())
     pick_device(base.machine.device)
     runs = plan(base, request, choose_data(base, request, may_download=not command.dry_run))
     store = Store(base.run.out_path)

@@ -41,6 +41,10 @@ class Request:
     values: dict[str, Any]
     many: frozenset[str]
 
+    def single(self) -> dict[str, Any]:
+        """The values that are the same in every run."""
+        return {name: value for name, value in self.values.items() if name not in self.many}
+
     def product(self) -> list[dict[str, Any]]:
         """One dictionary of values for each combination of list-valued flags."""
         axes = [name for name in self.values if name in self.many]

@@ -75,8 +75,9 @@ class Run:
     experiment: str = setting("singleshot", "what is done with each network", choices="experiment")
     architecture: str = setting("lenet300100", "the network", choices="architecture", many=True)
     data: str | None = setting(
-        None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data"
-    )
+        None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data",
+        aliases={"fashion": "fashion-mnist"},
+    )  # fmt: skip
     path_to_data: str = setting("Data", "the folder that holds data sets or receives downloads", identity=False)
     image_size: tuple[int, ...] | None = setting(
         None, "height and width (or one number for both) that images are brought to (default: their own)", kind=int,
@@ -141,7 +142,9 @@ class Training:
     epochs: int | None = setting(
         None, "passes over the training set, instead of --iterations", kind=int, check=NOT_NEGATIVE
     )
-    optimizer: str | None = setting(None, "the optimizer", choices=("sgd", "momentum", "nesterov", "adam", "rmsprop"))
+    optimizer: str | None = setting(
+        None, "the optimizer", choices=("sgd", "momentum", "nesterov", "adam", "rmsprop"), aliases={"rms": "rmsprop"}
+    )
     lr: float | None = setting(None, "the initial learning rate", kind=float, check=POSITIVE)
     lr_drops: tuple[int, ...] | None = setting(
         None, "iterations at which the learning rate drops", kind=int, sequence=True, check=RISING

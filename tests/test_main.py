@@ -347,3 +347,39 @@ def test_as_a_program(tmp_path):
     assert done.returncode == 0 and "Traceback" not in done.stderr and "top-1" in done.stdout
     done = subprocess.run([*command, "--pruner=snpi"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stdout == ""
+
+
+def test_a_dry_run_says_what_would_run_and_runs_nothing(tmp_path, capsys, monkeypatch):
+    words = ["--pruner=dense,snip,magnitude/erk", "--target_sparsity=0.5,0.9", *QUICK]
+    assert call(tmp_path / "new", *words, "--dry_run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["run"] * 5 + ["5"] and not (tmp_path / "new").exists()
+    assert lines[-1] == "5 runs: 0 complete, 5 to do; nothing was run (--dry_run)"
+    assert call(tmp_path, "--pruner=magnitude", "--sample=0,1", *QUICK, "--dry_run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["train", "run", "train", "run", "2"]
+    assert call(tmp_path, "--pruner=snip", "--target_sparsity=0.5", *QUICK) == 0
+    capsys.readouterr()
+    assert call(tmp_path, *words, "--dry_run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["5", "complete", "run", "run", "run", "run"]
+    (done,) = (line for line in lines if line.startswith("complete"))
+    assert Path(done.split()[-1]).is_dir()
+
+
+def test_a_dry_run_downloads_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(datasets, "_answers", lambda host: True)
+    monkeypatch.setattr(datasets, "_download", None)
+    monkeypatch.chdir(tmp_path)
+    assert call(tmp_path, "--dry_run") == 0
+    printed = capsys.readouterr()
+    assert "mnist is not in Data/ and would be downloaded" in printed.err and " mnist snip " in printed.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_report_is_printed(tmp_path, capsys):
+    assert call(tmp_path, *QUICK, "--pruner=random", "--target_sparsity=0.5") == 0
+    report = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  multiply-adds")]
+    (row,) = (row for _, row in rows_of(tmp_path).iterrows())
+    assert report[0][1:3] == ["266,200", f"{row['direct_macs']:,}"]
+    assert row["parameters"] == sum(p.numel() for p in build("lenet300100").parameters())

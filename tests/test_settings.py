@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import main
 from Experiments.plan import plan, resolve
 from Models import ARCHITECTURES
+from Utils import aliases
 from Utils.errors import UserError
 from Utils.flags import Request, flag_fields, parse
 from Utils.recipes import RECIPES
@@ -24,7 +25,7 @@ def read(*words: str) -> Request:
 
 def runs(*words: str, data: str = "digits") -> list[Settings]:
     request = read(*words)
-    base = Settings().with_values(**{k: v for k, v in request.values.items() if k not in request.many})
+    base = Settings().with_values(**request.single())
     return plan(base, request, dict.fromkeys(ARCHITECTURES, data))
 
 
@@ -59,6 +60,31 @@ def test_lists_of_numbers():
 ])  # fmt: skip
 def test_switches_in_every_form(words, value):
     assert read(*words).values["train"] is value
+
+
+@pytest.mark.parametrize(("line", "values"), [
+    ("--weight-decay=0.1 --lr-drops 1 2", {"weight_decay": 0.1, "lr_drops": (1, 2)}),
+    ("--dataset mnist --model lenet5 --seed 3", {"data": "mnist", "architecture": ["lenet5"], "sample": [3]}),
+    ("--optim=adam --learning_rate=0.01 --num_valid=7", {"optimizer": "adam", "lr": 0.01, "validation": 7}),
+    ("--dataset=fashion --optimizer=rms", {"data": "fashion-mnist", "optimizer": "rmsprop"}),
+    ("--compression 1 2 --post-epochs 5", {"com_exp": [Decimal(1), Decimal(2)], "epochs": 5}),
+    ("--final_sparsity=0.95 --output-dir=x", {"target_sparsity": [Decimal("0.95")], "out_path": "x"}),
+    ("--train-batch-size 64 --result_dir y --steps 9", {"batch_size": 64, "out_path": "y", "iterations": 9}),
+    ("--no-cuda --no-train", {"device": "cpu", "train": False}), ("--no_train --no_save=", None),
+    ("--dry-run", {"dry_run": True}), ("--no-dry-run --save=0", {"dry_run": False, "save": False}),
+])  # fmt: skip
+def test_flags_of_the_original_programs_and_dashes(line, values):
+    if values is None:
+        with pytest.raises(UserError):
+            read(*line.split())
+    else:
+        assert read(*line.split()).values == values
+
+
+def test_every_alias_leads_to_a_flag_and_hides_none():
+    flags = {item.name for group in GROUPS.values() for item in flag_fields(group)}
+    assert set(aliases.FLAGS.values()) <= flags
+    assert flags.isdisjoint({*aliases.FLAGS, *aliases.SWITCHES, *aliases.GONE})
 
 
 def test_the_line_of_the_original_program():
