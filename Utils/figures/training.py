@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from Utils.figures.look import (
     BAND,
@@ -43,6 +44,7 @@ def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
     for column, level in zip(axes.T, levels, strict=True):
         level_title(column[0], level)
         column[2].set_xlabel("Iteration")
+        column[2].xaxis.set_major_locator(MaxNLocator(3))
         for item in series:
             handles += _draw_series(column, item, level)
     if not handles:
