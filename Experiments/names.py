@@ -1,7 +1,7 @@
 """Which names may a command line use?"""
 
 from Experiments import EXPERIMENTS
-from Models import ARCHITECTURES, FAMILIES, architecture_names, is_own
+from Models import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_own
 from Pruners import canonical_name, pruner_names
 from Utils import DATASETS
 from Utils.flags import Names
@@ -12,7 +12,11 @@ def registry_names() -> dict[str, Names]:
     return {
         "experiment": Names("experiment", list(EXPERIMENTS)),
         "architecture": Names(
-            "architecture", architecture_names(), shown=[*ARCHITECTURES, *FAMILIES], is_further=is_own
+            "architecture",
+            architecture_names(),
+            canonical_architecture,
+            shown=[*ARCHITECTURES, *FAMILIES],
+            is_further=is_own,
         ),
         "data": Names("data set", list(DATASETS)),
         "pruner": Names("pruner", pruner_names(), canonical_name),

@@ -7,6 +7,7 @@ of the user's own.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,6 +56,12 @@ def architecture_names() -> list[str]:
     return [*ARCHITECTURES, *(IMAGENET + name for name in torchvision_names())]
 
 
+def canonical_architecture(name: str) -> str:
+    """The one spelling of a name: the path of a user's own file without detours."""
+    source, colon, factory = name.rpartition(":")
+    return f"{os.path.normpath(source)}:{factory}" if colon and source else name
+
+
 def is_own(name: str) -> bool:
     """Whether a name stands for a network of the user's own."""
     return ":" in name
@@ -65,7 +72,8 @@ def architecture(name: str) -> Architecture:
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
     if is_own(name):
-        return Architecture("Models.own:own", name, "a network of one's own", None, None, any_channels=False)
+        label = name.rpartition("/")[2]
+        return Architecture("Models.own:own", label, FAMILIES["FILE.py:FACTORY"], None, None, any_channels=False)
     if name.startswith(IMAGENET) and name.removeprefix(IMAGENET) in torchvision_names():
         label = f"{name.removeprefix(IMAGENET)} (torchvision)"
         return Architecture(

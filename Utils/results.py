@@ -100,7 +100,7 @@ class Store:
         run, pruning = settings.run, settings.pruning
         parts = (run.experiment, run.architecture, run.data, pruning.pruner, pruning.pruning_type)
         name = f"{run.sample}_{1 / settings.target.density:.6g}_{settings.key()}"
-        return self.path.joinpath(*(str(part).replace("/", "-") for part in parts), name)
+        return self.path.joinpath(*(folder_name(str(part)) for part in parts), name)
 
     def status(self, settings: Settings) -> str:
         """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
@@ -217,6 +217,12 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged; delete its folder and run it again") from error
     return table if len(table) else None
+
+
+def folder_name(text: str) -> str:
+    """A name without slashes; a network of the user's own goes by its file and its factory."""
+    source, colon, factory = text.rpartition(":")
+    return f"{Path(source).stem}-{factory}" if colon else text.replace("/", "-")
 
 
 def find_run(path: str | Path, name: str) -> list[Path]:

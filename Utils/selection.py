@@ -8,6 +8,7 @@ import pandas as pd
 from Utils.errors import UserError
 from Utils.figures import FIGURES
 from Utils.figures.series import variant_of
+from Utils.results import folder_name
 from Utils.settings import DENSE, EFFECTIVE_ALIASES, EFFECTIVE_TYPES, POSITIVE, PRUNING_TYPES, setting
 
 
@@ -52,7 +53,7 @@ def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
         dense = part["pruner"] == DENSE
         for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):
             if plot.pruning_type is None or pruning_type in plot.pruning_type:
-                name = f"{experiment}_{architecture}_{data}_{pruning_type}".replace("/", "-")
+                name = "_".join(folder_name(str(part)) for part in (experiment, architecture, data, pruning_type))
                 figures.append((name, part[dense | (part["pruning_type"] == pruning_type)]))
     if not figures:
         raise UserError(f"no complete pruned network to draw; there are: {_inventory(rows)}")
