@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Models.torchvision_names import torchvision_names
 
@@ -32,6 +32,8 @@ class Architecture(NamedTuple):
     """Prunable weights on that input with 10 classes."""
     any_channels: bool = True
     """Whether it is built for as many channels as the images have; otherwise grey images are repeated."""
+    options: dict[str, Any] = {}
+    """What its function takes further."""
 
 
 IMAGENET = "imagenet/"
@@ -44,6 +46,35 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Models.lenet:lenet5", "LeNet-5", "two convolutions, three dense layers (LeCun et al. 1998)",
         "cifar10", (3, 32, 32), 61_770,
     ),
+    "vgg16": Architecture(
+        "Models.vgg:vgg", "VGG-16", "effective-sparsity's: 13 convolutions, one dense layer", "cifar10", (3, 32, 32),
+        14_715_584, options={"depth": 16},
+    ),
+    "vgg19": Architecture(
+        "Models.vgg:vgg", "VGG-19", "effective-sparsity's: 16 convolutions, one dense layer", "cifar100", (3, 32, 32),
+        20_024_000, options={"depth": 19},
+    ),
+    "resnet18": Architecture(
+        "Models.resnet:resnet18", "ResNet-18", "effective-sparsity's, for 64 x 64 images", None, (3, 64, 64), 11_164_352
+    ),
+    **{
+        f"lottery/vgg{depth}{suffix}": Architecture(
+            "Models.vgg:lottery_vgg", f"VGG-{depth}{suffix.upper()} (lottery)",
+            f"OpenLTH's, {'with' if suffix else 'without'} batch normalisation (Frankle & Carbin 2019)", "cifar10",
+            (3, 32, 32), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+        )
+        for depth, prunable in ((11, 9_222_848), (13, 9_407_168), (16, 14_715_584), (19, 20_024_000))
+        for suffix in ("", "-bn")
+    },
+    **{
+        f"lottery/resnet{depth}": Architecture(
+            "Models.resnet:lottery_resnet", f"ResNet-{depth} (lottery)", "OpenLTH's (Frankle & Carbin 2019)", "cifar10",
+            (3, 32, 32), prunable, options={"depth": depth},
+        )
+        for depth, prunable in (
+            (20, 270_896), (32, 464_432), (44, 657_968), (56, 851_504), (110, 1_722_416), (1202, 19_334_192)
+        )
+    },
 }  # fmt: skip
 FAMILIES = {
     "imagenet/NAME": "any classifier of torchvision, with fresh weights: `imagenet/resnet18`, ...",
@@ -116,5 +147,5 @@ def build(
             seed = torch.randint(2**62, (1,), generator=generator)
             torch.default_generator.manual_seed(int(seed))
         if name in ARCHITECTURES:
-            return make(shape, classes, batchnorm)
+            return make(shape, classes, batchnorm, **architecture(name).options)
         return make(name, shape, classes, batchnorm)

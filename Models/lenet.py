@@ -4,23 +4,20 @@ Every kernel is followed by batch normalisation (after the last one too) and, bu
 from a truncated normal distribution of variance 2 / fan_avg, biases from zero.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import nn
 
 from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedLinear
-
-_TRUNCATED_STD = 0.87962566103423978
-"""Standard deviation of the standard normal distribution cut off at two standard deviations."""
+from Models.keras import keras_initialise, keras_normalisation
 
 
 def lenet300100(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
     """Two hidden layers of 300 and 100 units (LeCun et al. 1998); 266,200 weights on a 1 x 28 x 28 input."""
     channels, height, width = input_shape
     widths = (channels * height * width, 300, 100, classes)
-    layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
-    layers |= _dense(widths, batchnorm)
-    return _initialised(layers)
+    return keras_initialise(nn.Sequential(OrderedDict({"flatten": nn.Flatten()} | _dense(widths, batchnorm))))
 
 
 def lenet5(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
@@ -32,12 +29,12 @@ def lenet5(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> n
     layers: dict[str, nn.Module] = {}
     for index, (inputs, outputs) in enumerate(((channels, 6), (6, 16)), start=1):
         layers[f"conv{index}"] = MaskedConv2d(inputs, outputs, 5)
-        layers[f"conv{index}_norm"] = MaskedBatchNorm2d(outputs, **_normalisation(batchnorm))
+        layers[f"conv{index}_norm"] = MaskedBatchNorm2d(outputs, **keras_normalisation(batchnorm))
         layers[f"conv{index}_relu"] = nn.ReLU()
         layers[f"conv{index}_pool"] = nn.AvgPool2d(2)
     layers["flatten"] = nn.Flatten()
     layers |= _dense((16 * pooled[0] * pooled[1], 120, 84, classes), batchnorm)
-    return _initialised(layers)
+    return keras_initialise(nn.Sequential(OrderedDict(layers)))
 
 
 def _dense(widths: Sequence[int], batchnorm: str) -> dict[str, nn.Module]:
@@ -45,25 +42,7 @@ def _dense(widths: Sequence[int], batchnorm: str) -> dict[str, nn.Module]:
     last = len(widths) - 1
     for index in range(1, len(widths)):
         layers[f"fc{index}"] = MaskedLinear(widths[index - 1], widths[index])
-        layers[f"fc{index}_norm"] = MaskedBatchNorm1d(widths[index], **_normalisation(batchnorm))
+        layers[f"fc{index}_norm"] = MaskedBatchNorm1d(widths[index], **keras_normalisation(batchnorm))
         if index < last:
             layers[f"fc{index}_relu"] = nn.ReLU()
     return layers
-
-
-def _normalisation(batchnorm: str) -> dict:
-    # Keras' momentum of 0.99 is the share of the old value; PyTorch's is that of the new one.
-    return {"eps": 1e-3, "momentum": 0.01, "track_running_stats": batchnorm == "running"}
-
-
-def _initialised(layers: dict[str, nn.Module]) -> nn.Module:
-    model = nn.Sequential()
-    for name, layer in layers.items():
-        model.add_module(name, layer)
-        if isinstance(layer, MaskedLinear | MaskedConv2d):
-            fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
-            std = (4 / (fan_in + fan_out)) ** 0.5 / _TRUNCATED_STD
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-    return model

@@ -4,20 +4,86 @@ import pytest
 import settings
 import torch
 from conftest import make_batches
+from networks import clamped_path_counts, random_masks
 from torch import nn
 
-from Layers import MaskedBatchNorm1d, MaskedConv2d, MaskedLinear, prunable
+from Layers import MaskedBatchNorm1d, MaskedConv2d, MaskedIdentity, MaskedLinear, prunable
 from Models import ARCHITECTURES, build
+from Utils.connectivity import effective_masks
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_number_of_prunable_weights(name):
+def sizes(name: str, classes: int = 10, shape: tuple[int, int, int] | None = None) -> list[int]:
+    return [weight.numel() for weight, _ in prunable(build(name, shape, classes)).values()]
+
+
+@pytest.mark.parametrize("name", settings.PRUNABLE)
+def test_number_of_prunable_weights_of_each_layer(name):
     total, layers = settings.PRUNABLE[name]
-    sizes = [weight.numel() for weight, _ in prunable(build(name)).values()]
-    assert sizes == layers and sum(sizes) == total
+    assert sizes(name) == layers and sum(sizes(name)) == total
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_registry_knows_the_number_of_prunable_weights(name):
+    assert sum(sizes(name)) == ARCHITECTURES[name].prunable
+
+
+@pytest.mark.parametrize(("name", "classes", "total", "tensors"), [
+    ("vgg16", 10, 14_715_584, 14), ("vgg19", 100, 20_070_080, 17), ("resnet18", 200, 11_261_632, 21),
+    ("lottery/vgg11", 10, 9_222_848, 9), ("lottery/vgg11", 100, 9_268_928, 9), ("lottery/vgg13-bn", 100, 9_453_248, 11),
+    ("lottery/vgg16-bn", 100, 14_761_664, 14), ("lottery/vgg19", 100, 20_070_080, 17),
+    ("lottery/resnet20", 10, 270_896, 22), ("lottery/resnet32", 10, 464_432, 34),
+    ("lottery/resnet110", 10, 1_722_416, 112), ("lottery/resnet1202", 10, 19_334_192, 1204),
+])  # fmt: skip
+def test_published_sizes(name, classes, total, tensors):
+    found = sizes(name, classes)
+    assert (sum(found), len(found)) == (total, tensors)
+
+
+def test_torchvision_vgg19_has_its_published_size():
+    found = sizes("imagenet/vgg19", 1000, (3, 32, 32))
+    assert (sum(found), len(found)) == (143_652_544, 19)
+
+
+def test_layers_of_the_residual_networks():
+    model = build("resnet18", classes=200)
+    names = list(prunable(model))
+    shortcuts = [index for index, name in enumerate(names) if "skip" in name]
+    assert shortcuts == [7, 12, 17] and not any(
+        name.endswith("bias") and "norm" not in name for name in model.state_dict()
+    )
+    norms = [name for name, module in model.named_modules() if name.endswith("skip_norm") and not is_identity(module)]
+    assert len(norms) == 8, "effective-sparsity's normalises every skip"
+    lottery = build("lottery/resnet20")
+    skips = [module for name, module in lottery.named_modules() if name.endswith(".skip")]
+    assert [isinstance(skip, MaskedIdentity) for skip in skips] == [True] * 3 + ([False] + [True] * 2) * 2
+    norms = [name for name, module in lottery.named_modules() if name.endswith("skip_norm") and not is_identity(module)]
+    assert len(norms) == 2 and lottery.fc.bias is not None
+
+
+def is_identity(module: nn.Module) -> bool:
+    return isinstance(module, nn.Identity)
+
+
+@pytest.mark.parametrize("name", ["lottery/vgg11", "lottery/resnet20"])
+def test_lottery_networks_start_as_kaiming_normal(name):
+    for layer in build(name, generator=torch.Generator().manual_seed(0)).modules():
+        if isinstance(layer, MaskedLinear | MaskedConv2d):
+            std = (2 / layer.weight[0].numel()) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(std, rel=4 / (2 * layer.weight.numel()) ** 0.5)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "lottery/vgg11-bn", "lottery/resnet20"])
+def test_convolutional_networks_can_be_followed_and_pruned(name):
+    shape = (3, 32, 32)
+    model = build(name, shape)
+    masks = random_masks(model, 0.02, seed=0)
+    counted, found = clamped_path_counts(model, masks, shape), effective_masks(model, shape, masks)
+    assert all(torch.equal(counted[key], found[key]) for key in masks)
+    assert 0 < sum(int(mask.sum()) for mask in found.values()) < masks.kept
+    assert model.train()(torch.rand(4, *shape)).shape == (4, 10)
+
+
+@pytest.mark.parametrize("name", ["lenet300100", "lenet5", "resnet18"])
 def test_initial_weights_are_a_truncated_normal_of_variance_two_over_fan_average(name):
     for layer in build(name, generator=torch.Generator().manual_seed(0)).modules():
         if isinstance(layer, MaskedLinear | MaskedConv2d):
@@ -26,10 +92,10 @@ def test_initial_weights_are_a_truncated_normal_of_variance_two_over_fan_average
             std = (2 / fan_average) ** 0.5
             assert layer.weight.std().item() == pytest.approx(std, rel=4 / (2 * layer.weight.numel()) ** 0.5)
             assert layer.weight.abs().max() <= 2 * std / 0.87962566
-            assert not layer.bias.any()
+            assert layer.bias is None or not layer.bias.any()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*settings.NETWORKS, "lottery/vgg11-bn", "lottery/resnet20"])
 def test_same_generator_same_weights_and_nothing_else_moves(name):
     before = torch.random.get_rng_state()
     one, two, other = (build(name, generator=torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
@@ -38,7 +104,7 @@ def test_same_generator_same_weights_and_nothing_else_moves(name):
     assert not torch.equal(next(iter(one.parameters())), next(iter(other.parameters())))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", settings.NETWORKS)
 @pytest.mark.parametrize("shape", [None, (1, 28, 28), (3, 32, 32), (2, 20, 36)])
 def test_forward_of_any_input_size(name, shape):
     model = build(name, shape, classes=7)
@@ -66,3 +132,5 @@ def test_impossible_models():
         build("lenet")
     with pytest.raises(ValueError, match="at least 16 x 16, not 12 x 32"):
         build("lenet5", (3, 12, 32))
+    with pytest.raises(ValueError, match="vgg16 needs an input of at least 32 x 32, not 28 x 28"):
+        build("vgg16", (1, 28, 28))
