@@ -18,9 +18,10 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from Utils.errors import UserError
-from Utils.frame import Examples, Frame
+from Utils.frame import Examples, Frame, check_memory, in_chunks
 
 _CONNECT_SECONDS = 4
 _TRANSFER_SECONDS = 30
@@ -50,11 +51,15 @@ class Digits:
         digits: Any = load_digits()
         channels, height, width = self.input_shape
         pixels = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
-        images = F.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False)
-        images = images.round().to(torch.uint8).repeat(1, channels, 1, 1)
+        check_memory(len(pixels), 1, (height, width))
+        images = in_chunks(_enlarge, pixels, (height, width)).expand(-1, channels, -1, -1)
         labels = torch.from_numpy(digits.target).long()
         train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=digits.target)
         return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _enlarge(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False).round().to(torch.uint8)
 
 
 class MNIST:

@@ -1,5 +1,6 @@
 """In which shape does a network want its images, and what does a source of images give?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from Utils.errors import UserError
+from Utils.machine import total_memory
 
 Examples = tuple[Tensor, Tensor]
 """uint8 images (n, channels, height, width) and int64 labels (n,)."""
 
-_CHUNK = 4096
+_CHUNK_BYTES = 1 << 26
+_MEMORY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Frame:
     def fit(self, images: Tensor) -> Tensor:
         """Bring uint8 images to the size and the channels that are wanted; raises `UserError` if they have too many."""
         if self.size is not None and tuple(images.shape[2:]) != self.size:
-            images = torch.cat([_resize(part, self.size) for part in images.split(_CHUNK)])
+            check_memory(len(images), images.shape[1], self.size)
+            images = in_chunks(_resize, images, self.size)
         if self.channels not in (None, images.shape[1]):
             if images.shape[1] != 1:
                 raise UserError(f"the network takes {self.channels} channels, the images have {images.shape[1]}")
@@ -50,6 +54,23 @@ class Images(NamedTuple):
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+def check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
+    """Raise `UserError` if so many images would not fit into this machine's memory."""
+    needed, memory = count * channels * size[0] * size[1], total_memory()
+    if needed > _MEMORY_SHARE * memory:
+        raise UserError(
+            f"{count} images of {size[0]} x {size[1]} take {needed / 2**30:.3g} GiB, this machine has "
+            f"{memory / 2**30:.3g}; give a smaller --image_size"
+        )
+
+
+def in_chunks(resize: Callable[[Tensor, tuple[int, int]], Tensor], images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize few images at a time, so that their float copies stay small."""
+    channels, height, width = images.shape[1:]
+    largest = channels * max(height * width, size[0] * size[1])
+    return torch.cat([resize(part, size) for part in images.split(max(1, _CHUNK_BYTES // (4 * largest)))])
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:

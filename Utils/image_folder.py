@@ -23,8 +23,7 @@ from torch import Tensor
 from Utils import Facts
 from Utils.decoding import SUFFIXES, Header, decode, read_headers
 from Utils.errors import UserError
-from Utils.frame import Examples, Frame, Images
-from Utils.machine import total_memory
+from Utils.frame import Examples, Frame, Images, check_memory
 
 LAYOUT = "FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*"
 
@@ -35,8 +34,6 @@ _LARGEST = 224
 
 _VERSION = 1
 """Of the split and the decoding: another one makes new tensors."""
-
-_MEMORY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -139,13 +136,7 @@ class ImageFolder:
     def _decode(self, channels: int, size: tuple[int, int]) -> Images:
         listing = self.listing
         files = [self.folder / file for file in (*listing.train, *listing.test)]
-        needed = len(files) * channels * size[0] * size[1]
-        memory = total_memory()
-        if needed > _MEMORY_SHARE * memory:
-            raise UserError(
-                f"{len(files)} images of {size[0]} x {size[1]} take {needed / 2**30:.0f} GiB, this machine has "
-                f"{memory / 2**30:.0f}; give a smaller --image_size"
-            )
+        check_memory(len(files), channels, size)
         pixels, failures = decode(files, size, channels, f"decoding {self.folder.name}")
         if failures:
             root = f"{self.folder}{os.sep}"

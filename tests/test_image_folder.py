@@ -275,7 +275,7 @@ def test_a_wrong_layout_says_what_was_expected(tmp_path, files, message, capsys)
 
 
 def test_images_that_fit_into_no_memory_are_refused(folder, monkeypatch):
-    monkeypatch.setattr(image_folder, "total_memory", lambda: 1000.0)
+    monkeypatch.setattr("Utils.frame.total_memory", lambda: 1000.0)
     with pytest.raises(UserError, match="give a smaller --image_size"):
         load(folder)
 

@@ -18,7 +18,7 @@ MAIN = [
     # Names
     ("--pruner=snp", "unknown pruner 'snp'; did you mean 'snip'? (valid: dense"),
     ("--pruner=random/erg", "did you mean 'erk'? (valid: erk, global, igq, uniform)"),
-    ("--architecture=resnet18", "did you mean 'imagenet/resnet18'? (valid: lenet300100, lenet5, imagenet/NAME, FILE"),
+    ("--architecture=densenet121", "did you mean 'imagenet/densenet121'? (valid: lenet300100, lenet5, vgg16"),
     ("--architecture=imagenet/resnet19", "did you mean 'imagenet/resnet1"),
     ("--data=cifar", "unknown data set 'cifar'; did you mean 'cifar10'?"),
     ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'?"),
@@ -49,6 +49,7 @@ MAIN = [
     ("--data=digits --batch_size=5000", "--batch_size=5000 is more than the 1437 training images"),
     ("--data=digits --validation=1436", "--validation=1436 must be less than the 1437 training images, by"),
     (f"{QUICK} --mean 0.1 0.2 0.3", "--mean has 3 values, the images have 1 channel"),
+    (f"{QUICK} --image_size=90000", "images of 90000 x 90000 take 1.36e+04 GiB, this machine has"),
     (f"{QUICK} --architecture=lenet5 --image_size=8", "lenet5 needs an input of at least 16 x 16, not 8 x 8"),
     (f"{QUICK} --architecture=imagenet/inception_v3 --image_size=32", "does not run on an input of 3x32x32"),
     (f"{QUICK} --architecture=imagenet/vit_b_16 --image_size=224", "out_proj.weight is read past its layer"),
