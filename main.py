@@ -51,9 +51,12 @@ def carry_out(request: Request) -> int:
     """Print what there is, or decide every value, then prune and train or, in a dry run, say what would be done."""
     command, request = request.split(Command)
     if command.list is not None:
+        if request.values:
+            raise UserError(f"--list runs nothing, so --{next(iter(request.values))} has no effect; leave it out")
         print(as_text(command.list))
         return 0
     from Experiments.plan import plan, usual
+    from Utils.data import is_found
     from Utils.launch import Launcher
     from Utils.machine import pick_device
     from Utils.results import Store
@@ -65,6 +68,7 @@ def carry_out(request: Request) -> int:
     experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
     launcher = Launcher(experiment, store, usual, say, partial(report, store))
     if command.dry_run:
+        check_inputs([settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)])
         launcher.describe(runs)
         return 0
     if base.run.save:

@@ -4,7 +4,14 @@ from Experiments import EXPERIMENTS
 from Models import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_own
 from Pruners import canonical_name, pruner_names
 from Utils import DATASETS
+from Utils.errors import UserError
 from Utils.flags import Names
+
+
+def _architecture(name: str) -> str:
+    if name.endswith(".py"):
+        raise UserError(f"--architecture={name} does not say what makes the network; write {name}:FACTORY")
+    return canonical_architecture(name)
 
 
 def registry_names() -> dict[str, Names]:
@@ -14,7 +21,7 @@ def registry_names() -> dict[str, Names]:
         "architecture": Names(
             "architecture",
             architecture_names(),
-            canonical_architecture,
+            _architecture,
             shown=[*ARCHITECTURES, *FAMILIES],
             is_further=is_own,
         ),

@@ -76,7 +76,9 @@ def usual(settings: Settings) -> Settings:
     same = {"architecture": run.architecture, "data": run.data, "validation": settings.training.validation}
     plain = resolve(Settings().with_values(**same, path_to_data=run.path_to_data)).settings
     own = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
-    return plain.with_values(**own, validation=Settings().training.validation)
+    # What stands for content is named in each row: networks on other images, or of another source, are no samples.
+    keys = {"data_key": None, "architecture_key": None}
+    return plain.with_values(**own, **keys, validation=Settings().training.validation)
 
 
 def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:

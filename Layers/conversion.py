@@ -93,7 +93,7 @@ def _convertible(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if not isinstance(module, tuple(_TWINS)) or isinstance(module, Masked):
             continue
         if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
-            raise ValueError(f"{_named(module, name)} has no weights yet; run the network once before masking it")
+            raise ValueError(f"{_named(module, name)} has no weights yet; run the network once where it is made")
         if "weight" not in module._parameters:
             raise ValueError(
                 f"the weight of {_named(module, name)} is computed from others (a parametrization, weight or spectral "
@@ -161,7 +161,8 @@ def _probe(model: nn.Module, input_shape: tuple[int, ...]) -> None:
     unused = [name for name in layers if name not in watch.acted]
     if unused:
         raise ValueError(
-            f"{', '.join(unused)}: never used in evaluation mode, so a mask could not act; make the network without"
+            f"{', '.join(unused)}: never used on an input of zeros in evaluation mode, so a mask could not act; "
+            "make the network without"
         )
 
 
@@ -170,7 +171,8 @@ def _run(model: nn.Module, input_shape: tuple[int, ...]) -> None:
     weight = next(model.parameters())
     model.eval()
     with torch.random.fork_rng(devices=[]):
-        model(torch.zeros(1, *input_shape, dtype=weight.dtype, device=weight.device))
+        # Two, because a batch of one has no statistics to normalise with.
+        model(torch.zeros(2, *input_shape, dtype=weight.dtype, device=weight.device))
 
 
 class _Watch(TorchFunctionMode):

@@ -39,10 +39,10 @@ def own(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: s
         use_batch_statistics(model)
     mask_model(model, input_shape)
     with torch.no_grad():
-        output: Any = model.eval()(torch.zeros(1, *input_shape))
+        output: Any = model.eval()(torch.zeros(2, *input_shape))
     found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if not isinstance(found, tuple) or len(found) != 2 or found[1] < classes:
-        raise ValueError(f"{name} gives {found}, not one number for each of {classes} classes, (1, {classes})")
+    if not isinstance(found, tuple) or len(found) != 2 or found[0] != 2 or found[1] < classes:
+        raise ValueError(f"{name} gives {found} for 2 images, not (2, {classes}): a number for each class at least")
     return model.train()
 
 
@@ -79,11 +79,11 @@ def _make(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm:
         raise ValueError(f"{name} needs {', '.join(required)}; a factory gets, by name: {', '.join(offered)}")
     try:
         model = _factory(name)(**{key: value for key, value in offered.items() if key in parameters})
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{name} failed: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} must give an nn.Module, not {type(model).__name__}")
-    return model
+    return model.float()
 
 
 def _parameters(name: str) -> dict[str, inspect.Parameter]:

@@ -21,8 +21,10 @@ def loss_gradients(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
     examples = 0
     for inputs, labels in batches:
         loss = F.cross_entropy(model(inputs), labels, reduction="sum")
-        for name, gradient in zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True):
-            gradients[name] += gradient
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, found, strict=True):
+            if gradient is not None:  # None: the loss does not depend on it
+                gradients[name] += gradient
         examples += len(labels)
     if not examples:
         raise UserError("a pruner that needs training examples got none")

@@ -59,7 +59,10 @@ class Pruner:
         parameters = prunable(model)
         device = next(iter(parameters.values()))[0].device
         with randomness.isolated(generator, device):
-            scores = self.criterion(copy.deepcopy(model), batches, target, generator)
+            copied = copy.deepcopy(model)
+            for weight, _ in prunable(copied).values():
+                weight.requires_grad_()  # frozen weights are scored like any other
+            scores = self.criterion(copied, batches, target, generator)
         try:
             check_scores(parameters, scores)
         except ValueError as error:

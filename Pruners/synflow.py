@@ -25,6 +25,8 @@ ROUNDS = 100
 _SKIPPED = (*ACTIVATIONS, nn.Softmax, nn.LogSoftmax)
 _SKIPPED_FUNCTIONS = {getattr(function, "__name__", function) for function in ACTIVATION_FUNCTIONS}
 _SKIPPED_FUNCTIONS |= {"softmax", "log_softmax"}
+_PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
+_TINY = torch.finfo(torch.float64).tiny
 _NOT_LINEAR = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm)
 """Normalisations by the input's own statistics, which no positive linear network can stand in for."""
 
@@ -92,21 +94,50 @@ def flow_scores(model: nn.Module, input_shape: Iterable[int]) -> dict[str, Tenso
     """|w| dR/d|w| of a linearised model for each prunable entry; pruned ones have 0."""
     weights = {name: weight for name, (weight, _) in prunable(model).items()}
     device = next(iter(weights.values())).device
-    with _WithoutActivations():
+    with _Linear():
         flow = model(torch.ones(1, *input_shape, dtype=torch.float64, device=device)).sum()
-    gradients = torch.autograd.grad(flow, list(weights.values()))
-    return {
-        name: weight.detach() * gradient for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+    gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
+    scores = {
+        name: weight.detach() * (torch.zeros_like(weight) if gradient is None else gradient)
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
     }
+    if not all(bool(torch.isfinite(score).all()) for score in scores.values()):
+        raise UserError("synflow's sums over paths are beyond double precision in this network; use another criterion")
+    return scores
 
 
-class _WithoutActivations(TorchFunctionMode):
-    """Activations that are called as functions, in a module's forward, give back their input."""
+class _Linear(TorchFunctionMode):
+    """Activations that are called as functions give back their input, and products of activations are gates.
+
+    With a gate of value 1, flow does not grow with its square at each of them. It splits into two halves there, one
+    through the gate and one through what is gated, so that layers before and after have the same sum.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if getattr(func, "__name__", None) in _SKIPPED_FUNCTIONS:
+        name = getattr(func, "__name__", None)
+        if name in _SKIPPED_FUNCTIONS:
             return args[0]
+        if name in _PRODUCTS and all(isinstance(factor, Tensor) and _is_activation(factor) for factor in args[:2]):
+            gate, gated = sorted(args[:2], key=Tensor.numel)
+            with torch._C.DisableTorchFunction():
+                return _gated(gate, gated)
         return func(*args, **(kwargs or {}))
+
+
+def _gated(gate: Tensor, gated: Tensor) -> Tensor:
+    is_open = gate.detach() > 0  # where nothing flows, all goes through what is gated
+    unit = torch.where(is_open, gate / gate.detach().clamp_min(_TINY), 1.0)
+    return torch.where(is_open, _halved(gated) * _halved(unit), gated)
+
+
+def _halved(flow: Tensor) -> Tensor:
+    """The same value, with half of the derivative."""
+    return (flow + flow.detach()) / 2
+
+
+def _is_activation(tensor: Tensor) -> bool:
+    with torch._C.DisableTorchFunction():
+        return tensor.requires_grad and not tensor.is_leaf
 
 
 def _weakest(scores: Tensor, count: int) -> Tensor:
@@ -136,7 +167,8 @@ def _scale_channels(norm: nn.modules.batchnorm._BatchNorm, input: Tensor) -> Ten
     variance = norm.running_var
     factor = torch.ones((), dtype=input.dtype, device=input.device) if scale is None else scale.abs()
     factor = factor / torch.sqrt((1.0 if variance is None else variance) + torch.full_like(factor, norm.eps))
-    return input * factor.reshape(-1, *[1] * (input.dim() - 2))
+    with torch._C.DisableTorchFunction():  # a scale is a weight, not a gate
+        return input * factor.reshape(-1, *[1] * (input.dim() - 2))
 
 
 def _unchanged(input: Tensor) -> Tensor:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from Utils.errors import UserError
 from Utils.results import find_run
 
-_INSIDE = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
+_INSIDE = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params")
 """Where training checkpoints keep the state dict."""
 
-_WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and Lightning put before every name."""
 
 
 def find(place: str, results: str) -> Path:
@@ -79,6 +79,8 @@ def load(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
                 f"{source} is of another network: {name} has shape {tuple(weights[name].shape)} there, "
                 f"{tuple(own[name].shape)} here"
             )
+        if own[name].is_floating_point() and not weights[name].is_floating_point():
+            raise UserError(f"{source}: {name} holds {weights[name].dtype}, not floating-point numbers")
         if not bool(torch.isfinite(weights[name]).all()):
             raise UserError(f"{source} is damaged: {name} has entries that are not finite")
     model.load_state_dict({**model.state_dict(), **{name: weights[name] for name in own.keys() & weights.keys()}})
@@ -98,7 +100,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         if isinstance(content.get(name), Mapping):
             content = content[name]
             break
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {name: value.to_dense() for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path} holds no tensors by name, so it is no state dict (found: {_few(map(str, content))})")
     return tensors
@@ -116,7 +118,7 @@ def _from_torch(path: Path) -> Any:
         ) from error
     except PermissionError:
         raise
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # its reader fails on other files in as many ways as there are files
         raise UserError(f"{path} is damaged, or no checkpoint of PyTorch") from error
 
 
@@ -136,7 +138,11 @@ def _bake(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         source = plain if plain in baked else f"{plain}_orig"
         if source in baked:
-            baked[plain] = baked.pop(source) * mask
+            weight = baked.pop(source)
+            if weight.shape != mask.shape:
+                shapes = f"{tuple(mask.shape)}, {source} {tuple(weight.shape)}"
+                raise UserError(f"the checkpoint is damaged: {name} has shape {shapes}")
+            baked[plain] = weight * mask
     return baked
 
 

@@ -146,6 +146,11 @@ def choose(
     return wanted, None
 
 
+def is_found(name: str, path: str) -> bool:
+    """Whether a data set is on disk."""
+    return _source(name, path, _ANY).find()
+
+
 @lru_cache
 def facts(name: str, path: str) -> Facts:
     """Classes, sizes and, for the user's own images, a key of the content; raises `UserError` for damaged ones."""

@@ -141,6 +141,8 @@ def _own_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
     if name.startswith("no_") and name[3:] in fields:
         return f"--no-{name[3:]}{equals}{value}"
     if name in aliases.SWITCHES and "device" in fields:
+        if value and value.lower() not in _TRUE:
+            raise UserError(f"--{flag} is a switch for {aliases.SWITCHES[name]}; leave {value!r} out")
         return aliases.SWITCHES[name]
     if aliases.FLAGS.get(name) in fields:
         return f"--{aliases.FLAGS[name]}{equals}{value}"
@@ -160,12 +162,16 @@ def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Fiel
                 words.append(flag)
                 if equals and not value and item is not None and item.metadata["many"]:
                     raise UserError(f"{flag} needs a value")
-                words += [part for part in value.split(",") if part]
+                words += _parts(value)
                 continue
             words.append(word)
         else:
-            words += [part for part in word.split(",") if part] if in_list else [word]
+            words += _parts(word) if in_list else [word]
     return words
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any:

@@ -5,6 +5,7 @@ over all paths from the inputs, of the worst rank on the path. `Utils/flow_rules
 carries ranks.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,9 +64,15 @@ class _Tracer(fx.Tracer):
         return module_rule(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
+def _defaults(model: nn.Module) -> dict[str, Any]:
+    """Arguments beside the input, as they are where nobody gives them: code may ask whether they are given."""
+    _, *further = inspect.signature(model.forward).parameters.values()
+    return {item.name: item.default for item in further if item.default is not inspect.Parameter.empty}
+
+
 def _trace(model: nn.Module) -> fx.Graph:
     try:
-        return _Tracer().trace(model)
+        return _Tracer().trace(model, _defaults(model))
     except Exception as error:  # torch.fx raises many kinds, each for Python code that depends on the data
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{type(model).__name__} cannot be traced by torch.fx: {message}") from error

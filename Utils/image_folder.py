@@ -103,6 +103,9 @@ class ImageFolder:
     def _measured(self) -> Measured:
         listing = self.listing
         files = (*listing.train, *listing.test)
+        missing = [file for file in files if not (self.folder / file).is_file()]
+        if missing:
+            raise self._damaged([f"{file} (a link to nowhere)" for file in missing], len(files))
         states = [os.stat(self.folder / file) for file in files]
         text = json.dumps([_VERSION, [(f, s.st_size, s.st_mtime_ns) for f, s in zip(files, states, strict=True)]])
         name = f"{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.json"

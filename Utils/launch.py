@@ -71,7 +71,7 @@ class Launcher:
     def describe(self, runs: Sequence[Settings]) -> None:
         """Say what `launch` would do, and do nothing."""
         done = [settings for settings in runs if self.is_done(settings)]
-        keys = {settings.key() for settings in runs}
+        keys, first = {settings.key() for settings in runs}, 0
         for settings in runs:
             if settings in done:
                 self.say(f"complete  {settings.title()}  {self.store.folder(settings)}")
@@ -79,9 +79,11 @@ class Launcher:
             needed = self.experiment.trained_run(settings)
             if needed is not None and needed.key() not in keys and self.store.status(needed) != "complete":
                 keys.add(needed.key())
+                first += 1
                 self.say(f"train     {needed.title()}  {self.store.folder(needed)}  (scored by the next)")
             self.say(f"run       {settings.title()}  {self.store.folder(settings)}")
-        self.say(f"{len(runs)} runs: {len(done)} complete, {len(runs) - len(done)} to do; nothing was run (--dry_run)")
+        to_do = len(runs) - len(done) + first
+        self.say(f"{len(done)} complete, {to_do} to do; nothing was run (--dry_run)")
 
     def _carry_out(self, settings: Settings, is_needed: bool) -> Outcome:
         started = time.perf_counter()

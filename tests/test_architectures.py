@@ -11,10 +11,14 @@ from networks import clamped_path_counts, random_masks
 from torch.utils.flop_counter import FlopCounterMode
 
 import main
+import Models.own
 from Layers import Masks, prunable
 from Models import architecture, architecture_names, build, native_shape
 from Models.torchvision_names import torchvision_names
+from Pruners import style
+from Pruners.synflow import flow_scores, linearise
 from Utils.connectivity import effective_masks
+from Utils.figures.series import make_series
 
 OWN = f"{Path(__file__).parent / 'own' / 'residual_network.py'}:residual"
 ANY = OWN.replace(":residual", ":for_any_image")
@@ -109,8 +113,6 @@ def test_an_own_network_trains_and_another_source_is_another_run(tmp_path, capsy
     assert run_folder(tmp_path / "results", row).parts[-5] == "nets-for_any_image"
     assert row["prunable"] == 784 * 20 + 20 * 10 and row["top1"] > 3 * row["chance"]
     source.write_text(source.read_text().replace("20)", "21)").replace("(20", "(21"))
-    import Models.own
-
     Models.own._module.cache_clear()
     assert main.main(words) == 0
     assert len(rows_of(tmp_path / "results")) == 2
@@ -123,3 +125,40 @@ def test_connectivity_of_further_families_agrees_with_a_path_count(name, density
     masks = random_masks(model, density, seed=1)
     counted, found = clamped_path_counts(model, masks, shape), effective_masks(model, shape, masks)
     assert all(torch.equal(counted[key], found[key]) for key in masks)
+
+
+@pytest.mark.parametrize("name", ["Optional", "Frozen", "halved"])
+def test_unusual_networks_are_pruned(tmp_path, name):
+    words = [f"--architecture={OWN.replace(':residual', ':' + name)}", "--pruner=snip,synflow,random/igq",
+             "--data=digits", "--pruning_type=effective", "--iterations=3", f"--out_path={tmp_path}"]  # fmt: skip
+    assert main.main(words) == 0
+    rows = rows_of(tmp_path)
+    assert len(rows) == 3 and (rows["kept_effective"] >= rows["target_kept"]).all() and not rows["error"].any()
+
+
+def test_networks_of_another_source_are_no_samples_of_one(tmp_path):
+    source = tmp_path / "nets.py"
+    for width in (5, 20):
+        source.write_text(
+            "from torch import nn\n\n\ndef make():\n"
+            f"    return nn.Sequential(nn.Flatten(), nn.Linear(784, {width}), nn.ReLU(), nn.Linear({width}, 10))\n"
+        )
+        Models.own._module.cache_clear()
+        words = [f"--architecture={source}:make", "--data=digits", "--train=0", "--pruner=random"]
+        assert main.main([*words, f"--out_path={tmp_path / 'out'}"]) == 0
+    rows = rows_of(tmp_path / "out")
+    assert rows["settings"].str.contains("--architecture_key=").all() and rows["settings"].nunique() == 2
+    assert len(make_series(rows, style)) == 2
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf"])
+def test_synflow_flows_through_gates(name):
+    model = build(f"imagenet/{name}", (3, 32, 32), 10, generator=torch.Generator().manual_seed(0))
+    linearise(model)
+    scores = flow_scores(model, (3, 32, 32))
+    sums = {key: score.sum().item() for key, score in scores.items()}
+    stem, head = next(iter(sums.values())), list(sums.values())[-1]
+    assert all(torch.isfinite(score).all() for score in scores.values())
+    assert stem == pytest.approx(head, rel=1e-9) and head > 0, "flow is conserved"
+    gates = [value for key, value in sums.items() if "fc2" in key]
+    assert gates and all(0 < value <= head * (0.5 + 1e-9) for value in gates), "at most half of it goes through a gate"

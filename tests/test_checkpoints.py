@@ -47,6 +47,8 @@ FORMS = {
     "compiled": wrapped("_orig_mod."),
     "both": wrapped("_orig_mod.module."),
     "without counts": lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
+    "lightning": wrapped("model."),
+    "sparse": lambda state: {k: v.to_sparse() if v.dim() == 2 else v for k, v in state.items()},
     "double precision": lambda state: {k: v.double() if v.is_floating_point() else v for k, v in state.items()},
 }
 
@@ -133,6 +135,8 @@ class Harm:
 def damage(tmp_path: Path, state: dict[str, torch.Tensor]) -> dict[str, Path]:
     paths = {name: tmp_path / f"{name}.pt" for name in ("code", "pickle", "text", "empty", "cut", "number", "nothing")}
     torch.save({"state_dict": state, "extra": Harm()}, paths["code"])
+    paths["table"] = tmp_path / "table.csv"
+    paths["table"].write_text("run,status,error\n12,complete,\n")
     paths["pickle"].write_bytes(pickle.dumps(Harm()))
     paths["text"].write_text("hello")
     paths["empty"].write_bytes(b"")
@@ -146,6 +150,8 @@ def damage(tmp_path: Path, state: dict[str, torch.Tensor]) -> dict[str, Path]:
         "lacks": {k: v for k, v in state.items() if k != "fc2.bias"},
         "extra": {**state, "head.weight": torch.ones(2)},
         "shape": {**state, "fc3.weight": torch.ones(7, 100)},
+        "integers": {k: v.int() if "fc2" in k else v for k, v in state.items()},
+        "masks": {**state, "fc1.weight_mask": torch.ones(3, dtype=torch.bool)},
         "nan": {**state, "fc1.bias": torch.full((300,), torch.nan)},
     }
     for name, other in others.items():
@@ -156,9 +162,11 @@ def damage(tmp_path: Path, state: dict[str, torch.Tensor]) -> dict[str, Path]:
 
 MESSAGES = {
     "code": "could run code", "pickle": "could run code", "text": "no checkpoint", "empty": "no checkpoint",
-    "cut": "is damaged", "number": "holds int, not a state dict", "nothing": "no tensors by name", "safetensors":
-    "is no safetensors file", "lacks": "it lacks fc2.bias", "extra": "it has head.weight too many", "shape":
-    "fc3.weight has shape (7, 100) there, (10, 100) here", "nan": "fc1.bias has entries that are not finite",
+    "table": "no checkpoint", "cut": "is damaged", "number": "holds int, not a state dict",
+    "nothing": "no tensors by name", "safetensors": "is no safetensors file", "lacks": "it lacks fc2.bias",
+    "extra": "it has head.weight too many", "shape": "fc3.weight has shape (7, 100) there, (10, 100) here",
+    "nan": "fc1.bias has entries that are not finite", "masks": "fc1.weight_mask has shape (3,), fc1.weight (300, 784)",
+    "integers": "holds torch.int32, not floating-point numbers",
 }  # fmt: skip
 
 

@@ -197,7 +197,7 @@ REFUSED = [
     (lambda: Reader(lambda m, x: x @ m.first.weight.t()), "first.weight is read past its layer, by t"),
     (lambda: Reader(lambda m, x: m.first(x) + m.first.weight.sum()), "first.weight is read past its layer, by sum"),
     (with_view, "0.weight is read past its layer, by sum"),
-    (Unused, "auxiliary: never used in evaluation mode"),
+    (Unused, "auxiliary: never used on an input of zeros in evaluation mode"),
     (lambda: named(torch.jit.script(nn.Linear(4, 4))), "is compiled by torch.jit"),
     (lambda: nn.Sequential(nn.ReLU()), "has no Linear and no Conv2d"),
     (lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(5, 2)), "no input of [(4,), (4, 1, 1)] runs through Sequential"),

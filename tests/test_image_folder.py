@@ -231,6 +231,12 @@ def test_no_cache_at_all_is_a_warning(folder, monkeypatch):
         load(folder)
 
 
+def test_links_to_nowhere_are_named(folder):
+    (folder / "train" / "ant" / "z.png").symlink_to(folder / "gone.png")
+    with pytest.raises(UserError, match=r"1 of 19 images in .* cannot be read: train/ant/z\.png \(a link to nowhere\)"):
+        load(folder)
+
+
 def test_damaged_images_are_named(folder):
     (folder / "train" / "bee" / "0.png").write_bytes(b"")
     whole = (folder / "train" / "cat" / "1.png").read_bytes()

@@ -69,7 +69,7 @@ def test_layers_show_mean_densities_and_mark_what_is_empty(rows):
                     empty = [line for line in axes.lines if line.get_gid() == "empty"]
                     marked = sum(len(line.get_xdata()) for line in empty if line.get_color() == style(pruner)[1])
                     assert marked == (mean == 0).sum() == np.isnan(drawn).sum()
-    assert legend(figure) == ["Uniform (random)", "SNIP", "effective", "direct"]
+    assert legend(figure) == ["Uniform (random)", "SNIP", "effective", "direct", "nothing effective"]
     assert figure.axes[0].get_yscale() == "log" and figure.get_suptitle() == "a title"
 
 
@@ -127,7 +127,7 @@ def test_kernels_of_a_convolution_stand_side_by_side(tmp_path):
 def test_training_shows_means_and_bands(rows):
     figure = training(rows, style)
     columns = np.array(figure.axes).reshape(3, 2)
-    assert [axes.get_ylabel() for axes in columns[:, 0]] == ["Top-1 accuracy", "Loss", "Learning rate"]
+    assert [axes.get_ylabel() for axes in columns[:, 0]] == ["Top-1 accuracy", "Loss", "Rate"]
     for place, target in enumerate(TARGETS):
         for pruner, label in (("random/uniform", "Uniform (random)"),):
             found = [table for table in tables(rows, pruner, target, "training") if len(table) > 1]

@@ -43,7 +43,12 @@ MAIN = [
     ("--std=0", "--std must be one number greater than 0, or one for each of three channels, not 0.0"),
     ("--mean 0.1 0.2", "--mean must be one number, or one for each of three channels, not 0.1,0.2"),
     ("--epochs=1 --iterations=5", "--epochs and --iterations say the same; give one of them"),
+    ("--no_cuda=maybe", "--no_cuda is a switch for --device=cpu; leave 'maybe' out"),
+    ("--pruner=SNIP", "unknown pruner 'SNIP'; did you mean 'snip'?"),
+    ("--architecture=nets.py", "does not say what makes the network; write nets.py:FACTORY"),
     # Combinations
+    ("--list=pruners --pruner=snip", "--list runs nothing, so --pruner has no effect; leave it out"),
+    ("--data=digits --dry_run --architecture=imagenet/swin_t", "qkv.weight is read past its layer"),
     ("--data=digits --train=0 --lr=0.1", "--lr has no effect with --train=0; leave it out"),
     ("--data=digits --pruner=random --prune_examples=5", "--prune_examples has no effect on pruner random"),
     ("--data=digits --batch_size=5000", "--batch_size=5000 is more than the 1437 training images"),
@@ -61,8 +66,9 @@ MAIN = [
     (f"{QUICK} --architecture=broken.py:make", "broken.py:make cannot be imported: SyntaxError"),
     (f"{QUICK} --architecture=exits.py:make", "exits.py:make cannot be imported: SystemExit"),
     (f"{QUICK} --architecture=fails.py:make", "fails.py:make failed: ZeroDivisionError: division by zero"),
+    (f"{QUICK} --architecture=fails.py:leave", "fails.py:leave failed: SystemExit: 3"),
     (f"{QUICK} --architecture=fails.py:number", "fails.py:number must give an nn.Module, not int"),
-    (f"{QUICK} --architecture=fails.py:few", "gives (1, 3), not one number for each of 10 classes"),
+    (f"{QUICK} --architecture=fails.py:few", "gives (2, 3) for 2 images, not (2, 10): a number for each"),
     (f"{QUICK} --architecture=fails.py:fixed --image_size=20", "does not run on an input of 1x20x20"),
     # Places
     ("--data=mnist --path_to_data=nowhere", "--path_to_data=nowhere is no folder; give the one that holds mnist"),
@@ -99,6 +105,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "exits.py").write_text("import sys\nsys.exit('usage: exits.py')\n")
     (tmp_path / "fails.py").write_text(
         "from torch import nn\n\n\ndef make():\n    return 1 / 0\n\n\ndef number():\n    return 3\n\n\n"
+        "def leave():\n    raise SystemExit(3)\n\n\n"
         "def few():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 3))\n\n\n"
         "def fixed():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
     )

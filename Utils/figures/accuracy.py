@@ -12,6 +12,9 @@ from Utils.figures.look import BAND, GREY, Style, add_legend, grey_line, new_fig
 from Utils.figures.series import Series, make_series
 from Utils.settings import DENSE
 
+_NARROW = 20
+"""Below this ratio of its ends a logarithmic axis is made wider."""
+
 _MARGIN = 1.5
 """Factor by which an axis of compressions reaches beyond its points, so that a single one has an axis around it."""
 
@@ -30,6 +33,7 @@ def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
         handles.append(_draw_dense(axes, item) if is_dense else _draw_accuracy(axes, item, chance, index))
     axes.axhline(chance, color=GREY, linestyle=":", linewidth=1, gid="chance")
     axes.set(xscale="log", xlabel="Compression", ylabel="Top-1 accuracy")
+    _widen(axes)
     handles += [
         grey_line("against effective"),
         grey_line("against direct", linestyle="--"),
@@ -75,6 +79,14 @@ def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Seque
         handles.append(grey_line("collapsed (infinite)", linestyle="", marker="X", markersize=6))
     add_legend(figure, handles)
     return figure
+
+
+def _widen(axes: Axes) -> None:
+    """An axis of compressions that are close together has no room for its numbers."""
+    low, high = axes.get_xlim()
+    if high < _NARROW * low:
+        middle = (low * high) ** 0.5
+        axes.set_xlim(middle / _NARROW**0.5, middle * _NARROW**0.5)
 
 
 def _draw_dense(axes: Axes, item: Series) -> Any:

@@ -24,7 +24,9 @@ def layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
     One panel for each target compression, at most four.
     """
     words = ("effective", "direct")
-    figure, panels = _draw(rows, style, title, order, "layers", ("effective_density", "direct_density"), words)
+    empty_mark = grey_line("nothing effective", marker="X", linestyle="")
+    columns = ("effective_density", "direct_density")
+    figure, panels = _draw(rows, style, title, order, "layers", columns, words, [empty_mark])
     # Densities reach over decades; what is empty has no place on such an axis and is marked at its foot.
     lowest = min(_lowest(axes) for axes in panels)
     for axes in panels:
@@ -58,6 +60,7 @@ def _draw(
     table: str,
     columns: tuple[str, str],
     words: tuple[str, str],
+    marks: Sequence[Any] = (),
 ) -> tuple[Figure, list[Axes]]:
     rows = rows[rows["pruner"] != DENSE]
     levels = spread(sorted(rows["target_compression"].unique()), _MOST_PANELS)
@@ -71,7 +74,7 @@ def _draw(
             handles += _draw_series(panel, item, level, table, columns)
     if not handles:
         raise NothingToDrawError(f"these runs have no {table}.csv")
-    add_legend(figure, [*handles, grey_line(words[0]), grey_line(words[1], linestyle="--")])
+    add_legend(figure, [*handles, grey_line(words[0]), grey_line(words[1], linestyle="--"), *marks])
     return figure, list(axes[0])
 
 

@@ -31,15 +31,15 @@ class NothingToDrawError(ValueError):
 
 
 def new_figure(
-    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.6, 3.1), **grid: Any
+    title: str, rows: int = 0, columns: int = 0, size: tuple[float, float] = (4.6, 3.1), **grid: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure and its axes (rows, columns); `size` is in inches, `grid` goes to `Figure.subplots`."""
+    """A figure and its axes, one or (rows, columns) panels; `size` is in inches, `grid` goes to `Figure.subplots`."""
     import matplotlib
 
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **grid)
-    if rows * columns == 1:
+        axes = figure.subplots(rows or 1, columns or 1, squeeze=False, **grid)
+    if not rows:
         axes[0, 0].set_title(title, fontsize=9)
     else:
         figure.suptitle(title, fontsize=9)

@@ -31,7 +31,7 @@ def masks(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str
     figure, axes = new_figure(title, len(series), columns, (1.2 + 1.05 * columns, 0.7 + 1.15 * len(series)))
     drawn = 0
     for line, item in zip(axes, series, strict=True):
-        line[0].set_ylabel(textwrap.fill(item.label, _LABEL_WIDTH), fontsize=7)
+        line[0].set_ylabel(textwrap.fill(item.label, _LABEL_WIDTH, break_long_words=False), fontsize=7)
         for index, level in enumerate(levels):
             drawn += _draw_pair(line[2 * index : 2 * index + 2], item, level)
     if not drawn:
@@ -52,7 +52,7 @@ def _draw_pair(pair: Sequence[Axes], item: Series, level: float) -> int:
     table = read_table(runs["folder"].iloc[0], "inputs") if len(runs) else None
     if table is None:
         return 0
-    highest = max(1, int(_picture(table, "kept_direct").max()))
+    highest = max(1, int(np.nanmax(_picture(table, "kept_direct"))))
     for axes, column in zip(pair, ("kept_direct", "kept_effective"), strict=True):
         image = _picture(table, column)
         axes.imshow(np.sqrt(image), cmap=_COLOURS, vmin=0, vmax=np.sqrt(highest), interpolation="nearest", gid=column)
@@ -71,6 +71,6 @@ def _picture(table: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def _tiled(maps: np.ndarray) -> np.ndarray:
-    """Kernels side by side, with a dark line between them."""
-    framed = np.pad(maps, ((0, 0), (0, 0), (0, 1)))
+    """Kernels side by side, with a gap between them."""
+    framed = np.pad(maps.astype(float), ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
     return np.concatenate(list(framed), axis=1)[:, :-1]

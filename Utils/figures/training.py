@@ -49,7 +49,7 @@ def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
             handles += _draw_series(column, item, level)
     if not handles:
         raise NothingToDrawError("these networks were not trained")
-    for axis, label in zip(axes[:, 0], ("Top-1 accuracy", "Loss", "Learning rate"), strict=True):
+    for axis, label in zip(axes[:, 0], ("Top-1 accuracy", "Loss", "Rate"), strict=True):
         axis.set_ylabel(label)
     axes[1, 0].set_yscale("log")
     if any(line.get_ydata()[-1] > 0 for line in axes[2, 0].lines):

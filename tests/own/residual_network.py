@@ -39,3 +39,34 @@ def residual(classes: int = 10) -> nn.Module:
 def for_any_image(input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     channels, height, width = input_shape
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, 20), nn.ReLU(), nn.Linear(20, num_classes))
+
+
+class Optional(nn.Module):
+    """A second input that may be left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor | None = None, is_loud: bool = False) -> torch.Tensor:
+        x = self.fc(x.flatten(1))
+        if scale is not None:
+            x = x * scale
+        return -x if is_loud else x
+
+
+class Frozen(nn.Module):
+    """A layer that is not trained, and one that the loss does not depend on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.aside, self.out = nn.Linear(784, 12), nn.Linear(12, 12), nn.Linear(12, 10)
+        self.fc.weight.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.fc(x.flatten(1)).relu()
+        return self.out(x + self.aside(x).detach())
+
+
+def halved() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).half()
