@@ -12,7 +12,7 @@ from Utils.figures.look import BAND, GREY, Style, add_legend, grey_line, new_fig
 from Utils.figures.series import Series, make_series
 from Utils.settings import DENSE
 
-_NARROW = 20
+_NARROW = 100
 """Below this ratio of its ends a logarithmic axis is made wider."""
 
 _MARGIN = 1.5
