@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from Pruners import CRITERIA, split_name, style
+from Pruners import parts, style
 from Utils.errors import UserError
 
 FOLDER = Path("Results/demo")
@@ -104,7 +104,7 @@ def compressions() -> Iterator[dict]:
             for exponent in EXPONENTS:
                 target = Target(com_exp=exponent)
                 # One order serves all targets, but for criteria that prune step by step towards one.
-                if curve is None or CRITERIA[split_name(name)[0]].depends_on_target:
+                if curve is None or any(criterion.depends_on_target for criterion in parts(name)):
                     generator = randomness.generator(0, "random scores")
                     scores = make_pruner(name).score(model, batches, target, generator)
                     curve = compression_curve(model, scores, data.input_shape)

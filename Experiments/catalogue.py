@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from Experiments import EXPERIMENTS
 from Models import ARCHITECTURES, FAMILIES, IMAGENET, architecture_names
-from Pruners import CRITERIA, QUOTAS
+from Pruners import CRITERIA, QUOTAS, SCHEDULES, TRANSFER, canonical_name
 from Utils import DATASETS, aliases
 from Utils.figures import FIGURES
 from Utils.recipes import RECIPES, common
@@ -35,15 +35,44 @@ def as_markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def criteria() -> Table:
+    """What scores weights."""
+    rows = [("dense", "nothing is pruned: the baseline", "", "", "", "")]
+    for name, entry in CRITERIA.items():
+        weights = "initial"
+        if entry.needs_trained and entry.pre_iterations != 0:
+            weights = "trained"
+        rows.append(
+            (name, entry.about, weights, "yes" if entry.needs_batches else "", str(entry.iterations), entry.paper)
+        )
+    return Table("Pruners", ("pruner", "scores", "weights", "examples", "iterations", "paper"), rows)
+
+
+def quotas() -> Table:
+    """What shares out kept weights between layers."""
+    rows = [(name, entry.about, entry.paper) for name, entry in QUOTAS.items()]
+    rows.append(("PRUNER", TRANSFER, "Vysogorets & Kempe 2023"))
+    return Table("Quotas: PRUNER/QUOTA, as random/igq", ("quota", "shares of the layers", "paper"), rows)
+
+
+def combinations() -> Table:
+    """Every criterion with every quota, by name."""
+    rows = []
+    for criterion in CRITERIA:
+        names = [f"`{canonical_name(f'{criterion}/{quota}')}`" for quota in QUOTAS]
+        rows.append((criterion, *names[1:], f"`{criterion}/PRUNER`"))
+    return Table("Combinations", ("criterion", *list(QUOTAS)[1:], "another's shares"), rows)
+
+
+def schedules() -> Table:
+    """How many weights each round prunes."""
+    rows = [(name, entry.about) for name, entry in SCHEDULES.items()]
+    return Table("Schedules of iterative criteria", ("schedule", "weights that each round prunes"), rows)
+
+
 def pruners() -> list[Table]:
-    """Criteria and quotas, each of which goes with each."""
-    dense = ("dense", "nothing is pruned: the baseline")
-    criteria = [dense, *((name, entry.about) for name, entry in CRITERIA.items())]
-    quotas = [(name, entry.about) for name, entry in QUOTAS.items()]
-    return [
-        Table("Pruners: criterion, or criterion/quota, as random/igq", ("pruner", "scores"), criteria),
-        Table("Quotas", ("quota", "shares of the layers"), quotas),
-    ]
+    """Criteria and quotas, each of which goes with each, and schedules."""
+    return [criteria(), quotas(), combinations(), schedules()]
 
 
 def architectures() -> list[Table]:

@@ -2,10 +2,11 @@
 
 from Experiments import EXPERIMENTS
 from Models import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_own
-from Pruners import canonical_name, pruner_names
+from Pruners import CRITERIA, QUOTAS, SCHEDULES, canonical_name, pruner_names
 from Utils import DATASETS
 from Utils.errors import UserError
 from Utils.flags import Names
+from Utils.settings import DENSE
 
 
 def _architecture(name: str) -> str:
@@ -26,5 +27,11 @@ def registry_names() -> dict[str, Names]:
             is_further=is_own,
         ),
         "data": Names("data set", list(DATASETS)),
-        "pruner": Names("pruner", pruner_names(), canonical_name),
+        "pruner": Names(
+            "pruner",
+            pruner_names(),
+            canonical_name,
+            shown=[DENSE, *CRITERIA, *(f"PRUNER/{quota}" for quota in QUOTAS), "PRUNER/PRUNER"],
+        ),
+        "schedule": Names("schedule", list(SCHEDULES)),
     }

@@ -1,8 +1,9 @@
 """Which network, and which images, does a run begin with?"""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from Layers import Masks, add_masks
 from Models import build, native_shape
 from Utils import checkpoints, randomness
 from Utils.data import Data, load
@@ -12,19 +13,39 @@ from Utils.settings import Run, Settings
 
 
 def initial_model(settings: Settings, data: Data) -> nn.Module:
-    """The network with the initial weights of its sample, or those of a checkpoint.
+    """The network with the initial weights of its sample, or those of a checkpoint, and with the masks it starts from.
 
-    Raises `UserError` if it cannot be built for these images, or the checkpoint is of another network.
+    Raises `UserError` if it cannot be built for these images, or weights or masks are of another network.
     """
-    run, source = settings.run, settings.pruning.weights_from
-    generator = randomness.generator(run.sample, "initial weights")
+    run, pruning = settings.run, settings.pruning
+    model = _built(settings, data, "initial weights")
+    if pruning.weights_from is not None:
+        path = checkpoints.find(pruning.weights_from, run.out_path)
+        checkpoints.load(model, checkpoints.read(path), f"--weights_from={pruning.weights_from}")
+    if pruning.masks_from is not None:
+        path = checkpoints.find(pruning.masks_from, run.out_path, "masks")
+        try:
+            Masks.load(path).install(model)
+        except ValueError as error:
+            raise UserError(f"--masks_from={pruning.masks_from}: {error}") from error
+    return model
+
+
+def new_weights(settings: Settings, data: Data) -> dict[str, Tensor]:
+    """The state of the same network, masks aside, with initial weights that nothing else of its sample has."""
+    state = _built(settings, data, "new weights").state_dict()
+    return {name: value for name, value in state.items() if not name.endswith("_mask")}
+
+
+def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
+    run = settings.run
+    generator = randomness.generator(run.sample, purpose)
     try:
         model = build(run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator)
+        for kind in settings.pruning.kinds:
+            add_masks(model, kind)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if source is not None:
-        path = checkpoints.find(source, run.out_path)
-        checkpoints.load(model, checkpoints.read(path), f"--weights_from={source}")
     return model
 
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from Experiments.trained import is_trained_first
 from Models import architecture, is_own
-from Pruners import CRITERIA, split_name
+from Pruners import QUOTAS, Criterion, canonical_name, parts, split_name
 from Utils import DATASETS, Facts
 from Utils.data import facts
 from Utils.errors import UserError
 from Utils.flags import Request
 from Utils.recipes import recipe
-from Utils.settings import DENSE, Settings
+from Utils.settings import DENSE, Pruning, Settings
 
 _RECIPE_FIELDS = (
     "iterations", "optimizer", "lr", "lr_drops", "lr_drop_rate", "momentum", "weight_decay", "augmentation",
@@ -60,12 +61,12 @@ def resolve(settings: Settings) -> Resolved:
     if values["optimizer"] == "nesterov" and not values["momentum"]:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
-    values |= {name: None for name in unused if name != "effective_type"}
+    values |= _pruning_values(settings, values.get("iterations"))
+    defaults = Pruning()
+    values |= {name: getattr(defaults, name, None) for name in unused}
     values |= _keys(settings, found)
     if pruning.pruner == DENSE:
         values |= {"pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
-    if "effective_type" in unused:
-        values["effective_type"] = "exact"
     return Resolved(settings.with_values(**values), unused)
 
 
@@ -77,7 +78,7 @@ def usual(settings: Settings) -> Settings:
     plain = resolve(Settings().with_values(**same, path_to_data=run.path_to_data)).settings
     own = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
     # What stands for content is named in each row: networks on other images, or of another source, are no samples.
-    keys = {"data_key": None, "architecture_key": None}
+    keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
     return plain.with_values(**own, **keys, validation=Settings().training.validation)
 
 
@@ -92,7 +93,43 @@ def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
     except ValueError as error:
         raise UserError(str(error)) from error
     weights_key = content_key(find(source, run.out_path)) if source is not None else None
-    return {"data_key": found.key, "architecture_key": architecture_key, "weights_key": weights_key}
+    masks = settings.pruning.masks_from
+    masks_key = content_key(find(masks, run.out_path, "masks")) if masks is not None else None
+    return {
+        "data_key": found.key,
+        "architecture_key": architecture_key,
+        "weights_key": weights_key,
+        "masks_key": masks_key,
+    }
+
+
+def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any]:
+    """One spelling for settings that mean the same."""
+    pruning = settings.pruning
+    criteria = parts(pruning.pruner)
+    values: dict[str, Any] = {}
+    if pruning.schedule == "one-shot":
+        if (pruning.prune_iterations or 1) > 1:
+            raise UserError(f"--schedule=one-shot is one round, not --prune_iterations={pruning.prune_iterations}")
+        values |= {"prune_iterations": 1, "schedule": Pruning().schedule}
+    rounds = values.get("prune_iterations", pruning.prune_iterations)
+    if all(rounds == criterion.iterations for criterion in criteria):
+        values["prune_iterations"] = None
+    if pruning.pre_iterations is not None and pruning.pre_iterations == iterations:
+        values["pre_iterations"] = None
+    if pruning.pruner != DENSE:
+        values |= _magnitude(pruning.pruner, values.get("pre_iterations", pruning.pre_iterations))
+    return values
+
+
+def _magnitude(pruner: str, pre_iterations: int | None) -> dict[str, Any]:
+    """`magnitude` of initial weights goes by the name `mag`, and `mag` of trained ones by `magnitude`."""
+    criterion, quota = split_name(pruner)
+    if criterion == "magnitude" and pre_iterations == 0 and quota in QUOTAS:
+        return {"pruner": canonical_name(f"mag/{quota}"), "pre_iterations": None}
+    if criterion == "mag" and pre_iterations is not None:
+        return {"pruner": canonical_name(f"magnitude/{quota}")} if pre_iterations else {"pre_iterations": None}
+    return {}
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -124,18 +161,35 @@ def _iterations(settings: Settings, steps_per_epoch: int) -> dict[str, int | Non
 
 def _unused_flags(settings: Settings, optimizer: str) -> dict[str, str]:
     pruning, training = settings.pruning, settings.training
-    criterion = None if pruning.pruner == DENSE else CRITERIA[split_name(pruning.pruner)[0]]
-    needs_batches = criterion is not None and criterion.needs_batches
-    unused = {}
-    if not needs_batches:
-        unused["prune_examples"] = f"on pruner {pruning.pruner}, which scores no examples"
-    if criterion is None or pruning.pruning_type == "direct":
-        unused["effective_type"] = "without pruning to an effective target"
-    is_trained_first = criterion is not None and criterion.needs_trained and pruning.weights_from is None
-    if not training.train and not is_trained_first:
+    criteria = parts(pruning.pruner)
+    needs_batches = any(criterion.needs_batches for criterion in criteria)
+    scores_trained = [criterion for criterion in criteria if criterion.needs_trained]
+    unused = _unused_in_pruning(pruning, criteria)
+    if not scores_trained:
+        unused["pre_iterations"] = f"on pruner {pruning.pruner}, which scores no trained weights"
+    elif pruning.weights_from is not None:
+        unused["pre_iterations"] = "with --weights_from, whose weights are scored"
+    if not training.train and not is_trained_first(pruning):
         unused |= dict.fromkeys((*_RECIPE_FIELDS, "epochs"), "with --train=0")
         if not needs_batches and training.batchnorm == "running":
             unused["batch_size"] = "with --train=0"
     elif optimizer not in ("momentum", "nesterov"):
         unused["momentum"] = f"with --optimizer={optimizer}"
+    return unused
+
+
+def _unused_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str, str]:
+    unused = {}
+    if not any(criterion.needs_batches for criterion in criteria):
+        reason = f"on pruner {pruning.pruner}, which scores no examples"
+        unused |= {"prune_examples": reason, "prune_train_mode": reason}
+    if not criteria or (pruning.pruning_type == "direct" and not pruning.keep_alive):
+        unused["effective_type"] = "without pruning to an effective target"
+    if not criteria:
+        nothing = f"on pruner {DENSE}, which prunes nothing"
+        unused |= dict.fromkeys(("prune_iterations", "schedule", "keep_alive", "invert"), nothing)
+        if pruning.masks_from is None:
+            unused |= dict.fromkeys(("shuffle", "reinitialize"), f"{nothing}, without --masks_from")
+    elif pruning.schedule != "one-shot" and max(pruning.prune_iterations or one.iterations for one in criteria) == 1:
+        unused["schedule"] = f"on pruner {pruning.pruner}, which prunes in one round (--prune_iterations)"
     return unused

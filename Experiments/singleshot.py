@@ -3,7 +3,8 @@
     python main.py --pruner=snip --target_sparsity=0.99 --pruning_type=effective --data=mnist
 
 Score -> allocate -> measure -> train. Criteria that need trained weights score those of a dense run of the same sample
-and settings; the pruned network then starts from the initial weights all the same.
+and settings; the pruned network then starts from the initial weights all the same. Sanity checks permute the masks
+(`--shuffle`), turn the order round (`--invert`) or train from other initial weights (`--reinitialize`).
 
 About 5 minutes for LeNet-300-100 on MNIST (96,000 iterations) on one core of an Intel Xeon; 3 s on digits. One sample
 of each network; `--sample 0 1 2` makes three.
@@ -12,15 +13,17 @@ of each network; `--sample 0 1 2` makes three.
 import time
 import warnings
 from collections.abc import Mapping
-from decimal import Decimal
 
 import pandas as pd
 from torch import Tensor, nn
 
-from Experiments.network import initial_model, load_data
+from Experiments.network import initial_model, load_data, new_weights
+from Experiments.trained import trained_run
 from Layers import Masks, prunable
-from Pruners import CRITERIA, make_pruner, split_name
+from Pruners import make_pruner
 from Pruners.allocation import allocate
+from Pruners.keep_alive import keep_alive
+from Pruners.scores import Scores
 from Utils import randomness
 from Utils.data import Data, chance
 from Utils.errors import UserError
@@ -30,18 +33,7 @@ from Utils.settings import DENSE, Settings
 from Utils.sparsity import measure
 from Utils.training import History, train, untrained
 
-
-def trained_run(settings: Settings) -> Settings | None:
-    """The dense run whose trained weights this run scores, if it needs any."""
-    pruner = settings.pruning.pruner
-    if pruner == DENSE or not CRITERIA[split_name(pruner)[0]].needs_trained:
-        return None
-    if settings.pruning.weights_from is not None:
-        return None  # a checkpoint's weights are the trained ones
-    return settings.with_values(
-        pruner=DENSE, pruning_type="direct", effective_type="exact", target_sparsity=Decimal(0),
-        com_exp=None, prune_examples=None, train=True,
-    )  # fmt: skip
+__all__ = ["run", "trained_run"]
 
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
@@ -51,8 +43,10 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     model = initial_model(settings, data).to(device)
     started = time.perf_counter()
     masks = prune(model, data, settings, trained)
-    masks.install(model)
     prune_seconds = time.perf_counter() - started
+    if settings.pruning.reinitialize:
+        model.load_state_dict({**model.state_dict(), **new_weights(settings, data)})
+    masks.install(model)
     measured = measure(model, data.input_shape)
     if measured.totals["collapsed"]:
         warnings.warn(f"{settings.title()} has collapsed: no path from input to output is left", stacklevel=2)
@@ -82,16 +76,29 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
 def prune(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Masks:
     """The masks that a run's pruner, target and pruning type give; the model stays as it is."""
     pruning, sample = settings.pruning, settings.run.sample
-    if pruning.pruner == DENSE:
-        return Masks.of(model)
-    scored = model
+    masks = Masks.of(model)
+    if pruning.pruner != DENSE:
+        request = (settings.target, data.input_shape, pruning.pruning_type, pruning.effective_type)
+        scores = score(model, data, settings, trained)
+        if pruning.keep_alive:
+            scores = keep_alive(model, scores, *request)
+        masks = allocate(model, scores, *request)
+    return masks.shuffle(randomness.generator(sample, "shuffle")) if pruning.shuffle else masks
+
+
+def score(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
+    """The scores that a run's pruner gives."""
+    pruning, sample = settings.pruning, settings.run.sample
+    scored = None
     if trained is not None:
         scored = initial_model(settings, data).to(next(model.parameters()).device)
         load_weights(scored, trained, settings)
     batches = data.prune_examples(sample, pruning.prune_examples or 1, settings.training.batch_size or 1)
+    pruner = make_pruner(
+        pruning.pruner, pruning.prune_iterations, pruning.schedule, pruning.invert, pruning.prune_train_mode
+    )
     generator = randomness.generator(sample, "random scores")
-    scores = make_pruner(pruning.pruner).score(scored, batches, settings.target, generator)
-    return allocate(model, scores, settings.target, data.input_shape, pruning.pruning_type, pruning.effective_type)
+    return pruner.score(model, batches, settings.target, generator, scored)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:

@@ -1,13 +1,12 @@
 """Layers with masks, and masks as values."""
 
-from Layers.conversion import mask_model, unmask
+from Layers.conversion import add_masks, mask_model, unmask
 from Layers.masked import (
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
     MaskedConv2d,
     MaskedIdentity,
     MaskedLinear,
-    add_masks,
     prunable,
 )
 from Layers.masks import Masks

@@ -14,9 +14,21 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from Layers.masked import Masked, MaskedConv2d, MaskedIdentity, MaskedLinear
+from Layers.masked import (
+    Masked,
+    MaskedBatchNorm1d,
+    MaskedBatchNorm2d,
+    MaskedConv2d,
+    MaskedIdentity,
+    MaskedLinear,
+)
 
 _TWINS: dict[type[nn.Module], type[Masked]] = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}
+_NORM_TWINS: dict[type[nn.Module], type[Masked]] = {
+    nn.BatchNorm1d: MaskedBatchNorm1d,
+    nn.BatchNorm2d: MaskedBatchNorm2d,
+}
+_KINDS = {"bias": "biases", "batchnorm": "batch normalisation", "residual": "identity skips"}
 
 _PROBE_SIZES = (32, 64, 28, 224, 299)
 """Heights and widths that are tried on a network that begins with a convolution."""
@@ -33,10 +45,7 @@ def mask_model(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> 
     found = dict(_convertible(model))
     _refuse_shared_weights(model)
     for module in found.values():
-        twin = next(twin for plain, twin in _TWINS.items() if isinstance(module, plain))
-        module._plain_class = type(module)  # type: ignore[assignment]
-        module.__class__ = twin
-        module._prepare_masks()  # type: ignore[operator]
+        _make_masked(module, next(twin for plain, twin in _TWINS.items() if isinstance(module, plain)))
     try:
         _probe(model, input_shape or guess_input_shape(model))
     except Exception:
@@ -44,6 +53,31 @@ def mask_model(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> 
             _make_plain(module)
         raise
     return model
+
+
+def add_masks(model: nn.Module, kind: str) -> None:
+    """Make every parameter of a kind (`bias`, `batchnorm` or `residual`) prunable, in place, with nothing pruned yet.
+
+    Biases are those of layers that have a mask; batch normalisation layers get one. Raises `ValueError` if the network
+    has nothing of the kind.
+    """
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind {kind!r}; there are: {', '.join(_KINDS)}")
+    if kind == "batchnorm":
+        for module in model.modules():
+            if type(module) in _NORM_TWINS and module.affine:
+                _make_masked(module, _NORM_TWINS[type(module)])
+    found = [
+        (module, name)
+        for module in model.modules()
+        if isinstance(module, Masked)
+        for name, own_kind in module.kinds.items()
+        if own_kind == kind and getattr(module, name) is not None
+    ]
+    for module, name in found:
+        module.add_mask(name)
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no {_KINDS[kind]} that could be pruned")
 
 
 def unmask(model: nn.Module) -> nn.Module:
@@ -117,6 +151,12 @@ def _refuse_shared_weights(model: nn.Module) -> None:
                 own = f"{prefix}.weight" if prefix else "weight"
                 others = ", ".join(name for name in shared if name != own)
                 raise ValueError(f"{own} is shared (tied) with {others}: it cannot have a mask of its own")
+
+
+def _make_masked(module: nn.Module, twin: type[Masked]) -> None:
+    module._plain_class = type(module)  # type: ignore[assignment]
+    module.__class__ = twin
+    module._prepare_masks()  # type: ignore[operator]
 
 
 def _make_plain(module: nn.Module) -> None:

@@ -132,15 +132,6 @@ class MaskedIdentity(Masked):
         return input * self.masked("weight").reshape(-1, *[1] * (input.dim() - 2))
 
 
-def add_masks(model: nn.Module, kind: str) -> None:
-    """Make every parameter of a kind (`bias`, `batchnorm` or `residual`) prunable, with nothing pruned yet."""
-    for module in model.modules():
-        if isinstance(module, Masked):
-            for name, own_kind in module.kinds.items():
-                if own_kind == kind:
-                    module.add_mask(name)
-
-
 def prunable(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Every parameter of a model that has a mask, by its name (`"fc1.weight"`), as (parameter, mask).
 

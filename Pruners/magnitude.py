@@ -5,6 +5,6 @@ from torch import Tensor, nn
 from Layers import prunable
 
 
-def magnitude(model: nn.Module, batches: object, target: object, generator: object) -> dict[str, Tensor]:
+def magnitude(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
     """|w| of the weights that the model has now."""
     return {name: weight.detach().abs() for name, (weight, _) in prunable(model).items()}

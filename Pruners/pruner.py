@@ -1,45 +1,46 @@
-"""What is a pruner? A criterion, which scores weights, and a quota, which re-scores them by layer."""
+"""What is a pruner? A criterion that scores weights (in rounds, if it has some) and a quota that re-scores them."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 import Pruners
 from Layers import prunable
+from Pruners.quotas import transfer
+from Pruners.rounds import budgets, prune_in_rounds, regrow_in_rounds
+from Pruners.scores import Batches, Scores
 from Utils import randomness
 from Utils.connectivity import check_scores
 from Utils.errors import UserError
 from Utils.target import Target
-
-Scores = dict[str, Tensor]
-"""One finite number per entry of each prunable parameter; higher is kept longer."""
-
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Inputs (batch, channels, height, width) and labels (batch,), on the model's device; may be gone through often."""
-
-Criterion = Callable[[nn.Module, Batches, Target, torch.Generator], Scores]
-Quota = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Scores]
 
 
 @dataclass(frozen=True)
 class Pruner:
     """Scores a network's weights; `Pruners.allocation.allocate` turns scores into masks."""
 
-    name: str
-    criterion: Criterion
-    quota: Quota
+    criterion: str
+    quota: str
+    iterations: int | None = None
+    """Rounds of scoring and pruning; None: the criterion's own number."""
+    schedule: str = "exponential"
+    invert: bool = False
+    """Whether the criterion's order is turned round, as a control; a quota's shares stay as they are."""
+    train_mode: bool = True
+    """Whether criteria that need examples see the network as in training."""
 
-    @classmethod
-    def named(cls, criterion: str, quota: str) -> "Pruner":
-        """The pruner of two names that are in the registries."""
-        targets = Pruners.CRITERIA[criterion].target, Pruners.QUOTAS[quota].target
-        functions = (getattr(import_module(module), name) for module, name in (t.split(":") for t in targets))
-        return cls(Pruners.canonical_name(f"{criterion}/{quota}"), *functions)
+    @property
+    def name(self) -> str:
+        """The name that stands for criterion and quota."""
+        return Pruners.canonical_name(f"{self.criterion}/{self.quota}")
 
     def score(
         self,
@@ -47,25 +48,99 @@ class Pruner:
         batches: Batches = (),
         sparsity: Target | Decimal | float | str = 0.9,
         generator: torch.Generator | None = None,
+        trained: nn.Module | None = None,
     ) -> Scores:
         """Score every prunable entry; the model stays bit for bit as it is.
 
-        `batches` are training examples (SynFlow reads only their shape). Iterative criteria prune step by step to
-        `sparsity`; others ignore it. `generator` (CPU) makes the random choices, by default that of sample 0.
-        Raises `UserError` if scores are not finite.
+        `batches` are training examples (SynFlow reads only their shape). Criteria of several rounds prune step by step
+        to `sparsity`; others ignore it. `generator` (CPU) makes the random choices, by default that of sample 0.
+        `trained` is what criteria of trained weights score, by default the model itself. Raises `UserError` if scores
+        are not finite.
         """
+        batches = list(batches) if iter(batches) is batches else batches
         target = Target.of(sparsity)
         generator = generator or randomness.generator(0, "random scores")
+        models = {False: model, True: trained if trained is not None else model}
+        masks = {name: mask for name, (_, mask) in prunable(model).items()}
+
+        def scores_of(criterion: str, invert: bool) -> Mapping[str, Tensor]:
+            scored = models[Pruners.CRITERIA[criterion].needs_trained]
+            return self._score(criterion, scored, batches, target, generator, invert)
+
+        own = scores_of(self.criterion, self.invert)
+        if self.quota in Pruners.CRITERIA:
+            found = transfer(own, masks, scores_of(self.quota, False))
+        else:
+            found = _load(Pruners.QUOTAS[self.quota].target)(own, masks)
+        return Scores({name: score.detach() for name, score in found.items()}, found.fixed)
+
+    def _score(
+        self,
+        criterion: str,
+        model: nn.Module,
+        batches: Batches,
+        target: Target,
+        generator: torch.Generator,
+        invert: bool,
+    ) -> Mapping[str, Tensor]:
+        entry = Pruners.CRITERIA[criterion]
         parameters = prunable(model)
         device = next(iter(parameters.values()))[0].device
         with randomness.isolated(generator, device):
-            copied = copy.deepcopy(model)
+            copied = copy.deepcopy(model).train(self.train_mode)
             for weight, _ in prunable(copied).values():
                 weight.requires_grad_()  # frozen weights are scored like any other
-            scores = self.criterion(copied, batches, target, generator)
-        try:
-            check_scores(parameters, scores)
-        except ValueError as error:
-            raise UserError(f"pruner {self.name!r} failed: {error}") from error
-        masks = {name: mask for name, (_, mask) in parameters.items()}
-        return {name: score.detach() for name, score in self.quota(scores, masks).items()}
+            if entry.prepare is not None:
+                _load(entry.prepare)(copied)
+            rounds = self.iterations or entry.iterations
+            seen = _one_at_a_time(batches) if entry.takes_one_batch else _shown(batches, criterion, rounds)
+            function = _load(entry.target)
+
+            def score() -> Mapping[str, Tensor]:
+                scores = function(copied, next(seen) if isinstance(seen, Iterator) else seen, generator)
+                return {name: -value for name, value in scores.items()} if invert else scores
+
+            try:
+                if rounds == 1:
+                    scores = score()
+                    check_scores(parameters, scores)
+                    return scores
+                total = sum(mask.numel() for _, mask in parameters.values())
+                schedule = _load(Pruners.SCHEDULES[self.schedule].target)
+                in_rounds = regrow_in_rounds if entry.regrows else prune_in_rounds
+                return in_rounds(copied, score, budgets(target, total, rounds, schedule), criterion)
+            except ValueError as error:
+                raise UserError(f"pruner {self.name!r} failed: {error}") from error
+
+
+def _load(target: str) -> Callable[..., Any]:
+    module, name = target.split(":")
+    return getattr(import_module(module), name)
+
+
+def _one_at_a_time(batches: Batches) -> Iterator[Batches]:
+    """Another batch for each round, from the first again after the last."""
+    while True:
+        is_empty = True
+        for batch in batches:
+            is_empty = False
+            yield [batch]
+        if is_empty:
+            yield []
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Batches with a progress bar around each pass that takes a while."""
+
+    batches: Batches
+    label: str
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        total = len(self.batches) if hasattr(self.batches, "__len__") else None  # type: ignore[arg-type]
+        show = partial(tqdm, unit="batch", leave=False, disable=None, delay=2, dynamic_ncols=True)
+        return iter(show(self.batches, desc=f"scoring {self.label}", total=total))
+
+
+def _shown(batches: Batches, label: str, rounds: int) -> Batches:
+    return _Shown(batches, label) if rounds == 1 else batches  # several rounds have a bar of their own

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from Layers import prunable
 
 
-def random(model: nn.Module, batches: object, target: object, generator: torch.Generator) -> dict[str, Tensor]:
+def random(model: nn.Module, batches: object, generator: torch.Generator) -> dict[str, Tensor]:
     """Independent uniform numbers. One draw serves every sparsity, so masks are nested."""
     return {
         name: torch.rand(weight.shape, generator=generator, dtype=torch.float64).to(weight.device)

@@ -27,23 +27,23 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before every name."""
 
 
-def find(place: str, results: str) -> Path:
-    """The weights file of a checkpoint, of a run's folder, or of a run by its name in a results folder.
+def find(place: str, results: str, what: str = "weights") -> Path:
+    """A file of weights (or of masks): itself, that of a run's folder, or of a run by its name in a results folder.
 
-    Raises `UserError` if there is none.
+    Raises `UserError`, which names the flag `--weights_from` (or `--masks_from`), if there is none.
     """
-    path = Path(place)
+    path, flag = Path(place), f"--{what}_from={place}"
     if path.is_file():
         return path
     folders = [path] if path.is_dir() else find_run(results, place)
     if not folders:
-        raise UserError(f"--weights_from={place} is no file, no run's folder, and no run of that name in {results}")
+        raise UserError(f"{flag} is no file, no run's folder, and no run of that name in {results}")
     if len(folders) > 1:
-        raise UserError(f"--weights_from={place} is the name of several runs: {', '.join(map(str, folders))}")
-    weights = folders[0] / "weights.safetensors"
-    if not weights.is_file():
-        raise UserError(f"--weights_from={place}: {folders[0]} has no weights.safetensors, so it is no run of ours")
-    return weights
+        raise UserError(f"{flag} is the name of several runs: {', '.join(map(str, folders))}")
+    found = folders[0] / f"{what}.safetensors"
+    if not found.is_file():
+        raise UserError(f"{flag}: {folders[0]} has no {found.name}, so it is no run of ours")
+    return found
 
 
 def content_key(path: Path) -> str:

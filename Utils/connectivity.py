@@ -37,8 +37,10 @@ def ranking(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, Tensor]
     }
 
 
-def check_scores(parameters: Mapping[str, tuple[Tensor, Tensor]], scores: Mapping[str, Tensor]) -> None:
-    """Raise `ValueError` unless there is one finite score for each entry of each prunable parameter."""
+def check_scores(
+    parameters: Mapping[str, tuple[Tensor, Tensor]], scores: Mapping[str, Tensor], is_finite: bool = True
+) -> None:
+    """Raise `ValueError` unless there is one score, by default a finite one, for each entry of each parameter."""
     if scores.keys() != parameters.keys():
         wrong = sorted(scores.keys() ^ parameters.keys())
         raise ValueError(f"scores and prunable parameters differ in {', '.join(wrong)}")
@@ -47,7 +49,7 @@ def check_scores(parameters: Mapping[str, tuple[Tensor, Tensor]], scores: Mappin
     for name, (weight, _) in parameters.items():
         if scores[name].shape != weight.shape:
             raise ValueError(f"scores of {name!r} have shape {tuple(scores[name].shape)}, not {tuple(weight.shape)}")
-        if not bool(torch.isfinite(scores[name]).all()):
+        if is_finite and not bool(torch.isfinite(scores[name]).all()):
             raise ValueError(f"scores of {name!r} are not finite")
 
 

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
-PURPOSES = ("initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout")
+PURPOSES = (
+    "initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout",
+    "new weights", "shuffle",
+)  # fmt: skip
 
 
 def generator(sample: int, purpose: str) -> torch.Generator:

@@ -26,6 +26,7 @@ Check = tuple[Callable[[Any], bool], str]
 """What a value must satisfy, and that in words."""
 
 AT_LEAST_TWO: Check = (lambda value: value >= 2, "at least 2, for batch normalisation")
+AT_LEAST_ONE: Check = (lambda value: value >= 1, "at least 1")
 POSITIVE: Check = (lambda value: value > 0, "greater than 0")
 NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
 FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
@@ -131,6 +132,32 @@ class Pruning:
         placeholder="FILE|RUN",
     )
     weights_key: str | None = setting(None, "stands for the content of those weights", flag=False)
+    masks_from: str | None = setting(
+        None, "start from these masks: a mask file, or a run's folder or name", identity=False, placeholder="FILE|RUN"
+    )
+    masks_key: str | None = setting(None, "stands for the content of those masks", flag=False)
+    pre_iterations: int | None = setting(
+        None, "steps that the dense network was trained for whose weights are scored (default: as many as this one; "
+        "0: initial weights)", kind=int, check=NOT_NEGATIVE,
+    )  # fmt: skip
+    prune_iterations: int | None = setting(
+        None, "rounds of scoring and pruning (default: the criterion's own number)", kind=int, check=AT_LEAST_ONE
+    )
+    schedule: str = setting("exponential", "how many weights each round prunes", choices="schedule")
+    prune_bias: bool = setting(False, "prune biases, too, and count them", kind=bool)
+    prune_batchnorm: bool = setting(False, "prune scales and shifts of batch normalisation, too", kind=bool)
+    prune_residual: bool = setting(False, "prune channels of identity skips, too", kind=bool)
+    prune_train_mode: bool = setting(True, "score examples as in training, not as in a test", kind=bool)
+    keep_alive: bool = setting(False, "leave each layer an effective weight: the best path through it", kind=bool)
+    invert: bool = setting(False, "sanity check: turn the criterion's order round", kind=bool)
+    shuffle: bool = setting(False, "sanity check: permute the mask of each layer", kind=bool)
+    reinitialize: bool = setting(False, "sanity check: train from other initial weights", kind=bool)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is prunable beside kernels."""
+        flags = {"bias": self.prune_bias, "batchnorm": self.prune_batchnorm, "residual": self.prune_residual}
+        return tuple(kind for kind, is_on in flags.items() if is_on)
 
 
 @dataclass(frozen=True)

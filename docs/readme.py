@@ -8,7 +8,16 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`; a test holds t
 import re
 from pathlib import Path
 
-from Experiments.catalogue import CATALOGUE, Table, architectures, as_markdown, pruners
+from Experiments.catalogue import (
+    CATALOGUE,
+    Table,
+    architectures,
+    as_markdown,
+    combinations,
+    criteria,
+    quotas,
+    schedules,
+)
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -18,8 +27,8 @@ _PLACE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def tables() -> dict[str, Table]:
     """The tables of the README by name."""
     found = {name: make()[0] for name, make in CATALOGUE.items()}
-    criteria, quotas = pruners()
-    return found | {"pruners": criteria, "quotas": quotas, "architectures": architectures()[0]}
+    further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules()}
+    return found | {"pruners": criteria(), **further, "architectures": architectures()[0]}
 
 
 def filled(text: str) -> str:

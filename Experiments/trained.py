@@ -1,0 +1,35 @@
+"""Which dense network has to be trained before a run can score its weights?"""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from Pruners import parts
+from Utils.settings import DENSE, Pruning, Settings
+
+
+def is_trained_first(pruning: Pruning) -> bool:
+    """Whether a run scores the weights of a dense network that has to be trained first."""
+    if pruning.weights_from is not None:
+        return False  # a checkpoint's weights are the trained ones
+    return any(
+        criterion.needs_trained and _steps(pruning, criterion.pre_iterations) != 0
+        for criterion in parts(pruning.pruner)
+    )
+
+
+def trained_run(settings: Settings) -> Settings | None:
+    """The dense run whose trained weights a resolved run scores, if it needs any."""
+    pruning = settings.pruning
+    if not is_trained_first(pruning):
+        return None
+    dense = replace(
+        Pruning(), pruner=DENSE, target_sparsity=Decimal(0), masks_from=pruning.masks_from, masks_key=pruning.masks_key
+    )
+    values = vars(dense) | {"train": True}
+    if pruning.pre_iterations is not None:
+        values["iterations"] = pruning.pre_iterations
+    return settings.with_values(**values)
+
+
+def _steps(pruning: Pruning, default: int | None) -> int | None:
+    return default if pruning.pre_iterations is None else pruning.pre_iterations
