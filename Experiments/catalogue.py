@@ -37,31 +37,30 @@ def as_markdown(table: Table) -> str:
 
 def criteria() -> Table:
     """What scores weights."""
-    rows = [("dense", "nothing is pruned: the baseline", "", "", "", "")]
+    rows = [("dense", "", "", "", "", "nothing is pruned: the baseline")]
     for name, entry in CRITERIA.items():
         weights = "initial"
         if entry.needs_trained and entry.pre_iterations != 0:
             weights = "trained"
-        rows.append(
-            (name, entry.about, weights, "yes" if entry.needs_batches else "", str(entry.iterations), entry.paper)
-        )
-    return Table("Pruners", ("pruner", "scores", "weights", "examples", "iterations", "paper"), rows)
+        examples = "yes" if entry.needs_batches else "no"
+        rows.append((name, weights, examples, str(entry.iterations), entry.paper, entry.about))
+    return Table("Pruners", ("pruner", "weights", "examples", "iterations", "paper", "scores"), rows)
 
 
 def quotas() -> Table:
     """What shares out kept weights between layers."""
-    rows = [(name, entry.about, entry.paper) for name, entry in QUOTAS.items()]
-    rows.append(("PRUNER", TRANSFER, "Vysogorets & Kempe 2023"))
-    return Table("Quotas: PRUNER/QUOTA, as random/igq", ("quota", "shares of the layers", "paper"), rows)
+    rows = [(name, entry.paper, entry.about) for name, entry in QUOTAS.items()]
+    rows.append(("PRUNER", "Vysogorets & Kempe 2023", TRANSFER))
+    return Table("Quotas: PRUNER/QUOTA, as random/igq", ("quota", "paper", "shares of the layers"), rows)
 
 
 def combinations() -> Table:
     """Every criterion with every quota, by name."""
     rows = []
     for criterion in CRITERIA:
-        names = [f"`{canonical_name(f'{criterion}/{quota}')}`" for quota in QUOTAS]
-        rows.append((criterion, *names[1:], f"`{criterion}/PRUNER`"))
-    return Table("Combinations", ("criterion", *list(QUOTAS)[1:], "another's shares"), rows)
+        names = [canonical_name(f"{criterion}/{quota}") for quota in QUOTAS]
+        rows.append((criterion, ", ".join(f"`{name}`" for name in (*names, f"{criterion}/PRUNER"))))
+    return Table("Every pruner", ("criterion", "with each quota, and with the shares of another criterion"), rows)
 
 
 def schedules() -> Table:
@@ -146,7 +145,8 @@ def _text(table: Table) -> str:
     rows = [[cell.replace("`", "") for cell in row] for row in (table.columns, *table.rows)]
     *first, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = [
-        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]) for row in rows
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]).rstrip()
+        for row in rows
     ]
     indent = " " * (sum(first) + 2 * len(first) if sum(first) < _WIDTH - 30 else 4)
     return "\n".join([table.title, *_wrapped(lines, indent)])

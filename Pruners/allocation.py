@@ -43,7 +43,8 @@ def allocate(
     _check_available(kept, int((effective > 0).sum()), total, "effective")
     threshold = effective.kthvalue(total - kept + 1).values
     masks = Masks({name: rank >= threshold for name, rank in ranks.items()})
-    least = int((effective > total - _fixed(scores)).sum())
+    # With one weight fewer than the fixed ones so many are effective; asking for more keeps all fixed ones.
+    least = int((effective > total - _fixed(scores) + 1).sum()) + 1
     _check_fixed(scores, masks, "effective", 1 - least / total)
     return masks
 

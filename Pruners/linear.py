@@ -1,5 +1,6 @@
 """How does a network become linear and positive, and how do sums over its paths stay in range?"""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from Layers.masked import Masked
+from Layers.masked import Masked, prunable
 from Utils.errors import UserError
 from Utils.flow_rules import ACTIVATION_FUNCTIONS, ACTIVATIONS
 
@@ -17,11 +18,13 @@ _SKIPPED_FUNCTIONS = {getattr(function, "__name__", function) for function in AC
 _SKIPPED_FUNCTIONS |= {"softmax", "log_softmax"}
 _PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
 _GROWING = ("conv2d", "linear", "add", "add_", "__add__", "__radd__", "__iadd__")
-_WITH_BIAS = ("conv2d", "linear")
 _NOT_LINEAR = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm)
 """Normalisations by the input's own statistics, which no positive linear network can stand in for."""
 
 _TINY = torch.finfo(torch.float64).tiny
+_FURTHEST = 1000
+"""Exponents of two that double precision has both ways."""
+
 _RANGE = 2.0**256
 """Activations beyond this, or below its inverse, are scaled by a power of two, which rounds nothing."""
 
@@ -44,12 +47,12 @@ def linearise(model: nn.Module) -> None:
         if isinstance(module, Masked):
             # Pruned weights are set to zero instead: a product with a mask costs as much as all else, twice.
             module.masked = partial(getattr, module)  # type: ignore[method-assign]
-    prunable_biases = {f"{name}.bias" for name, module in model.named_modules() if _is_masked(module, "bias")}
+    scored = {id(parameter) for parameter, _ in prunable(model).values()}
     for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] == "bias" and name.removeprefix(".") not in prunable_biases:
-            parameter.data.zero_()
-        else:
-            parameter.data.abs_()
+        is_bias = name.rpartition(".")[2] == "bias"
+        parameter.data.zero_() if is_bias and id(parameter) not in scored else parameter.data.abs_()
+        if is_bias and id(parameter) in scored:
+            parameter._exponent = 0  # type: ignore[attr-defined]  # a source, as the input is
 
 
 class Linear(TorchFunctionMode):
@@ -72,8 +75,6 @@ class Linear(TorchFunctionMode):
             return _gated(*sorted(args[:2], key=Tensor.numel))
         exponent = max(exponents)
         args, kwargs = tree_map(partial(_aligned, exponent), (args, kwargs))
-        if name in _WITH_BIAS and exponent:
-            args, kwargs = _with_scaled_bias(exponent, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
         if name in _GROWING:
             result, exponent = _in_range(result, exponent)
@@ -102,21 +103,12 @@ def _aligned(exponent: int, value: Any) -> Any:
         return value * 2.0 ** (value._exponent - exponent)
 
 
-def _with_scaled_bias(exponent: int, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    with torch._C.DisableTorchFunction():
-        if len(args) > 2 and args[2] is not None:
-            args = (*args[:2], args[2] * 2.0**-exponent, *args[3:])
-        elif kwargs.get("bias") is not None:
-            kwargs = {**kwargs, "bias": kwargs["bias"] * 2.0**-exponent}
-    return args, kwargs
-
-
 def _in_range(value: Tensor, exponent: int) -> tuple[Tensor, int]:
     with torch._C.DisableTorchFunction():
         highest = float(value.detach().amax())
         if 1 / _RANGE <= highest <= _RANGE or highest == 0 or highest != highest or highest == float("inf"):
             return value, exponent
-        shift = int(torch.tensor(highest, dtype=torch.float64).log2())
+        shift = max(-_FURTHEST, min(_FURTHEST, math.frexp(highest)[1]))
         return value * 2.0**-shift, exponent + shift
 
 
@@ -134,21 +126,14 @@ def _halved(flow: Tensor) -> Tensor:
     return (flow + flow.detach()) / 2
 
 
-def _is_masked(module: nn.Module, parameter: str) -> bool:
-    return isinstance(module, Masked) and getattr(module, f"{parameter}_mask", None) is not None
-
-
-def _scale_channels(norm: nn.modules.batchnorm._BatchNorm, input: Any) -> Tensor:
+def _scale_channels(norm: nn.modules.batchnorm._BatchNorm, input: Tensor) -> Tensor:
     shape = (-1, *[1] * (input.dim() - 2))
-    with torch._C.DisableTorchFunction():
-        variance = norm.running_var
-        spread = input.new_ones(norm.num_features) if variance is None else variance
-        scale = torch.ones_like(spread) if norm.weight is None else norm.weight.abs()
-        result = input * (scale / torch.sqrt(spread + norm.eps)).reshape(shape)
-        if _is_masked(norm, "bias"):
-            result = result + (norm.bias.abs() * 2.0**-input._exponent).reshape(shape)
-    result._exponent = input._exponent
-    return result
+    spread = torch.ones(norm.num_features, dtype=torch.float64, device=input.device)
+    if norm.running_var is not None:
+        spread = norm.running_var
+    scale = torch.ones_like(spread) if norm.weight is None else norm.weight
+    result = input * (scale / torch.sqrt(spread + norm.eps)).reshape(shape)
+    return result + norm.bias.reshape(shape) if _is_activation(norm.bias) else result
 
 
 def _unchanged(input: Tensor) -> Tensor:

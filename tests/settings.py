@@ -4,8 +4,15 @@ import Pruners
 from Models import ARCHITECTURES
 from Utils import DATASETS
 
-ALL_PRUNERS = [name for name in Pruners.pruner_names() if name != "dense"]
-"""Every combination of criterion and quota."""
+CRITERIA = list(Pruners.CRITERIA)
+
+WITH_QUOTA = [Pruners.canonical_name(f"{criterion}/{quota}") for criterion in CRITERIA for quota in Pruners.QUOTAS]
+"""Every criterion with every quota."""
+
+TRANSFERS = [*(f"random/{source}" for source in CRITERIA[1:]), *(f"{criterion}/random" for criterion in CRITERIA[1:])]
+"""Every criterion as the one whose shares are taken, and as the one whose order is."""
+
+ALL_PRUNERS = [*WITH_QUOTA, *TRANSFERS]
 
 NETWORKS = {name: ARCHITECTURES[name].input_shape for name in ("lenet300100", "lenet5")}
 """Architectures that are small enough for tests over every pruner, and the input that each is built for."""
@@ -15,3 +22,8 @@ PRUNABLE = {"lenet300100": (266_200, [235_200, 30_000, 1_000]), "lenet5": (61_77
 
 OFFLINE_DATA = [name for name, entry in DATASETS.items() if entry.is_embedded]
 """Data sets that need neither file nor network."""
+
+
+def is_possible(pruner: str, architecture: str) -> bool:
+    """Whether a pruner goes with an architecture: `uniform_plus` needs a convolution."""
+    return not (pruner.endswith("/uniform_plus") and architecture == "lenet300100")

@@ -155,7 +155,7 @@ def test_tables_of_the_readme_are_those_of_the_registries():
     text = (ROOT / "README.md").read_text()
     assert readme.filled(text) == text, "make readme brings them up to date"
     places = set(re.findall(r"<!-- table: ([a-z]+) -->", text))
-    assert places == {*LISTS, "quotas"}, "every list has its table"
+    assert places == {*LISTS, "quotas", "combinations", "schedules"}, "every list has its table"
 
 
 def test_the_functions_of_the_readme_work(tmp_path, monkeypatch):
@@ -188,6 +188,6 @@ def test_the_function_that_adds_a_pruner_in_the_readme_works():
     namespace: dict = {}
     exec(code, namespace)
     model = build("lenet300100")
-    scores = namespace["taylor"](model, make_batches((1, 28, 28)), None, None)
+    scores = namespace["steepest"](model, make_batches((1, 28, 28)), None)
     check_scores(prunable(model), scores)
-    assert "Pruners.taylor:taylor" in (ROOT / "README.md").read_text()
+    assert "Pruners.steepest:steepest" in (ROOT / "README.md").read_text()
