@@ -42,10 +42,13 @@ def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
     generator = randomness.generator(run.sample, purpose)
     try:
         model = build(run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator)
-        for kind in settings.pruning.kinds:
-            add_masks(model, kind)
     except ValueError as error:
         raise UserError(str(error)) from error
+    for kind in settings.pruning.kinds:
+        try:
+            add_masks(model, kind)
+        except ValueError as error:
+            raise UserError(f"--prune_{kind} has no effect on {run.architecture}: {error}; leave it out") from error
     return model
 
 

@@ -115,10 +115,10 @@ def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any
     rounds = values.get("prune_iterations", pruning.prune_iterations)
     if all(rounds == criterion.iterations for criterion in criteria):
         values["prune_iterations"] = None
+    if pruning.pruner != DENSE:
+        values |= _magnitude(pruning.pruner, pruning.pre_iterations)
     if pruning.pre_iterations is not None and pruning.pre_iterations == iterations:
         values["pre_iterations"] = None
-    if pruning.pruner != DENSE:
-        values |= _magnitude(pruning.pruner, values.get("pre_iterations", pruning.pre_iterations))
     return values
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from Experiments.network import initial_model, load_data, new_weights
 from Experiments.trained import trained_run
 from Layers import Masks, prunable
-from Pruners import make_pruner
+from Pruners import make_pruner, parts
 from Pruners.allocation import allocate
 from Pruners.keep_alive import keep_alive
 from Pruners.scores import Scores
@@ -29,7 +29,7 @@ from Utils.data import Data, chance
 from Utils.errors import UserError
 from Utils.machine import describe_machine, pick_device
 from Utils.results import TRAINING_COLUMNS, Outcome
-from Utils.settings import DENSE, Settings
+from Utils.settings import DENSE, Pruning, Settings
 from Utils.sparsity import measure
 from Utils.training import History, train, untrained
 
@@ -41,9 +41,9 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     device = pick_device(settings.machine.device)
     data = load_data(settings, device)
     model = initial_model(settings, data).to(device)
-    started = time.perf_counter()
+    started, _SCORED.saved = time.perf_counter(), 0.0
     masks = prune(model, data, settings, trained)
-    prune_seconds = time.perf_counter() - started
+    prune_seconds = time.perf_counter() - started + _SCORED.saved
     if settings.pruning.reinitialize:
         model.load_state_dict({**model.state_dict(), **new_weights(settings, data)})
     masks.install(model)
@@ -79,7 +79,7 @@ def prune(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str
     masks = Masks.of(model)
     if pruning.pruner != DENSE:
         request = (settings.target, data.input_shape, pruning.pruning_type, pruning.effective_type)
-        scores = score(model, data, settings, trained)
+        scores = _SCORED.of(model, data, settings, trained)
         if pruning.keep_alive:
             scores = keep_alive(model, scores, *request)
         masks = allocate(model, scores, *request)
@@ -99,6 +99,38 @@ def score(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str
     )
     generator = randomness.generator(sample, "random scores")
     return pruner.score(model, batches, settings.target, generator, scored)
+
+
+class _LastScores:
+    """The scores of the last run, which serve the next if only what comes after scoring differs."""
+
+    def __init__(self) -> None:
+        self.key, self.scores, self.seconds = "", Scores({}), 0.0
+        self.saved = 0.0
+        """Seconds that a run would have taken longer without."""
+
+    def of(self, model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
+        """The scores of a run, made now or by the last one."""
+        key = self._key(settings)
+        if key == self.key:
+            self.saved = self.seconds
+            return self.scores
+        started = time.perf_counter()
+        self.scores, self.key = score(model, data, settings, trained), key
+        self.seconds = time.perf_counter() - started
+        return self.scores
+
+    @staticmethod
+    def _key(settings: Settings) -> str:
+        usual, pruning = Pruning(), settings.pruning
+        later = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
+        values = {name: getattr(usual, name) for name in later}
+        if all((pruning.prune_iterations or criterion.iterations) == 1 for criterion in parts(pruning.pruner)):
+            values |= {"target_sparsity": usual.target_sparsity, "com_exp": usual.com_exp}
+        return f"{settings.with_values(**values).key()} {settings.run.path_to_data} {settings.machine.device}"
+
+
+_SCORED = _LastScores()
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:

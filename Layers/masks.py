@@ -92,11 +92,15 @@ class Masks(Mapping[str, Tensor]):
         return {name: _ratio(int(both[name].sum()), int(either[name].sum())) for name in self}
 
     def shuffle(self, generator: torch.Generator) -> "Masks":
-        """Permute each mask inside its own tensor: as many kept in each, at random places."""
+        """Permute each mask inside its own tensor: as many kept in each, at other places than before if it can be."""
 
         def permuted(mask: Tensor) -> Tensor:
-            order = torch.randperm(mask.numel(), generator=generator, device=generator.device).to(mask.device)
-            return mask.flatten()[order].reshape(mask.shape)
+            can_change = bool(mask.any()) and not bool(mask.all())
+            while True:
+                order = torch.randperm(mask.numel(), generator=generator, device=generator.device).to(mask.device)
+                found = mask.flatten()[order].reshape(mask.shape)
+                if not (can_change and torch.equal(found, mask)):
+                    return found
 
         return Masks({name: permuted(mask) for name, mask in self.items()})
 

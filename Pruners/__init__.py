@@ -155,7 +155,7 @@ def split_name(name: str) -> tuple[str, str]:
     if criterion not in CRITERIA:
         raise unknown("pruner", name, pruner_names(), shown=[DENSE, *CRITERIA])
     if quota not in QUOTAS and quota not in CRITERIA:
-        raise unknown(f"quota in pruner {name!r}:", quota, [*QUOTAS, *CRITERIA])
+        raise unknown(f"quota in pruner {name!r}:", quota, [*QUOTAS, *CRITERIA], shown=[*QUOTAS, "or another pruner"])
     return criterion, "global" if quota == criterion else quota
 
 

@@ -16,7 +16,8 @@ from Layers import Masks, prunable
 from Models import architecture, architecture_names, build, native_shape
 from Models.torchvision_names import torchvision_names
 from Pruners import style
-from Pruners.synflow import flow_scores, linearise
+from Pruners.linear import linearise
+from Pruners.synflow import flow_scores
 from Utils.connectivity import effective_masks
 from Utils.figures.series import make_series
 

@@ -69,6 +69,13 @@ def test_shuffle_keeps_counts_and_moves_masks():
     assert shuffled == masks.shuffle(torch.Generator().manual_seed(1))
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=4), st.integers(0, 50))
+def test_shuffle_changes_every_mask_that_can_change(kept, seed):
+    masks = Masks({"a": torch.tensor(kept)})
+    shuffled = masks.shuffle(torch.Generator().manual_seed(seed))
+    assert shuffled.kept == masks.kept and (shuffled != masks) == (any(kept) and not all(kept))
+
+
 def test_masks_are_validated(tmp_path):
     with pytest.raises(ValueError, match=r"'a' must be a bool tensor, not torch\.float32"):
         Masks({"a": torch.ones(2)})

@@ -9,6 +9,7 @@ from PIL import Image
 import demo
 import main
 import visualization
+from Layers import Masks
 from Utils import data, datasets
 
 OWN = str(Path(__file__).parent / "own" / "residual_network.py")
@@ -17,7 +18,7 @@ QUICK = "--data=digits --train=0"
 MAIN = [
     # Names
     ("--pruner=snp", "unknown pruner 'snp'; did you mean 'snip'? (valid: dense"),
-    ("--pruner=random/erg", "did you mean 'erk'? (valid: erk, global, igq, uniform)"),
+    ("--pruner=random/erg", "did you mean 'erk'? (valid: global, uniform, uniform_plus, erk, igq"),
     ("--architecture=densenet121", "did you mean 'imagenet/densenet121'? (valid: lenet300100, lenet5, vgg16"),
     ("--architecture=imagenet/resnet19", "did you mean 'imagenet/resnet1"),
     ("--data=cifar", "unknown data set 'cifar'; did you mean 'cifar10'?"),
@@ -52,6 +53,22 @@ MAIN = [
     ("--data=digits --train=0 --lr=0.1", "--lr has no effect with --train=0; leave it out"),
     ("--data=digits --pruner=random --prune_examples=5", "--prune_examples has no effect on pruner random"),
     ("--data=digits --batch_size=5000", "--batch_size=5000 is more than the 1437 training images"),
+    ("--data=digits --pruner=synflow --prune_train_mode=0", "--prune_train_mode has no effect on pruner synflow"),
+    ("--data=digits --schedule=linear", "--schedule has no effect on pruner snip, which prunes in one round"),
+    ("--data=digits --schedule=liner", "unknown schedule 'liner'; did you mean 'linear'? (valid: exponential"),
+    ("--data=digits --prune_iterations=0", "--prune_iterations must be at least 1, not 0"),
+    ("--data=digits --prune_iterations=3 --schedule=one-shot", "--schedule=one-shot is one round, not"),
+    ("--data=digits --pre_iterations=3", "--pre_iterations has no effect on pruner snip, which scores no trained"),
+    ("--data=digits --pruner=dense --shuffle", "--shuffle has no effect on pruner dense, which prunes nothing"),
+    ("--data=digits --pruner=dense --invert", "--invert has no effect on pruner dense, which prunes nothing"),
+    (f"{QUICK} --prune_residual", "--prune_residual has no effect on lenet300100: Sequential has no identity"),
+    (f"{QUICK} --masks_from=nowhere", "--masks_from=nowhere is no file, no run's folder, and no run of that name"),
+    (f"{QUICK} --masks_from=other.pt", "--masks_from=other.pt: other.pt is not a mask file"),
+    (f"{QUICK} --masks_from=small.safetensors", "masks of different networks: only one has"),
+    (f"{QUICK} --pruner=random/uniform_plus", "uniform_plus keeps the first convolution and a fifth of the last layer"),
+    (f"{QUICK} --pruner=random/uniform_plus --architecture=lenet5 --target_sparsity=0.991",
+     "so the highest direct sparsity is 0.98999514"),
+    (f"{QUICK} --keep_alive --com_exp=6", "weights may not be pruned"),
     ("--data=digits --validation=1436", "--validation=1436 must be less than the 1437 training images, by"),
     (f"{QUICK} --mean 0.1 0.2 0.3", "--mean has 3 values, the images have 1 channel"),
     (f"{QUICK} --image_size=90000", "images of 90000 x 90000 take 1.36e+04 GiB, this machine has"),
@@ -116,6 +133,7 @@ def folder(tmp_path, monkeypatch):
             Image.new("RGB", (8, 8), (index, index, index)).save(place)
         (tmp_path / "images" / name / "0.png").write_text("no image")
     torch.save({"weight": torch.ones(2)}, tmp_path / "other.pt")
+    Masks({"weight": torch.ones(2, dtype=torch.bool)}).save(tmp_path / "small.safetensors")
 
 
 def answered(program, line: str, message: str, capsys) -> None:

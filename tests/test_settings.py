@@ -112,12 +112,12 @@ def test_help_names_every_flag_and_choice(word, capsys):
     assert exit_.value.code == 0
     for item in itertools.chain(*(flag_fields(group) for group in GROUPS.values())):
         assert f"--{item.name}" in text and item.metadata["help"].split()[0] in text
-    assert "random/igq" in text and "lenet5" in text
+    assert "PRUNER/igq" in text and "lenet5" in text
 
 
 BAD = [
-    ("--pruner=snp", "unknown pruner 'snp'; did you mean 'snip'? (valid: dense, mag"),
-    ("--pruner=random/erg", "did you mean 'erk'? (valid: erk, global, igq, uniform)"),
+    ("--pruner=snp", "unknown pruner 'snp'; did you mean 'snip'? (valid: dense, random, mag"),
+    ("--pruner=random/erg", "did you mean 'erk'? (valid: global, uniform, uniform_plus, erk, igq"),
     (
         "--architecture=lenet300",
         "unknown architecture 'lenet300'; did you mean 'lenet300100'? (valid: lenet300100",
@@ -220,7 +220,12 @@ def test_equal_networks_have_one_name():
     assert len(keys("--epochs=2", "--iterations=44")) == 1
     assert len(keys("--pruner=dense", "--pruner=dense --target_sparsity=0.5 --pruning_type=effective")) == 1
     assert len(keys("--pruner=rand/igq", "--pruner=random/igq", "--pruner random/igq")) == 1
-    assert len(keys("", "--prune_examples=1437")) == 1
+    assert len(keys("", "--prune_examples=1437", "--prune_iterations=1", "--schedule=one-shot")) == 1
+    assert len(keys("--pruner=synflow", "--pruner=synflow --prune_iterations=100", "--pruner=synflow/synflow")) == 1
+    assert len(keys("--pruner=mag", "--pruner=magnitude --pre_iterations=0", "--pruner=mag --pre_iterations=0")) == 1
+    assert len(keys("--pruner=magnitude", "--pruner=mag --pre_iterations=1500", "--pruner=magnitude/global")) == 1
+    assert len(keys("--pruner=snip/iterative", "--pruner=snip_iterative --prune_iterations=300")) == 1
+    assert len(keys("--pruner=synflow --schedule=one-shot", "--pruner=synflow --prune_iterations=1")) == 1
     assert len(keys("--target_sparsity=0.9", "--target_sparsity=0." + "8" + "9" * 40)) == 2
 
 
@@ -230,7 +235,11 @@ def test_different_networks_have_different_names():
         "--pruning_type=effective", "--pruning_type=effective --effective_type=graph", "--lr=0.2", "--momentum=0.8",
         "--batch_size=32", "--batchnorm=batch", "--validation=10", "--evaluate_every=10", "--augmentation=rotation",
         "--train=0", "--lr_drops=5", "--lr_drop_rate=0.5", "--weight_decay=0", "--prune_examples=10",
-        "--optimizer=nesterov", "--iterations=3",
+        "--optimizer=nesterov", "--iterations=3", "--prune_bias", "--prune_batchnorm", "--invert", "--shuffle",
+        "--reinitialize", "--keep_alive", "--prune_train_mode=0", "--prune_iterations=4", "--pruner=mag",
+        "--prune_iterations=4 --schedule=linear", "--pruner=synflow --schedule=polynomial", "--pruner=magnitude",
+        "--pruner=magnitude --pre_iterations=7", "--pruner=lamp --pre_iterations=0", "--pruner=random/snip",
+        "--pruner=snip/iterative",
     ]  # fmt: skip
     assert len(keys(*lines)) == len(lines)
 
