@@ -36,6 +36,10 @@ from Utils.training import History, train, untrained
 __all__ = ["run", "trained_run"]
 
 
+_KEPT_ENTRIES = 1 << 26
+"""Scores that are kept for further runs: 512 MiB."""
+
+
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune and train one network; `settings` are resolved, `trained` the weights of `trained_run`."""
     device = pick_device(settings.machine.device)
@@ -101,24 +105,27 @@ def score(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str
     return pruner.score(model, batches, settings.target, generator, scored)
 
 
-class _LastScores:
-    """The scores of the last run, which serve the next if only what comes after scoring differs."""
+class _KnownScores:
+    """Scores of runs of this session, which serve others that differ only in what comes after scoring."""
 
     def __init__(self) -> None:
-        self.key, self.scores, self.seconds = "", Scores({}), 0.0
+        self.known: dict[str, tuple[Scores, float]] = {}
         self.saved = 0.0
-        """Seconds that a run would have taken longer without."""
+        """Seconds that the last run would have taken longer without."""
 
     def of(self, model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
-        """The scores of a run, made now or by the last one."""
+        """The scores of a run, made now or known."""
         key = self._key(settings)
-        if key == self.key:
-            self.saved = self.seconds
-            return self.scores
+        if key in self.known:
+            scores, self.saved = self.known[key]
+            return scores
         started = time.perf_counter()
-        self.scores, self.key = score(model, data, settings, trained), key
-        self.seconds = time.perf_counter() - started
-        return self.scores
+        scores = score(model, data, settings, trained)
+        self.known[key] = scores, time.perf_counter() - started
+        size = sum(values.numel() for values in scores.values())
+        while len(self.known) > max(1, _KEPT_ENTRIES // size):
+            del self.known[next(iter(self.known))]
+        return scores
 
     @staticmethod
     def _key(settings: Settings) -> str:
@@ -130,7 +137,7 @@ class _LastScores:
         return f"{settings.with_values(**values).key()} {settings.run.path_to_data} {settings.machine.device}"
 
 
-_SCORED = _LastScores()
+_SCORED = _KnownScores()
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:
