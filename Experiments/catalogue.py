@@ -37,14 +37,13 @@ def as_markdown(table: Table) -> str:
 
 def criteria() -> Table:
     """What scores weights."""
-    rows = [("dense", "", "", "", "", "nothing is pruned: the baseline")]
+    rows = [("dense", "", "nothing is pruned: the baseline")]
     for name, entry in CRITERIA.items():
         weights = "initial"
         if entry.needs_trained and entry.pre_iterations != 0:
             weights = "trained"
-        examples = "yes" if entry.needs_batches else "no"
-        rows.append((name, weights, examples, str(entry.iterations), entry.paper, entry.about))
-    return Table("Pruners", ("pruner", "weights", "examples", "iterations", "paper", "scores"), rows)
+        rows.append((name, weights, entry.about))
+    return Table("Pruners", ("pruner", "weights", "scores"), rows)
 
 
 def quotas() -> Table:
@@ -57,10 +56,18 @@ def quotas() -> Table:
 def combinations() -> Table:
     """Every criterion with every quota, by name."""
     rows = []
-    for criterion in CRITERIA:
+    for criterion, entry in CRITERIA.items():
         names = [canonical_name(f"{criterion}/{quota}") for quota in QUOTAS]
-        rows.append((criterion, ", ".join(f"`{name}`" for name in (*names, f"{criterion}/PRUNER"))))
-    return Table("Every pruner", ("criterion", "with each quota, and with the shares of another criterion"), rows)
+        combined = ", ".join(f"`{name}`" for name in (*names, f"{criterion}/PRUNER"))
+        rows.append((criterion, "yes" if entry.needs_batches else "no", str(entry.iterations), entry.paper, combined))
+    columns = (
+        "criterion",
+        "examples",
+        "iterations",
+        "paper",
+        "with each quota, and with the shares of another criterion",
+    )
+    return Table("Every pruner", columns, rows)
 
 
 def schedules() -> Table:
