@@ -37,7 +37,8 @@ def batch_gradients(
 ) -> Iterator[tuple[Gradients, int]]:
     """For each batch, the gradient of its summed cross-entropy and its number of examples.
 
-    `keep_graph` lets the gradients themselves be differentiated; each batch's graph goes with its gradients.
+    `keep_graph` lets the gradients themselves be differentiated. They are gone when the next batch is asked for, so
+    that one graph at a time takes memory.
     Raises `UserError` if there is no batch.
     """
     parameters = {name: weight for name, (weight, _) in prunable(model).items()}
@@ -50,7 +51,9 @@ def batch_gradients(
             name: torch.zeros_like(weight) if gradient is None else gradient  # None: the loss does not depend on it
             for (name, weight), gradient in zip(parameters.items(), found, strict=True)
         }
+        del loss, found
         yield gradients, len(labels)
+        gradients.clear()  # and with them the graph, before the next batch makes another
     if is_empty:
         raise UserError("a pruner that needs training examples got none")
 
@@ -68,6 +71,7 @@ def hessian_times(model: nn.Module, batches: Batches, vector: Gradients, tempera
             for name, part in zip(parameters, found, strict=True):
                 if part is not None:
                     sums[name] += part
+        del product
         examples += count
     return {name: total / examples for name, total in sums.items()}
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 
 import pytest
 import torch
@@ -202,6 +203,35 @@ def test_grasp_prunes_what_would_raise_the_gradients_norm():
 
     order = flat.argsort()
     assert norm_without(int(order[0])) > norm_without(int(order[-1]))
+
+
+class Saved:
+    """What a graph holds; it lives as long as the graph does."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+
+@pytest.mark.parametrize("name", ["grasp", "snip", "taylor"])
+def test_one_graph_at_a_time_takes_memory(name):
+    alive: weakref.WeakSet = weakref.WeakSet()
+    at_start: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> Saved:
+        saved = Saved(tensor)
+        alive.add(saved)
+        return saved
+
+    class Watched(list):
+        def __iter__(self):
+            for batch in super().__iter__():
+                at_start.append(len(alive))
+                yield batch
+
+    batches = Watched(make_batches((3, 32, 32), count=4))
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+        make_pruner(name).score(build("lenet5"), batches)
+    assert len(at_start) >= 4 and max(at_start) == 0
 
 
 # Taylor, Fisher
