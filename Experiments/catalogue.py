@@ -89,6 +89,17 @@ def architectures() -> list[Table]:
     return [Table("Architectures", ("architecture", "prunable weights", "own data set", "what it is"), rows)]
 
 
+def families(table: Table) -> Table:
+    """The same with one row for all architectures of a family."""
+    rows: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for name, prunable, data, about in table.rows:
+        names, sizes = rows.setdefault((data, about), ([], []))
+        names.append(name)
+        sizes.append(prunable)
+    joined = [("`, `".join(names), ", ".join(sizes), *key) for key, (names, sizes) in rows.items()]
+    return table._replace(rows=joined)
+
+
 def torchvision() -> list[Table]:
     """The names of one family."""
     found = [name.removeprefix(IMAGENET) for name in architecture_names() if name.startswith(IMAGENET)]

@@ -75,6 +75,67 @@ ARCHITECTURES: dict[str, Architecture] = {
             (20, 270_896), (32, 464_432), (44, 657_968), (56, 851_504), (110, 1_722_416), (1202, 19_334_192)
         )
     },
+    **{
+        f"lottery/wide-resnet{depth}": Architecture(
+            "Models.resnet:lottery_resnet", f"Wide ResNet-{depth} (lottery)",
+            "OpenLTH's, twice as wide (Frankle & Carbin 2019)", "cifar10", (3, 32, 32), prunable,
+            options={"depth": depth, "width": 32},
+        )
+        for depth, prunable in (
+            (20, 1_081_440), (32, 1_855_584), (44, 2_629_728), (56, 3_403_872), (110, 6_887_520), (1202, 77_334_624)
+        )
+    },
+    **{
+        f"tinyimagenet/vgg{depth}{suffix}": Architecture(
+            "Models.vgg:tinyimagenet_vgg", f"VGG-{depth}{suffix.upper()} (Tiny ImageNet)",
+            f"synaptic-flow's, three dense layers, {'with' if suffix else 'without'} batch normalisation", None,
+            (3, 64, 64), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+        )
+        for depth, prunable in ((11, 12_373_696), (13, 12_558_016), (16, 17_866_432), (19, 23_174_848))
+        for suffix in ("", "-bn")
+    },
+    **{
+        f"tinyimagenet/{'wide-' if widening > 1 else ''}resnet{depth}": Architecture(
+            "Models.resnet:tinyimagenet_resnet", f"{'Wide ' if widening > 1 else ''}ResNet-{depth} (Tiny ImageNet)",
+            f"synaptic-flow's, a stem for small images{', blocks twice as wide inside' if widening > 1 else ''}", None,
+            (3, 64, 64), prunable, options={"depth": depth, "widening": widening},
+        )
+        for widening, sizes in (
+            (1, ((18, 11_164_352), (34, 21_265_088), (50, 23_467_712), (101, 42_407_616), (152, 58_005_184))),
+            (2, ((18, 22_149_824), (34, 42_351_296), (50, 66_778_816), (101, 124_712_640), (152, 172_422_848))),
+        )
+        for depth, prunable in sizes
+    },
+    **{
+        f"union/vgg{depth}{suffix}": Architecture(
+            "Models.vgg:union_vgg", f"VGG-{depth}{suffix.replace('_', '-').upper()} (union mask)",
+            f"union-mask's, {'with' if suffix else 'without'} batch normalisation, last layer unmasked", "cifar10",
+            (3, 32, 32), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+        )
+        for depth, prunable in ((11, 9_742_016), (13, 9_926_336), (16, 15_234_752), (19, 20_543_168))
+        for suffix in ("", "_bn")
+    },
+    **{
+        f"union/resnet{depth}": Architecture(
+            "Models.resnet:union_resnet", f"ResNet-{depth} (union mask)",
+            "union-mask's, twice as wide, shortcuts and last layer unmasked", "cifar10", (3, 32, 32), prunable,
+            options={"depth": depth},
+        )
+        for depth, prunable in (
+            (20, 1_069_920), (32, 1_844_064), (44, 2_618_208), (56, 3_392_352), (110, 6_876_000), (1202, 77_323_104)
+        )
+    },
+    "fc": Architecture(
+        "Models.plain:fc", "FC", "synaptic-flow's: five hidden layers of 100 units", "mnist", (1, 28, 28), 119_400
+    ),
+    "conv": Architecture(
+        "Models.plain:conv", "Conv", "synaptic-flow's: two convolutions and a dense layer", "mnist", (1, 28, 28),
+        260_384,
+    ),
+    "mlp": Architecture(
+        "Models.plain:mlp", "MLP", "network-pruning's: hidden layers of 1000, 1000, 500 and 200 units, no biases",
+        "mnist", (1, 28, 28), 2_386_000,
+    ),
 }  # fmt: skip
 FAMILIES = {
     "imagenet/NAME": "any classifier of torchvision, with fresh weights: `imagenet/resnet18`, ...",

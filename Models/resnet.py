@@ -1,8 +1,11 @@
-"""Residual networks for small images: that of the effective-sparsity experiments, and those of OpenLTH.
+"""Residual networks for small images, as five programs define them.
 
-He et al. 2016 ("Deep residual learning for image recognition"), of basic blocks: two convolutions beside a skip, which
-is a 1 x 1 convolution where the size changes.
+He et al. 2016 ("Deep residual learning for image recognition"): blocks of convolutions beside a skip, which is a 1 x 1
+convolution where the size changes. Zagoruyko & Komodakis 2016 ("Wide residual networks"): the same, wider.
 """
+
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,21 +13,79 @@ from torch import Tensor, nn
 from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
 from Models.keras import keras_initialise, keras_normalisation
 
+_EXPANSION = 4
+"""Channels out of a bottleneck block, as a multiple of its filters."""
+
+_DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks of each stage of the networks for ImageNet; those from 50 on have bottlenecks."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What tells one residual network from another."""
+
+    stages: tuple[tuple[int, int], ...]
+    """Filters and number of blocks of each stage."""
+    normalisation: dict[str, Any] = field(default_factory=dict)
+    has_bottlenecks: bool = False
+    widening: int = 1
+    """How many times wider the convolutions inside a block are than what goes in and out."""
+    normalises_all: bool = False
+    """Whether skips and outputs are normalised, too, and the dense layer has no bias."""
+    masks_shortcuts: bool = True
+    """Whether shortcut convolutions and the dense layer have masks."""
+
 
 def resnet18(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
     """As in the effective-sparsity experiments: no bias anywhere, normalisation after every kernel and every skip."""
-    normalisation = keras_normalisation(batchnorm)
     stages = ((64, 2), (128, 2), (256, 2), (512, 2))
-    model = _ResNet(input_shape[0], stages, classes, normalisation, normalises_all=True)
-    return keras_initialise(model)
+    plan = _Plan(stages, keras_normalisation(batchnorm), normalises_all=True)
+    return keras_initialise(_ResNet(input_shape[0], classes, plan))
 
 
-def lottery_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int) -> nn.Module:
-    """As in OpenLTH: three stages of 16, 32 and 64 filters, (depth - 2) / 6 blocks each."""
-    normalisation = {"track_running_stats": batchnorm == "running"}
+def lottery_resnet(
+    input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int, width: int = 16
+) -> nn.Module:
+    """As in OpenLTH: three stages of 1, 2 and 4 times `width` filters, (depth - 2) / 6 blocks each."""
+    return _kaiming(_ResNet(input_shape[0], classes, _Plan(_three_stages(depth, width), _tracking(batchnorm))))
+
+
+def union_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int) -> nn.Module:
+    """As in the union-mask experiments: twice OpenLTH's width; shortcut convolutions and dense layer have no mask."""
+    plan = _Plan(_three_stages(depth, 32), _tracking(batchnorm), masks_shortcuts=False)
+    model = _ResNet(input_shape[0], classes, plan)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+    return model
+
+
+def tinyimagenet_resnet(
+    input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int, widening: int = 1
+) -> nn.Module:
+    """The networks for ImageNet with a stem for small images: a 3 x 3 convolution, no pooling (Tanaka et al. 2020).
+
+    The wide ones have twice as many filters inside each block, basic or bottleneck, as torchvision's wide bottlenecks.
+    """
+    stages = tuple(zip((64, 128, 256, 512), _DEPTHS[depth], strict=True))
+    plan = _Plan(stages, _tracking(batchnorm), has_bottlenecks=depth >= 50, widening=widening)
+    model = _ResNet(input_shape[0], classes, plan)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+def _three_stages(depth: int, width: int) -> tuple[tuple[int, int], ...]:
     blocks = (depth - 2) // 6
-    stages = ((16, blocks), (32, blocks), (64, blocks))
-    model = _ResNet(input_shape[0], stages, classes, normalisation, normalises_all=False)
+    return ((width, blocks), (2 * width, blocks), (4 * width, blocks))
+
+
+def _tracking(batchnorm: str) -> dict[str, Any]:
+    return {"track_running_stats": batchnorm == "running"}
+
+
+def _kaiming(model: nn.Module) -> nn.Module:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
@@ -34,49 +95,55 @@ def lottery_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: s
 
 
 class _Block(nn.Module):
-    """relu(kernels(x) + skip(x))."""
+    """relu(kernels(x) + skip(x)), of two convolutions, or of three in a bottleneck."""
 
-    def __init__(self, channels: int, filters: int, stride: int, normalisation: dict, normalises_all: bool) -> None:
+    def __init__(self, channels: int, filters: int, stride: int, plan: _Plan) -> None:
         super().__init__()
-        self.conv1 = MaskedConv2d(channels, filters, 3, stride, 1, bias=False)
-        self.norm1 = MaskedBatchNorm2d(filters, **normalisation)
-        self.conv2 = MaskedConv2d(filters, filters, 3, 1, 1, bias=False)
-        self.norm2 = MaskedBatchNorm2d(filters, **normalisation)
-        is_same = channels == filters and stride == 1
-        self.skip = MaskedIdentity(filters) if is_same else MaskedConv2d(channels, filters, 1, stride, bias=False)
-        has_norm = normalises_all or not is_same
-        self.skip_norm = MaskedBatchNorm2d(filters, **normalisation) if has_norm else nn.Identity()
+        inner, self.channels = filters * plan.widening, filters
+        if plan.has_bottlenecks:
+            self.channels = filters * _EXPANSION
+            shapes = [(channels, inner, 1, 1), (inner, inner, 3, stride), (inner, self.channels, 1, 1)]
+        else:
+            shapes = [(channels, inner, 3, stride), (inner, self.channels, 3, 1)]
+        for index, (inputs, outputs, kernel, step) in enumerate(shapes, start=1):
+            conv = MaskedConv2d(inputs, outputs, kernel, step, kernel // 2, bias=False)
+            self.add_module(f"conv{index}", conv)
+            self.add_module(f"norm{index}", MaskedBatchNorm2d(outputs, **plan.normalisation))
+        self.convolutions = len(shapes)
+        is_same = channels == self.channels and stride == 1
+        convolution = MaskedConv2d if plan.masks_shortcuts else nn.Conv2d
+        self.skip = MaskedIdentity(channels) if is_same else convolution(channels, self.channels, 1, stride, bias=False)
+        has_norm = plan.normalises_all or not is_same
+        self.skip_norm = MaskedBatchNorm2d(self.channels, **plan.normalisation) if has_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        kernels = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        kernels = x
+        for index in range(1, self.convolutions + 1):
+            kernels = getattr(self, f"norm{index}")(getattr(self, f"conv{index}")(kernels))
+            if index < self.convolutions:
+                kernels = F.relu(kernels)
         return F.relu(kernels + self.skip_norm(self.skip(x)))
 
 
 class _ResNet(nn.Module):
     """A convolution, stages of blocks, the mean over positions, a dense layer."""
 
-    def __init__(
-        self,
-        channels: int,
-        stages: tuple[tuple[int, int], ...],
-        classes: int,
-        normalisation: dict,
-        normalises_all: bool,
-    ) -> None:
+    def __init__(self, channels: int, classes: int, plan: _Plan) -> None:
         super().__init__()
-        width = stages[0][0]
+        width = plan.stages[0][0]
         self.conv = MaskedConv2d(channels, width, 3, padding=1, bias=False)
-        self.norm = MaskedBatchNorm2d(width, **normalisation)
+        self.norm = MaskedBatchNorm2d(width, **plan.normalisation)
         blocks: list[nn.Module] = []
-        for stage, (filters, count) in enumerate(stages):
+        for stage, (filters, count) in enumerate(plan.stages):
             for index in range(count):
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(_Block(width, filters, stride, normalisation, normalises_all))
-                width = filters
+                block = _Block(width, filters, 2 if stage > 0 and index == 0 else 1, plan)
+                blocks.append(block)
+                width = block.channels
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = MaskedLinear(width, classes, bias=not normalises_all)
-        self.fc_norm = MaskedBatchNorm1d(classes, **normalisation) if normalises_all else nn.Identity()
+        dense = MaskedLinear if plan.masks_shortcuts else nn.Linear
+        self.fc = dense(width, classes, bias=not plan.normalises_all)
+        self.fc_norm = MaskedBatchNorm1d(classes, **plan.normalisation) if plan.normalises_all else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.blocks(F.relu(self.norm(self.conv(x)))))

@@ -15,6 +15,7 @@ from Experiments.catalogue import (
     as_markdown,
     combinations,
     criteria,
+    families,
     quotas,
     schedules,
 )
@@ -28,7 +29,7 @@ def tables() -> dict[str, Table]:
     """The tables of the README by name."""
     found = {name: make()[0] for name, make in CATALOGUE.items()}
     further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules()}
-    return found | {"pruners": criteria(), **further, "architectures": architectures()[0]}
+    return found | {"pruners": criteria(), **further, "architectures": families(architectures()[0])}
 
 
 def filled(text: str) -> str:

@@ -178,7 +178,7 @@ def clamped_path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, 
     A weight lies on a path if something arrives at it from the inputs and from the outputs: its derivative.
     """
     counted = copy.deepcopy(model).double().eval()
-    joining = (MaskedLinear, MaskedConv2d, nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    joining = (nn.Linear, nn.Conv2d, nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
     masks.install(counted)
     for name, parameter in counted.named_parameters():
         parameter.data = torch.zeros_like(parameter) if name.endswith("bias") else torch.ones_like(parameter)

@@ -3,6 +3,7 @@
 import pytest
 import settings
 import torch
+import torchvision
 from conftest import make_batches
 from networks import clamped_path_counts, random_masks
 from torch import nn
@@ -13,7 +14,8 @@ from Utils.connectivity import effective_masks
 
 
 def sizes(name: str, classes: int = 10, shape: tuple[int, int, int] | None = None) -> list[int]:
-    return [weight.numel() for weight, _ in prunable(build(name, shape, classes)).values()]
+    with torch.device("meta" if name in ARCHITECTURES else "cpu"):  # shapes alone, where no probe has to run
+        return [weight.numel() for weight, _ in prunable(build(name, shape, classes)).values()]
 
 
 @pytest.mark.parametrize("name", settings.PRUNABLE)
@@ -33,10 +35,43 @@ def test_the_registry_knows_the_number_of_prunable_weights(name):
     ("lottery/vgg16-bn", 100, 14_761_664, 14), ("lottery/vgg19", 100, 20_070_080, 17),
     ("lottery/resnet20", 10, 270_896, 22), ("lottery/resnet32", 10, 464_432, 34),
     ("lottery/resnet110", 10, 1_722_416, 112), ("lottery/resnet1202", 10, 19_334_192, 1204),
+    ("lottery/wide-resnet20", 10, 1_081_440, 22), ("lottery/wide-resnet32", 10, 1_855_584, 34),
+    ("tinyimagenet/vgg11", 200, 12_568_256, 11), ("tinyimagenet/vgg16-bn", 200, 18_060_992, 16),
+    ("tinyimagenet/vgg19", 200, 23_369_408, 19), ("tinyimagenet/resnet18", 10, 11_164_352, 21),
+    ("tinyimagenet/resnet18", 100, 11_210_432, 21), ("tinyimagenet/resnet18", 200, 11_261_632, 21),
+    ("tinyimagenet/resnet34", 200, 21_362_368, 37), ("tinyimagenet/resnet50", 200, 23_856_832, 54),
+    ("tinyimagenet/wide-resnet50", 200, 67_167_936, 54), ("union/vgg19_bn", 10, 20_543_168, 18),
+    ("union/resnet32", 10, 1_844_064, 31), ("fc", 10, 119_400, 6), ("conv", 10, 260_384, 3), ("mlp", 10, 2_386_000, 5),
 ])  # fmt: skip
 def test_published_sizes(name, classes, total, tensors):
     found = sizes(name, classes)
     assert (sum(found), len(found)) == (total, tensors)
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+@pytest.mark.parametrize("prefix", ["", "wide_"])
+def test_deep_residual_networks_are_those_of_torchvision_but_for_the_stem(prefix, depth):
+    if prefix and depth == 152:
+        return  # torchvision has none
+    plain = torchvision.models.get_model(f"{prefix}resnet{depth}{'_2' if prefix else ''}", weights=None, num_classes=10)
+    kernels = sum(p.numel() for p in plain.parameters() if p.dim() > 1) - 64 * 3 * 7 * 7 + 64 * 3 * 3 * 3
+    name = f"tinyimagenet/{prefix.replace('_', '-')}resnet{depth}"
+    assert ARCHITECTURES[name].prunable == kernels
+
+
+def test_wide_basic_blocks_are_wider_inside():
+    """The original's wide ResNet-18 was no wider at all."""
+    narrow, wide = build("tinyimagenet/resnet18"), build("tinyimagenet/wide-resnet18")
+    for (name, (before, _)), (after, _) in zip(prunable(narrow).items(), prunable(wide).values(), strict=True):
+        is_inside = ".conv" in name
+        assert after.numel() == before.numel() * (2 if is_inside else 1), name
+
+
+def test_what_the_union_mask_program_leaves_unmasked():
+    model = build("union/resnet20")
+    plain = [name for name, module in model.named_modules() if type(module) in (nn.Conv2d, nn.Linear)]
+    assert plain == ["blocks.3.skip", "blocks.6.skip", "fc"]
+    assert type(build("union/vgg11_bn").fc3) is nn.Linear and build("union/vgg11").conv1.bias is None
 
 
 def test_torchvision_vgg19_has_its_published_size():
@@ -72,7 +107,11 @@ def test_lottery_networks_start_as_kaiming_normal(name):
             assert layer.weight.std().item() == pytest.approx(std, rel=4 / (2 * layer.weight.numel()) ** 0.5)
 
 
-@pytest.mark.parametrize("name", ["vgg16", "resnet18", "lottery/vgg11-bn", "lottery/resnet20"])
+@pytest.mark.parametrize("name", [
+    "vgg16", "resnet18", "lottery/vgg11-bn", "lottery/resnet20", "lottery/wide-resnet20", "tinyimagenet/vgg11-bn",
+    "tinyimagenet/resnet18", "tinyimagenet/wide-resnet18", "tinyimagenet/resnet50", "union/vgg11_bn", "union/resnet20",
+    "conv", "fc", "mlp",
+])  # fmt: skip
 def test_convolutional_networks_can_be_followed_and_pruned(name):
     shape = (3, 32, 32)
     model = build(name, shape)
