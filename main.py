@@ -18,9 +18,10 @@ from Experiments import EXPERIMENTS
 from Experiments.catalogue import as_text
 from Experiments.names import registry_names
 from Models import architecture
+from Pruners import make_pruner
 from Utils.errors import UserError
 from Utils.flags import Request, parse
-from Utils.settings import GROUPS, Command, Settings
+from Utils.settings import DENSE, GROUPS, Command, Settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -96,9 +97,18 @@ def check_inputs(runs: Sequence[Settings]) -> None:
 
     from Experiments.network import initial_model, load_data
 
-    inputs = ("architecture", "data", "image_size", "mean", "std", "validation", "weights_key")
-    for settings in {tuple(map(run.values().get, inputs)): run for run in runs}.values():
-        initial_model(settings, load_data(settings, device("cpu")))
+    inputs = (
+        "architecture", "data", "image_size", "mean", "std", "validation", "weights_key", "masks_key",
+        "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual",
+    )  # fmt: skip
+    alike: dict[tuple, dict[str, Settings]] = {}
+    for settings in runs:
+        alike.setdefault(tuple(map(settings.values().get, inputs)), {})[settings.pruning.pruner] = settings
+    for by_pruner in alike.values():
+        settings = next(iter(by_pruner.values()))
+        model = initial_model(settings, load_data(settings, device("cpu")))
+        for name in by_pruner.keys() - {DENSE}:
+            make_pruner(name).check(model)
 
 
 def say(text: str) -> None:

@@ -9,7 +9,7 @@ from Models import ARCHITECTURES, FAMILIES, IMAGENET, architecture_names
 from Pruners import CRITERIA, QUOTAS, SCHEDULES, TRANSFER, canonical_name
 from Utils import DATASETS, aliases
 from Utils.figures import FIGURES
-from Utils.recipes import RECIPES, common
+from Utils.recipes import lines
 from Utils.settings import LISTS
 
 _WIDTH = 120
@@ -39,10 +39,7 @@ def criteria() -> Table:
     """What scores weights."""
     rows = [("dense", "", "nothing is pruned: the baseline")]
     for name, entry in CRITERIA.items():
-        weights = "initial"
-        if entry.needs_trained and entry.pre_iterations != 0:
-            weights = "trained"
-        rows.append((name, weights, entry.about))
+        rows.append((name, "trained" if entry.scores_trained else "initial", entry.about))
     return Table("Pruners", ("pruner", "weights", "scores"), rows)
 
 
@@ -124,14 +121,14 @@ def experiments() -> list[Table]:
 
 def recipes() -> list[Table]:
     """How networks are trained unless flags say otherwise."""
-    found = {f"{name} on {data}": entry for (name, data), entry in RECIPES.items()}
-    found["any other, on 50,000 images"] = common(50_000)
     rows = []
-    for name, entry in found.items():
-        steps = f"{entry.iterations:,}, drops {', '.join(f'{drop:,}' for drop in entry.lr_drops)}"
-        values = (f"{entry.optimizer} {entry.lr:g}", str(entry.batch_size), f"{entry.weight_decay:g}")
-        rows.append((name, steps, *values, entry.source))
-    return [Table("Recipes", ("recipe", "iterations", "optimizer", "batch", "decay", "source"), rows)]
+    for line in lines():
+        names = f"{line['architecture'].replace(' ', ', ')} on {line['data'].replace(' ', ', ')}"
+        length = f"{int(line['length']):,} {line['unit']}"
+        drops = ", ".join(f"{int(drop):,}" for drop in line["lr_drops"].split())
+        rate = f"{line['optimizer']} {line['lr']}, " + (f"drops {drops}" if drops else line["lr_schedule"])
+        rows.append((names, length, rate, line["batch_size"], line["weight_decay"], line["source"]))
+    return [Table("Recipes", ("recipe", "length", "optimizer", "batch", "decay", "source"), rows)]
 
 
 def figures() -> list[Table]:

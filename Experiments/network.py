@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from Layers import Masks, add_masks
+from Layers import Masks, add_masks, drop_masks
 from Models import build, native_shape
 from Utils import checkpoints, randomness
 from Utils.data import Data, load
 from Utils.errors import UserError
+from Utils.flow import output_layers
 from Utils.frame import Frame
 from Utils.settings import Run, Settings
 
@@ -25,9 +26,13 @@ def initial_model(settings: Settings, data: Data) -> nn.Module:
     if pruning.masks_from is not None:
         path = checkpoints.find(pruning.masks_from, run.out_path, "masks")
         try:
-            Masks.load(path).install(model)
+            masks = Masks.load(path)
         except ValueError as error:
             raise UserError(f"--masks_from={pruning.masks_from}: {error}") from error
+        try:
+            masks.install(model)
+        except ValueError as error:
+            raise UserError(f"--masks_from={pruning.masks_from} does not fit {run.architecture}: {error}") from error
     return model
 
 
@@ -44,6 +49,8 @@ def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
         model = build(run.architecture, data.input_shape, data.classes, settings.training.batchnorm, generator)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if run.dense_classifier:
+        drop_masks(model, output_layers(model))
     for kind in settings.pruning.kinds:
         try:
             add_masks(model, kind)

@@ -6,7 +6,7 @@ from typing import Any
 
 from Experiments.trained import is_trained_first
 from Models import architecture, is_own
-from Pruners import QUOTAS, Criterion, canonical_name, parts, split_name
+from Pruners import Criterion, canonical_name, parts, split_name
 from Utils import DATASETS, Facts
 from Utils.data import facts
 from Utils.errors import UserError
@@ -48,6 +48,7 @@ def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Sett
 
 def resolve(settings: Settings) -> Resolved:
     """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
+    settings = settings.with_values(**_magnitude(settings.pruning))
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
     found = facts(run.data, run.path_to_data)
@@ -57,7 +58,9 @@ def resolve(settings: Settings) -> Resolved:
     images = _training_images(settings, found)
     values["batch_size"] = _or(training.batch_size, min(rules.batch_size, images))
     values |= _iterations(settings, images // values["batch_size"])
-    unused = _unused_flags(settings, values["optimizer"])
+    schedule = _or(training.lr_schedule, rules.lr_schedule)
+    values |= {"lr_schedule": None if schedule == "step" else schedule, "warmup": training.warmup or None}
+    unused = _unused_flags(settings, values["optimizer"], schedule)
     if values["optimizer"] == "nesterov" and not values["momentum"]:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
@@ -115,21 +118,19 @@ def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any
     rounds = values.get("prune_iterations", pruning.prune_iterations)
     if all(rounds == criterion.iterations for criterion in criteria):
         values["prune_iterations"] = None
-    if pruning.pruner != DENSE:
-        values |= _magnitude(pruning.pruner, pruning.pre_iterations)
     if pruning.pre_iterations is not None and pruning.pre_iterations == iterations:
         values["pre_iterations"] = None
     return values
 
 
-def _magnitude(pruner: str, pre_iterations: int | None) -> dict[str, Any]:
+def _magnitude(pruning: Pruning) -> dict[str, Any]:
     """`magnitude` of initial weights goes by the name `mag`, and `mag` of trained ones by `magnitude`."""
-    criterion, quota = split_name(pruner)
-    if criterion == "magnitude" and pre_iterations == 0 and quota in QUOTAS:
-        return {"pruner": canonical_name(f"mag/{quota}"), "pre_iterations": None}
-    if criterion == "mag" and pre_iterations is not None:
-        return {"pruner": canonical_name(f"magnitude/{quota}")} if pre_iterations else {"pre_iterations": None}
-    return {}
+    if pruning.pruner == DENSE or pruning.pre_iterations is None:
+        return {}
+    renamed = {"magnitude": "mag"} if pruning.pre_iterations == 0 else {"mag": "magnitude"}
+    name = canonical_name("/".join(renamed.get(part, part) for part in split_name(pruning.pruner)))
+    is_needed = any(criterion.scores_trained for criterion in parts(name))
+    return {"pruner": name, "pre_iterations": pruning.pre_iterations if is_needed else None}
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -159,27 +160,33 @@ def _iterations(settings: Settings, steps_per_epoch: int) -> dict[str, int | Non
     return {"iterations": training.epochs * steps_per_epoch, "epochs": None}
 
 
-def _unused_flags(settings: Settings, optimizer: str) -> dict[str, str]:
+def _unused_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str, str]:
     pruning, training = settings.pruning, settings.training
     criteria = parts(pruning.pruner)
     needs_batches = any(criterion.needs_batches for criterion in criteria)
-    scores_trained = [criterion for criterion in criteria if criterion.needs_trained]
     unused = _unused_in_pruning(pruning, criteria)
-    if not scores_trained:
+    if not any(criterion.needs_trained for criterion in criteria):
         unused["pre_iterations"] = f"on pruner {pruning.pruner}, which scores no trained weights"
     elif pruning.weights_from is not None:
         unused["pre_iterations"] = "with --weights_from, whose weights are scored"
     if not training.train and not is_trained_first(pruning):
-        unused |= dict.fromkeys((*_RECIPE_FIELDS, "epochs"), "with --train=0")
+        unused |= dict.fromkeys((*_RECIPE_FIELDS, "epochs", "lr_schedule", "lr_cycle", "warmup"), "with --train=0")
         if not needs_batches and training.batchnorm == "running":
             unused["batch_size"] = "with --train=0"
-    elif optimizer not in ("momentum", "nesterov"):
+        return unused
+    if optimizer not in ("momentum", "nesterov"):
         unused["momentum"] = f"with --optimizer={optimizer}"
+    if schedule != "step":
+        unused |= dict.fromkeys(("lr_drops", "lr_drop_rate"), f"with --lr_schedule={schedule}")
+    if schedule != "cyclic":
+        unused["lr_cycle"] = f"with --lr_schedule={schedule}"
     return unused
 
 
 def _unused_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str, str]:
     unused = {}
+    if pruning.shuffle:
+        unused["keep_alive"] = "with --shuffle, which permutes what is kept alive"
     if not any(criterion.needs_batches for criterion in criteria):
         reason = f"on pruner {pruning.pruner}, which scores no examples"
         unused |= {"prune_examples": reason, "prune_train_mode": reason}

@@ -48,6 +48,8 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     started, _SCORED.saved = time.perf_counter(), 0.0
     masks = prune(model, data, settings, trained)
     prune_seconds = time.perf_counter() - started + _SCORED.saved
+    # A dense network is meant to keep what it starts with.
+    target_kept = masks.kept if settings.pruning.pruner == DENSE else settings.target.kept(masks.total)
     if settings.pruning.reinitialize:
         model.load_state_dict({**model.state_dict(), **new_weights(settings, data)})
     masks.install(model)
@@ -57,7 +59,7 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     history = _train(model, data, settings, bool(measured.totals["collapsed"]), show_progress)
     last = history.last
     summary = {
-        "target_kept": settings.target.kept(measured.totals["prunable"]),
+        "target_kept": target_kept,
         **measured.totals,
         "top1": last["top1"],
         "top5": last["top5"],

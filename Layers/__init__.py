@@ -1,6 +1,6 @@
 """Layers with masks, and masks as values."""
 
-from Layers.conversion import add_masks, mask_model, unmask
+from Layers.conversion import add_masks, drop_masks, mask_model, unmask
 from Layers.masked import (
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
@@ -19,6 +19,7 @@ __all__ = [
     "MaskedLinear",
     "Masks",
     "add_masks",
+    "drop_masks",
     "mask_model",
     "prunable",
     "unmask",

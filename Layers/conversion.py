@@ -6,7 +6,7 @@ every reference to it stay what they are.
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -78,6 +78,14 @@ def add_masks(model: nn.Module, kind: str) -> None:
         module.add_mask(name)
     if not found:
         raise ValueError(f"{type(model).__name__} has no {_KINDS[kind]} that could be pruned")
+
+
+def drop_masks(model: nn.Module, layers: Collection[str]) -> None:
+    """Make some layers plain ones, in place: their parameters are no longer prunable."""
+    for name in layers:
+        module = model.get_submodule(name)
+        if isinstance(module, Masked):
+            _make_plain(module)
 
 
 def unmask(model: nn.Module) -> nn.Module:

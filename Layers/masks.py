@@ -128,7 +128,9 @@ class Masks(Mapping[str, Tensor]):
             with safe_open(str(path), framework="numpy") as file:
                 shapes = json.loads((file.metadata() or {})["shapes"])
                 return cls({name: _from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()})
-        except (SafetensorError, KeyError, ValueError) as error:
+        except KeyError as error:
+            raise ValueError(f"{path} is not a mask file: it has no shapes of masks") from error
+        except (SafetensorError, ValueError) as error:
             raise ValueError(f"{path} is not a mask file: {error}") from error
 
     def _combine(self, other: Mapping[str, Tensor], operation: Callable[[Tensor, Tensor], Tensor]) -> "Masks":
@@ -138,7 +140,8 @@ class Masks(Mapping[str, Tensor]):
     def _check_same_layout(self, other: Mapping[str, Tensor]) -> None:
         missing, extra = sorted(self.keys() - other.keys()), sorted(other.keys() - self.keys())
         if missing or extra:
-            raise ValueError(f"masks of different networks: only one has {', '.join(missing + extra)}")
+            parts = [f"these lack {', '.join(extra)}" * bool(extra), f"the others {', '.join(missing)}" * bool(missing)]
+            raise ValueError(f"masks of different networks: {'; '.join(filter(None, parts))}")
         for name, mask in self.items():
             if mask.shape != other[name].shape:
                 raise ValueError(f"mask {name!r} has shape {tuple(mask.shape)}, not {tuple(other[name].shape)}")

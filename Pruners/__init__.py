@@ -40,6 +40,11 @@ class Criterion(NamedTuple):
     """A function that changes the copy of the network that is scored, before the first round."""
 
     @property
+    def scores_trained(self) -> bool:
+        """Whether it sees trained weights unless `--pre_iterations` says otherwise."""
+        return self.needs_trained and self.pre_iterations != 0
+
+    @property
     def depends_on_target(self) -> bool:
         """Whether another target may give another order."""
         return self.iterations > 1
@@ -54,6 +59,8 @@ class Quota(NamedTuple):
     """Drawn instead of the criterion's colour; the marker stays."""
     about: str
     paper: str = ""
+    check: str | None = None
+    """A function that raises `UserError` for the scores of a network that cannot have these shares."""
 
 
 class Schedule(NamedTuple):
@@ -121,6 +128,7 @@ QUOTAS: dict[str, Quota] = {
     "uniform_plus": Quota(
         "Pruners.quotas:uniform_plus", "Uniform+", "#3b3b98",
         "the same, but the first convolution stays dense and the last layer keeps a fifth", "Gale et al. 2019",
+        check="Pruners.quotas:check_uniform_plus",
     ),
     "erk": Quota(
         "Pruners.quotas:erk", "ERK", "#009e73",
@@ -149,9 +157,11 @@ def split_name(name: str) -> tuple[str, str]:
 
     The quota may be the name of another criterion, whose shares are taken.
     """
-    head, _, quota = ALIASES.get(name, name).partition("/")
+    head, slash, quota = ALIASES.get(name, name).partition("/")
     criterion = ALIASES.get(head, head)
-    quota = ALIASES.get(quota, quota) or "global"
+    quota = ALIASES.get(quota, quota) if slash else "global"
+    if criterion == DENSE:
+        raise UserError(f"unknown pruner {name!r}: {DENSE} prunes nothing, so it takes no quota; write {DENSE}")
     if criterion not in CRITERIA:
         raise unknown("pruner", name, pruner_names(), shown=[DENSE, *CRITERIA])
     if quota not in QUOTAS and quota not in CRITERIA:

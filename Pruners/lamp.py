@@ -8,9 +8,10 @@ from Utils.ordering import descending_order
 
 
 def lamp(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
-    """w^2 / (sum of the squares of the layer's weights that are at least as large) (eq. 1), in float64.
+    """w^2 / (sum of the squares of the layer's weights from this one up) (eq. 1), in float64.
 
-    The largest weight of every layer scores 1, so no layer empties as long as one weight per layer is kept.
+    Of equal weights the first is the larger, as everywhere. The largest weight of every layer scores 1, so no layer
+    empties as long as one weight per layer is kept.
     """
     return {name: _lamp(weight.detach(), mask) for name, (weight, mask) in prunable(model).items()}
 
@@ -20,5 +21,5 @@ def _lamp(weight: Tensor, mask: Tensor) -> Tensor:
     order = descending_order(squares)
     remaining = squares[order].cumsum(0)
     scores = torch.empty_like(squares)
-    scores[order] = torch.where(remaining > 0, squares[order] / remaining, 0.0)
+    scores[order] = torch.where(remaining == 0, 0.0, squares[order] / remaining)
     return scores.reshape(weight.shape)

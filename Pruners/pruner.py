@@ -42,6 +42,12 @@ class Pruner:
         """The name that stands for criterion and quota."""
         return Pruners.canonical_name(f"{self.criterion}/{self.quota}")
 
+    def check(self, model: nn.Module) -> None:
+        """Raise `UserError` if the quota does not go with a network, whatever its scores."""
+        check = Pruners.QUOTAS[self.quota].check if self.quota in Pruners.QUOTAS else None
+        if check is not None:
+            _load(check)({name: weight for name, (weight, _) in prunable(model).items()})
+
     def score(
         self,
         model: nn.Module,
@@ -64,7 +70,7 @@ class Pruner:
         masks = {name: mask for name, (_, mask) in prunable(model).items()}
 
         def scores_of(criterion: str, invert: bool) -> Mapping[str, Tensor]:
-            scored = models[Pruners.CRITERIA[criterion].needs_trained]
+            scored = models[Pruners.CRITERIA[criterion].scores_trained]
             return self._score(criterion, scored, batches, target, generator, invert)
 
         own = scores_of(self.criterion, self.invert)
@@ -86,14 +92,16 @@ class Pruner:
         entry = Pruners.CRITERIA[criterion]
         parameters = prunable(model)
         device = next(iter(parameters.values()))[0].device
-        with randomness.isolated(generator, device):
+        with randomness.isolated(generator, device), torch.enable_grad():
             copied = copy.deepcopy(model).train(self.train_mode)
             for weight, _ in prunable(copied).values():
                 weight.requires_grad_()  # frozen weights are scored like any other
             if entry.prepare is not None:
                 _load(entry.prepare)(copied)
             rounds = self.iterations or entry.iterations
-            seen = _one_at_a_time(batches) if entry.takes_one_batch else _shown(batches, criterion, rounds)
+            seen = (
+                _one_at_a_time(batches) if entry.takes_one_batch and rounds > 1 else _shown(batches, criterion, rounds)
+            )
             function = _load(entry.target)
 
             def score() -> Mapping[str, Tensor]:

@@ -34,19 +34,25 @@ def uniform_plus(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> S
     Gale et al. 2019 ("The state of sparsity in deep neural networks"). Raises `UserError` for networks of fewer than
     three layers or whose first is no convolution.
     """
+    check_uniform_plus(scores)
     kernels = [name for name, score in scores.items() if score.dim() > 1]
-    if len(kernels) < 3 or scores[kernels[0]].dim() != 4:
-        raise UserError(
-            "quota uniform_plus keeps the first convolution and a fifth of the last layer; this network has "
-            f"{len(kernels)} layers, the first of which is {'no' if scores[kernels[0]].dim() != 4 else 'a'} "
-            "convolution: use uniform"
-        )
     shares = {kernels[0]: 1.0, kernels[-1]: _LAST}
     plain = uniform(scores, masks)
     is_fixed = {name: plain[name] >= -share for name, share in shares.items()}
     raised = {name: plain[name] + fixed for name, fixed in is_fixed.items()}
     fixed = {name: int((mask & masks[name]).sum()) for name, mask in is_fixed.items()}
     return Scores({**plain, **raised}, fixed)
+
+
+def check_uniform_plus(scores: Mapping[str, Tensor]) -> None:
+    """Raise `UserError` for a network of fewer than three layers or whose first is no convolution."""
+    kernels = [score.dim() for score in scores.values() if score.dim() > 1]
+    is_convolution = bool(kernels) and kernels[0] == 4
+    if len(kernels) < 3 or not is_convolution:
+        raise UserError(
+            "quota uniform_plus keeps the first convolution and a fifth of the last layer; this network has "
+            f"{len(kernels)} layers, the first of which is {'a' if is_convolution else 'no'} convolution: use uniform"
+        )
 
 
 def erk(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
@@ -75,12 +81,18 @@ def per_unit(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Score
 
 
 def transfer(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Scores:
-    """The shares that another criterion's scores give each layer, in this criterion's order: `source`, permuted."""
+    """The shares that another criterion's scores give each layer, in this criterion's order.
+
+    Each layer gets the places that it has in the source's global order, all different, dealt out in its own order.
+    """
+    names = list(scores)
+    flat, is_open = (torch.cat([values[name].reshape(-1) for name in names]) for values in (source, masks))
+    places = -_places(flat, is_open)
     taken = {}
-    for name, score in scores.items():
-        own, other = (_order(values, masks[name]) for values in (score, source[name]))
-        values = source[name].reshape(-1)
-        taken[name] = torch.empty_like(values).index_copy_(0, own, values[other]).reshape(score.shape)
+    for name, part in zip(names, places.split([scores[name].numel() for name in names]), strict=True):
+        best_first = part.sort(descending=True).values
+        own = _order(scores[name], masks[name])
+        taken[name] = torch.empty_like(part).index_copy_(0, own, best_first).reshape(scores[name].shape)
     return Scores(taken)
 
 

@@ -42,7 +42,7 @@ def find(place: str, results: str, what: str = "weights") -> Path:
         raise UserError(f"{flag} is the name of several runs: {', '.join(map(str, folders))}")
     found = folders[0] / f"{what}.safetensors"
     if not found.is_file():
-        raise UserError(f"{flag}: {folders[0]} has no {found.name}, so it is no run of ours")
+        raise UserError(f"{flag}: {folders[0]} has no {found.name}: it failed, or is no run of ours")
     return found
 
 

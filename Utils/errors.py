@@ -11,6 +11,7 @@ class UserError(ValueError):
 def unknown(what: str, name: str, valid: Iterable[str], shown: Iterable[str] | None = None) -> UserError:
     """The error for a name that is not in a registry: it lists the valid ones (or what is shown) and the nearest."""
     names = sorted(valid)
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.55)
+    close = [full for full in names if full.rpartition("/")[2] == name]
+    close = close or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.55)
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {what} {name!r}{suggestion} (valid: {', '.join(shown or names)})")

@@ -59,6 +59,11 @@ def flow(
     return _Passes(model, ranks, input_shape, per_channel).run()
 
 
+def output_layers(model: nn.Module) -> frozenset[str]:
+    """Names of the layers whose units are a model's outputs; raises `UserError` if torch.fx cannot trace it."""
+    return _Passes(model, {}, (), per_channel=True).output_layers()
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_rule(m) is not None or super().is_leaf_module(m, module_qualified_name)
@@ -98,7 +103,7 @@ class _Passes:
             nonzero, _ = self._forward(asks_nonzero=True)
         values, pullbacks = self._forward(nonzero=nonzero)
         output = self._backward(values, pullbacks)
-        return Flow(self.found.complete(), output, self.found.positions, self._output_layers())
+        return Flow(self.found.complete(), output, self.found.positions, self.output_layers())
 
     def _forward(
         self, asks_nonzero: bool = False, nonzero: dict[fx.Node, Any] | None = None
@@ -168,7 +173,8 @@ class _Passes:
                     back[source] = _map(torch.maximum, back[source], ranks) if source in back else ranks
         return best
 
-    def _output_layers(self) -> frozenset[str]:
+    def output_layers(self) -> frozenset[str]:
+        """Layers that no further Linear or Conv2d follows."""
         layers: set[str] = set()
         open_nodes: set[fx.Node] = set()
         for node in reversed(self.graph.nodes):

@@ -14,7 +14,8 @@ def descending_order(scores: Tensor) -> Tensor:
         return torch.sort(scores, descending=True, stable=True).indices
     # NumPy's unstable sort is vectorised: with ties put right afterwards it takes less than half of a stable sort's
     # time for the weights of LeNet-300-100.
-    negative = -scores.detach().numpy()
+    scores = scores.detach()
+    negative = -(scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()
     order = np.argsort(negative)
     ordered = negative[order]
     is_same = ordered[1:] == ordered[:-1]

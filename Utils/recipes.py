@@ -1,6 +1,16 @@
-"""How is an architecture trained on a data set, unless flags say otherwise?"""
+"""How is an architecture trained on a data set, unless flags say otherwise?
 
-from dataclasses import dataclass, replace
+`Utils/recipes.csv` has a line for each pair: a pattern of architectures, data sets, where the values come from, and the
+values. The first line that fits counts. Lengths and drops are in the unit of their line.
+"""
+
+import csv
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("recipes.csv")
 
 
 @dataclass(frozen=True)
@@ -11,59 +21,51 @@ class Recipe:
     iterations: int
     lr_drops: tuple[int, ...]
     weight_decay: float
-    lr: float = 0.1
-    lr_drop_rate: float = 0.1
-    optimizer: str = "momentum"
-    momentum: float = 0.9
-    batch_size: int = 128
-    evaluate_every: int = 1000
-    prune_examples: int = 300 * 128
-    augmentation: str | None = None
+    lr: float
+    lr_schedule: str
+    lr_drop_rate: float
+    optimizer: str
+    momentum: float
+    batch_size: int
+    evaluate_every: int
+    prune_examples: int
+    augmentation: str | None
     """None: that of the data set."""
 
 
-_PAPER = "effective-sparsity program"
-_SHORT = "short"
-_COMMON = "common values, 100 epochs"
-_OTHER = "as on its own data"
-
-# Keras' L2 coefficient c adds c w^2 to the loss: a weight decay of 2c.
-_LENET300100 = Recipe(_PAPER, 96000, (25000, 50000, 75000), weight_decay=1e-3, batch_size=100, prune_examples=300 * 100)
-_LENET5 = Recipe(_PAPER, 120000, (30000, 60000, 90000), weight_decay=1e-3)
-_DIGITS = Recipe(_SHORT, 1500, (750, 1125), weight_decay=1e-3, batch_size=64, evaluate_every=250, prune_examples=1437)
-
-RECIPES: dict[tuple[str, str], Recipe] = {
-    ("lenet300100", "mnist"): _LENET300100,
-    ("lenet300100", "fashion-mnist"): replace(_LENET300100, source=_OTHER),
-    ("lenet300100", "cifar10"): replace(_LENET300100, source=_OTHER),
-    ("lenet300100", "cifar100"): replace(_LENET300100, source=_OTHER),
-    ("lenet300100", "digits"): _DIGITS,
-    ("lenet5", "cifar10"): _LENET5,
-    ("lenet5", "cifar100"): replace(_LENET5, source=_OTHER),
-    ("lenet5", "mnist"): replace(_LENET5, source=_OTHER),
-    ("lenet5", "fashion-mnist"): replace(_LENET5, source=_OTHER),
-    ("lenet5", "digits"): _DIGITS,
-}
-
-
-_COMMON_EPOCHS = 100
-_COMMON_BATCH = 128
+@lru_cache(maxsize=1)
+def lines() -> tuple[dict[str, str], ...]:
+    """The table, by the names of its columns."""
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
 
 
 def recipe(architecture: str, data: str, images: int) -> Recipe:
-    """The recipe of an architecture on a data set of so many training images; a common one where none was published."""
-    if (architecture, data) in RECIPES:
-        return RECIPES[architecture, data]
-    if data == "digits":
-        return _DIGITS
-    return common(images)
+    """The recipe of an architecture on a data set of so many training images."""
+    return _read(next(line for line in lines() if _fits(line, architecture, data)), images)
 
 
-def common(images: int) -> Recipe:
-    """What most networks train well with: 100 epochs, the rate dropping after a half and three quarters."""
-    steps = max(1, images // _COMMON_BATCH)
-    iterations = _COMMON_EPOCHS * steps
+def _fits(line: dict[str, str], architecture: str, data: str) -> bool:
+    is_architecture = any(fnmatchcase(architecture, pattern) for pattern in line["architecture"].split())
+    return is_architecture and any(fnmatchcase(data, pattern) for pattern in line["data"].split())
+
+
+def _read(line: dict[str, str], images: int) -> Recipe:
+    batch_size = int(line["batch_size"])
+    epoch = max(1, images // batch_size)
+    unit = epoch if line["unit"] == "epochs" else 1
     return Recipe(
-        _COMMON, iterations, (iterations // 2, iterations * 3 // 4), weight_decay=5e-4, lr=0.05,
-        batch_size=_COMMON_BATCH, evaluate_every=steps, prune_examples=min(images, 100 * _COMMON_BATCH),
-    )  # fmt: skip
+        source=line["source"],
+        iterations=int(line["length"]) * unit,
+        lr_drops=tuple(int(drop) * unit for drop in line["lr_drops"].split()),
+        weight_decay=float(line["weight_decay"]),
+        lr=float(line["lr"]),
+        lr_schedule=line["lr_schedule"],
+        lr_drop_rate=float(line["lr_drop_rate"]),
+        optimizer=line["optimizer"],
+        momentum=float(line["momentum"]),
+        batch_size=batch_size,
+        evaluate_every=int(line["evaluate_every"] or epoch),
+        prune_examples=min(images, int(line["prune_examples"])),
+        augmentation=line["augmentation"] or None,
+    )

@@ -22,6 +22,8 @@ EFFECTIVE_TYPES = ("exact", "graph")
 EFFECTIVE_ALIASES = {"synflow": "exact", "custom": "graph"}
 """The names of the original program."""
 
+LR_SCHEDULES = ("step", "constant", "cosine", "swa", "cyclic", "one-cycle")
+
 Check = tuple[Callable[[Any], bool], str]
 """What a value must satisfy, and that in words."""
 
@@ -75,6 +77,7 @@ class Run:
 
     experiment: str = setting("singleshot", "what is done with each network", choices="experiment")
     architecture: str = setting("lenet300100", "the network", choices="architecture", many=True)
+    dense_classifier: bool = setting(False, "leave the last layer unpruned, and uncounted", kind=bool)
     data: str | None = setting(
         None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data",
         aliases={"fashion": "fashion-mnist"},
@@ -177,6 +180,16 @@ class Training:
         None, "iterations at which the learning rate drops", kind=int, sequence=True, check=RISING
     )
     lr_drop_rate: float | None = setting(None, "the factor of each drop", kind=float, check=RATE)
+    lr_schedule: str | None = setting(
+        None, "how the learning rate changes: drops, not at all, ...", choices=LR_SCHEDULES
+    )
+    lr_cycle: tuple[int, ...] | None = setting(
+        None, "iterations in which a cyclic rate rises, and those in which it falls (default: as many; 5000)",
+        kind=int, sequence=True, check=SIZE,
+    )  # fmt: skip
+    warmup: int | None = setting(
+        None, "iterations in which the learning rate rises to its schedule's", kind=int, check=NOT_NEGATIVE
+    )
     momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=FRACTION)
     weight_decay: float | None = setting(None, "weight decay, on kernels only", kind=float, check=NOT_NEGATIVE)
     batch_size: int | None = setting(None, "images per step", kind=int, check=AT_LEAST_TWO)

@@ -37,7 +37,7 @@ class Target:
     def kept(self, total: int) -> int:
         """The number of weights kept of `total`: N - floor(s N), or ceil(N / 10^n)."""
         with localcontext() as context:
-            context.prec = _DIGITS
+            context.prec = self._digits
             if self.sparsity is not None:
                 return total - int((self.sparsity * total).to_integral_value(ROUND_FLOOR))
             assert self.com_exp is not None
@@ -47,8 +47,12 @@ class Target:
     def density(self) -> float:
         """The fraction kept, before rounding to whole weights."""
         with localcontext() as context:
-            context.prec = _DIGITS
+            context.prec = self._digits
             return float(self._density())
+
+    @property
+    def _digits(self) -> int:
+        return _DIGITS + (0 if self.sparsity is None else len(self.sparsity.as_tuple().digits))
 
     def _density(self) -> Decimal:
         return 1 - self.sparsity if self.sparsity is not None else Decimal(10) ** -(self.com_exp or Decimal(0))

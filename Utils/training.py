@@ -12,6 +12,7 @@ from tqdm import tqdm
 from Layers import prunable
 from Utils import randomness
 from Utils.data import Batches, Data, Split
+from Utils.learning_rate import learning_rate
 from Utils.results import TRAINING_COLUMNS
 from Utils.settings import Training
 
@@ -109,12 +110,6 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
     return torch.optim.SGD(
         groups, lr=training.lr, momentum=momentum, nesterov=training.optimizer == "nesterov", fused=True
     )
-
-
-def learning_rate(training: Training, iteration: int) -> float:
-    """The rate of the step after `iteration` steps."""
-    assert training.lr is not None and training.lr_drops is not None and training.lr_drop_rate is not None
-    return training.lr * training.lr_drop_rate ** sum(drop <= iteration for drop in training.lr_drops)
 
 
 def train(

@@ -28,6 +28,9 @@ from Utils.target import Target
 SHAPE, CLASSES, EXAMPLES, BATCH = (3, 32, 32), 100, 1000, 256
 PRUNERS = ("random", "mag", "snip", "grasp", "synflow")
 STEPS = [Decimal(quarter) / 4 for quarter in range(4, 29)]
+FIRST = Decimal(4)
+"""Where the search begins for criteria that score in rounds, one search for each step."""
+
 THEIRS = {
     "random": [2.75, 3.75, 3.5],
     "mag": [2.75, 2.75, 2.75],
@@ -68,7 +71,7 @@ def at_once(name: str, model: nn.Module, batches: list, sample: int) -> tuple[fl
 def step_by_step(name: str, model: nn.Module, batches: list, sample: int) -> tuple[float, float]:
     """The same for a criterion whose order depends on the target."""
     found = {"direct": 0.0, "effective": 0.0}
-    for step in STEPS:
+    for step in STEPS[STEPS.index(FIRST) :]:
         target = Target(com_exp=step)
         masks = allocate(model, make_pruner(name).score(model, batches, target), target, SHAPE, "direct")
         empty = {"direct": empty_layers(masks), "effective": empty_layers(effective_masks(model, SHAPE, masks))}

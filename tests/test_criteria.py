@@ -234,6 +234,17 @@ def test_one_graph_at_a_time_takes_memory(name):
     assert len(at_start) >= 4 and max(at_start) == 0
 
 
+def test_both_passes_of_grasp_drop_out_the_same_units():
+    model = nn.Sequential(nn.Flatten(), MaskedLinear(64, 20), nn.Dropout(0.5), MaskedLinear(20, 10))
+    seen: list[torch.Tensor] = []
+    batches = make_batches((1, 8, 8), count=2)
+    hooked = copy.deepcopy(model)
+    hooked[2].register_forward_hook(lambda module, inputs, output: seen.append(output == 0))
+    make_pruner("grasp").score(hooked, batches)
+    assert len(seen) == 4 and torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3])
+    assert not torch.equal(seen[0], seen[1])
+
+
 # Taylor, Fisher
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from Utils import DATASETS
 from Utils.augmentation import AUGMENTATIONS
 from Utils.connectivity import check_scores
 from Utils.figures import FIGURES
-from Utils.recipes import RECIPES
+from Utils.recipes import lines
 from Utils.settings import LISTS, Training
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +123,9 @@ def test_every_registry_line_leads_somewhere():
         assert callable(module.run) and callable(module.trained_run)
     for architecture in ARCHITECTURES.values():
         assert architecture.data is None or architecture.data in DATASETS
-    assert {name for name, _ in RECIPES} <= ARCHITECTURES.keys() and {data for _, data in RECIPES} <= DATASETS.keys()
+    for line in lines():
+        assert all(any(fnmatch(name, pattern) for name in ARCHITECTURES) for pattern in line["architecture"].split())
+        assert all(any(fnmatch(name, pattern) for name in DATASETS) for pattern in line["data"].split())
     assert Pruners.ALIASES.keys().isdisjoint({*Pruners.CRITERIA})
 
 

@@ -80,7 +80,7 @@ def test_masks_are_validated(tmp_path):
     with pytest.raises(ValueError, match=r"'a' must be a bool tensor, not torch\.float32"):
         Masks({"a": torch.ones(2)})
     one = Masks({"a": torch.ones(2, dtype=torch.bool)})
-    with pytest.raises(ValueError, match="only one has a, b"):
+    with pytest.raises(ValueError, match="these lack b; the others a"):
         one | Masks({"b": torch.ones(2, dtype=torch.bool)})
     with pytest.raises(ValueError, match=r"shape \(2,\), not \(3,\)"):
         one & Masks({"a": torch.ones(3, dtype=torch.bool)})

@@ -105,10 +105,40 @@ def test_trained_weights_are_scored_by_criteria_of_trained_weights_only():
     model, trained, batches = network("lenet5"), build("lenet5"), make_batches((3, 32, 32))
     shares = make_pruner("magnitude/snip").score(model, batches, trained=trained)
     magnitude, snip = make_pruner("magnitude").score(trained), make_pruner("snip").score(model, batches)
+    for sparsity in ("0.5", "0.9"):
+        both = [allocate(model, scores, sparsity, (3, 32, 32), "direct") for scores in (shares, snip)]
+        assert [int(m.sum()) for m in both[0].values()] == [int(m.sum()) for m in both[1].values()]
     for key, score in shares.items():
-        assert torch.equal(score.flatten().sort().values, snip[key].flatten().sort().values)
         order = magnitude[key].flatten().sort(descending=True, stable=True).indices
-        assert (score.flatten()[order].diff() <= 0).all()
+        assert (score.flatten()[order].diff() < 0).all()
+
+
+def test_initial_weights_are_scored_even_beside_trained_ones():
+    model, trained = network("lenet5"), build("lenet5")
+    shares = make_pruner("mag/lamp").score(model, trained=trained)
+    for key, (weight, _) in prunable(model).items():
+        order = weight.detach().abs().flatten().sort(descending=True, stable=True).indices
+        assert (shares[key].flatten()[order].diff() < 0).all()
+
+
+def test_scoring_works_without_gradients_and_in_any_precision():
+    batches = make_batches((3, 32, 32))
+    with torch.no_grad():
+        assert make_pruner("snip").score(network("lenet5"), batches)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        model = network("lenet5").to(dtype)
+        for name in ("magnitude", "magnitude/igq", "magnitude/random", "synflow"):
+            scores = make_pruner(name, iterations=2).score(model, batches)
+            assert allocate(model, scores, "0.9", (3, 32, 32), "effective").kept >= 6_177
+
+
+def test_weights_that_are_not_finite_are_refused():
+    for value in (torch.nan, torch.inf):
+        model = build("lenet5")
+        model[0].weight.data[0, 0, 0, 0] = value
+        for name in ("magnitude", "lamp", "l2"):
+            with pytest.raises(UserError, match="not finite"):
+                make_pruner(name).score(model)
 
 
 def test_frozen_and_masked_weights_stay_out():

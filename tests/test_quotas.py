@@ -255,10 +255,10 @@ def test_transfer_is_a_permutation_in_the_other_order(seed):
     own, source = ({"w": torch.randint(0, 5, (4, 6), generator=generator).double()} for _ in range(2))
     mask = {"w": torch.rand(4, 6, generator=generator) < 0.8}
     found = transfer(own, mask, source)["w"]
-    assert torch.equal(found[mask["w"]].sort().values, source["w"][mask["w"]].sort().values)
+    assert len(found.unique()) == 24
     order = own["w"].masked_fill(~mask["w"], -1).flatten().sort(descending=True, stable=True).indices
     kept = found.flatten()[order][: int(mask["w"].sum())]
-    assert (kept.diff() <= 0).all()
+    assert (kept.diff() < 0).all(), "the own order, whatever ties the source has"
 
 
 # What is counted beside kernels

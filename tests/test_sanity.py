@@ -145,6 +145,18 @@ def test_what_a_network_does_not_have_cannot_be_pruned():
     add_masks(model, "bias")
 
 
+@pytest.mark.parametrize(("architecture", "classifier"), [("lenet5", 840), ("lottery/resnet20", 640), (OWN, 320)])
+def test_a_dense_classifier_is_neither_pruned_nor_counted(tmp_path, architecture, classifier):
+    words = [f"--architecture={architecture}", "--image_size=32", "--pruner=random", "--target_sparsity=0.9"]
+    plain = call(tmp_path, *words).iloc[0]
+    rows = call(tmp_path, *words, "--dense_classifier")
+    dense = rows[rows["run"] != plain["run"]].iloc[0]
+    assert plain["prunable"] - dense["prunable"] == classifier and dense["macs"] == plain["macs"]
+    masks, weights = kept(tmp_path, dense)
+    last = list(kept(tmp_path, plain)[0])[-1]
+    assert last not in masks and weights[last].all() and masks.kept == dense["target_kept"]
+
+
 # Masks of another run
 
 
@@ -175,6 +187,13 @@ def test_masks_of_another_run_are_trained_shuffled_and_from_other_weights(tmp_pa
     fresh = kept(tmp_path, rows[rows["settings"].str.contains("--reinitialize")].iloc[0])[0]
     original = kept(tmp_path, first)[0]
     assert fresh == original != shuffled and counts(shuffled) == counts(original)
+
+
+def test_trained_weights_of_a_network_that_starts_from_masks_of_biases(tmp_path):
+    first = call(tmp_path, "--pruner=random", "--target_sparsity=0.5", "--prune_bias").iloc[0]
+    words = ["--pruner=magnitude", "--target_sparsity=0.8", "--prune_bias", f"--masks_from={first['run']}"]
+    rows = call(tmp_path, *words)
+    assert set(rows["pruner"]) == {"random", "dense", "magnitude"} and not rows["error"].any()
 
 
 def test_masked_weights_stay_zero_through_training(tmp_path):

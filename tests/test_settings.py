@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 import main
 from Experiments.plan import plan, resolve
 from Models import ARCHITECTURES
-from Utils import aliases
+from Utils import DATASETS, aliases
 from Utils.errors import UserError
 from Utils.flags import Request, flag_fields, parse
-from Utils.recipes import RECIPES
+from Utils.learning_rate import learning_rate
+from Utils.recipes import lines, recipe
 from Utils.settings import GROUPS, Settings, as_flags, setting
 
 
@@ -97,7 +98,8 @@ def test_the_line_of_the_original_program():
 def test_defaults():
     settings = Settings()
     assert {name: value for name, value in vars(settings.run).items() if value is not None or name == "data"} == {
-        "experiment": "singleshot", "architecture": "lenet300100", "data": None, "path_to_data": "Data", "sample": 0,
+        "experiment": "singleshot", "architecture": "lenet300100", "dense_classifier": False,
+        "data": None, "path_to_data": "Data", "sample": 0,
         "out_path": "Results", "save": True, "overwrite": False,
     }  # fmt: skip
     assert (settings.pruning.pruner, settings.pruning.pruning_type) == ("snip", "direct")
@@ -218,11 +220,13 @@ def test_equal_networks_have_one_name():
     assert len(keys("", "--target_sparsity=0.90", "--lr=0.1", "--iterations=1500", "--optimizer=momentum")) == 1
     assert len(keys("", "--device=cpu", "--out_path=x", "--save=0", "--overwrite", "--path_to_data=y")) == 1
     assert len(keys("--epochs=2", "--iterations=44")) == 1
+    assert len(keys("", "--lr_schedule=step", "--warmup=0")) == 1
     assert len(keys("--pruner=dense", "--pruner=dense --target_sparsity=0.5 --pruning_type=effective")) == 1
     assert len(keys("--pruner=rand/igq", "--pruner=random/igq", "--pruner random/igq")) == 1
     assert len(keys("", "--prune_examples=1437", "--prune_iterations=1", "--schedule=one-shot")) == 1
     assert len(keys("--pruner=synflow", "--pruner=synflow --prune_iterations=100", "--pruner=synflow/synflow")) == 1
     assert len(keys("--pruner=mag", "--pruner=magnitude --pre_iterations=0", "--pruner=mag --pre_iterations=0")) == 1
+    assert len(keys("--pruner=random/mag --pre_iterations=9", "--pruner=random/magnitude --pre_iterations=9")) == 1
     assert len(keys("--pruner=magnitude", "--pruner=mag --pre_iterations=1500", "--pruner=magnitude/global")) == 1
     assert len(keys("--pruner=snip/iterative", "--pruner=snip_iterative --prune_iterations=300")) == 1
     assert len(keys("--pruner=synflow --schedule=one-shot", "--pruner=synflow --prune_iterations=1")) == 1
@@ -239,7 +243,8 @@ def test_different_networks_have_different_names():
         "--reinitialize", "--keep_alive", "--prune_train_mode=0", "--prune_iterations=4", "--pruner=mag",
         "--prune_iterations=4 --schedule=linear", "--pruner=synflow --schedule=polynomial", "--pruner=magnitude",
         "--pruner=magnitude --pre_iterations=7", "--pruner=lamp --pre_iterations=0", "--pruner=random/snip",
-        "--pruner=snip/iterative",
+        "--pruner=snip/iterative", "--lr_schedule=cosine", "--lr_schedule=cyclic", "--warmup=5",
+        "--lr_schedule=cyclic --lr_cycle=9", "--dense_classifier",
     ]  # fmt: skip
     assert len(keys(*lines)) == len(lines)
 
@@ -287,24 +292,40 @@ def test_epochs_count_whole_batches_of_what_is_not_held_out():
     assert settings.training.iterations == 3 * 14 and settings.training.epochs is None
 
 
-@pytest.mark.parametrize(("architecture", "data"), RECIPES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "imagenet/resnet18"])
+@pytest.mark.parametrize("data", [name for name, entry in DATASETS.items() if entry.facts is not None])
 def test_every_recipe_resolves(architecture, data):
     settings = resolve(Settings().with_values(architecture=architecture, data=data)).settings
     training = settings.training
     assert None not in (training.lr, training.iterations, training.batch_size, training.augmentation)
-    assert all(drop < training.iterations for drop in training.lr_drops)
+    assert all(drop < training.iterations for drop in training.lr_drops or ())
+    assert learning_rate(training, training.iterations - 1) >= 0
     assert data != "digits" or training.iterations <= 3000
 
 
 @pytest.mark.parametrize(("architecture", "data", "expected"), [
-    ("lenet300100", "mnist", (0.1, 100, 96_000, (25_000, 50_000, 75_000), 1e-3, 30_000)),
-    ("lenet5", "cifar10", (0.1, 128, 120_000, (30_000, 60_000, 90_000), 1e-3, 38_400)),
+    ("lenet300100", "mnist", (0.1, 100, 96_000, (25_000, 50_000, 75_000), 1e-3, 30_000, "momentum", None)),
+    ("lenet5", "cifar10", (0.1, 128, 120_000, (30_000, 60_000, 90_000), 1e-3, 38_400, "momentum", None)),
+    ("vgg16", "cifar10", (0.1, 128, 62_500, (31_250, 46_875), 2e-4, 38_400, "momentum", None)),
+    ("vgg19", "cifar100", (0.1, 128, 62_500, (31_250, 46_875), 2e-4, 50_000, "momentum", None)),
+    ("lottery/vgg16-bn", "cifar100", (0.1, 128, 62_400, (23_400, 46_800), 1e-4, 1_000, "nesterov", None)),
+    ("tinyimagenet/resnet18", "cifar10", (0.01, 128, 62_400, (23_400, 46_800), 5e-4, 100, "nesterov", None)),
+    ("union/resnet32", "cifar100", (0.05, 128, 78_000, None, 5e-4, 128, "nesterov", "swa")),
+    ("mlp", "mnist", (0.001, 128, 9_360, None, 0.0, 12_800, "adam", "constant")),
+    ("imagenet/resnet18", "cifar10", (0.05, 128, 39_000, (19_500, 29_250), 5e-4, 12_800, "momentum", None)),
 ])  # fmt: skip
-def test_recipes_of_the_paper(architecture, data, expected):
+def test_recipes_of_the_papers(architecture, data, expected):
     settings = resolve(Settings().with_values(architecture=architecture, data=data)).settings
     t = settings.training
     found = (t.lr, t.batch_size, t.iterations, t.lr_drops, t.weight_decay, settings.pruning.prune_examples)
-    assert found == expected and t.optimizer == "momentum" and t.momentum == 0.9
+    assert (*found, t.optimizer, t.lr_schedule) == expected
+    assert t.momentum == (None if t.optimizer == "adam" else 0.9)
+
+
+def test_the_first_line_of_the_table_that_fits_counts():
+    assert recipe("lenet5", "digits", 1437).source == "short" and lines()[-1]["architecture"] == "*"
+    assert recipe("lenet5", "imagefolder", 1000).source == "common values, 100 epochs"
+    assert recipe("anything", "imagefolder", 10).iterations == 100
 
 
 def test_own_settings_of_an_experiment_become_flags():

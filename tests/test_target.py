@@ -61,3 +61,7 @@ def test_a_target_is_one_of_both():
         Target()
     with pytest.raises(UserError):
         Target(Decimal(0), Decimal(0))
+
+
+def test_a_sparsity_below_one_keeps_a_weight_however_many_digits_it_has():
+    assert Target.of("0." + "9" * 90).kept(100) == 1
