@@ -55,7 +55,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         20_024_000, options={"depth": 19},
     ),
     "resnet18": Architecture(
-        "Models.resnet:resnet18", "ResNet-18", "effective-sparsity's, for 64 x 64 images", None, (3, 64, 64), 11_164_352
+        "Models.resnet:resnet18", "ResNet-18", "effective-sparsity's, for 64 x 64 images", "tinyimagenet", (3, 64, 64),
+        11_164_352,
     ),
     **{
         f"lottery/vgg{depth}{suffix}": Architecture(
@@ -88,8 +89,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{
         f"tinyimagenet/vgg{depth}{suffix}": Architecture(
             "Models.vgg:tinyimagenet_vgg", f"VGG-{depth}{suffix.upper()} (Tiny ImageNet)",
-            f"synaptic-flow's, three dense layers, {'with' if suffix else 'without'} batch normalisation", None,
-            (3, 64, 64), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+            f"synaptic-flow's, three dense layers, {'with' if suffix else 'without'} batch normalisation",
+            "tinyimagenet", (3, 64, 64), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
         )
         for depth, prunable in ((11, 12_373_696), (13, 12_558_016), (16, 17_866_432), (19, 23_174_848))
         for suffix in ("", "-bn")
@@ -97,8 +98,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{
         f"tinyimagenet/{'wide-' if widening > 1 else ''}resnet{depth}": Architecture(
             "Models.resnet:tinyimagenet_resnet", f"{'Wide ' if widening > 1 else ''}ResNet-{depth} (Tiny ImageNet)",
-            f"synaptic-flow's, a stem for small images{', blocks twice as wide inside' if widening > 1 else ''}", None,
-            (3, 64, 64), prunable, options={"depth": depth, "widening": widening},
+            f"synaptic-flow's, a stem for small images{', blocks twice as wide inside' if widening > 1 else ''}",
+            "tinyimagenet", (3, 64, 64), prunable, options={"depth": depth, "widening": widening},
         )
         for widening, sizes in (
             (1, ((18, 11_164_352), (34, 21_265_088), (50, 23_467_712), (101, 42_407_616), (152, 58_005_184))),

@@ -61,6 +61,10 @@ DATASETS: dict[str, DataSource] = {
         "Utils.datasets:CIFAR100", "CIFAR-100", "tiny photographs, downloaded", Facts(100, 50000, 10000), (3, 32, 32),
         (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), _CIFAR,
     ),
+    "tinyimagenet": DataSource(
+        "Utils.tiny_imagenet:TinyImageNet", "Tiny ImageNet", "small photographs, downloaded",
+        Facts(200, 100000, 10000), (3, 64, 64), (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821), _CIFAR,
+    ),
     "imagefolder": DataSource(
         "Utils.image_folder:ImageFolder", "images", "your own images, in folders named after their classes", None, None,
         None, None, "none",

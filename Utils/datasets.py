@@ -9,7 +9,7 @@ import gzip
 import socket
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -80,11 +80,11 @@ class MNIST:
 
     def check_network(self) -> None:
         """Raise `ConnectionError` unless a server of the files answers."""
-        _check_network(self._source().mirrors)
+        check_network(self._source().mirrors)
 
     def download(self) -> None:
         """Fetch and check the files with torchvision."""
-        _download(self._source(), self.folder, self._source().mirrors)
+        fetch(lambda: self._source()(str(self.folder), download=True), self._source().mirrors)
 
     def _source(self) -> Any:
         import torchvision
@@ -147,11 +147,11 @@ class CIFAR10:
 
     def check_network(self) -> None:
         """Raise `ConnectionError` unless the archive's server answers."""
-        _check_network([self.source.url])
+        check_network([self.source.url])
 
     def download(self) -> None:
         """Fetch and check the archive with torchvision."""
-        _download(self.source, self.folder, [self.source.url])
+        fetch(lambda: self.source(str(self.folder), download=True), [self.source.url])
 
     def load(self) -> tuple[Examples, Examples]:
         """Read both sets; raises `UserError` naming a damaged file."""
@@ -201,17 +201,19 @@ def _damaged(path: Path) -> UserError:
     return UserError(f"{path} is missing or damaged (truncated?); replace it, or delete it and let it be downloaded")
 
 
-def _check_network(addresses: list[str]) -> None:
+def check_network(addresses: list[str]) -> None:
+    """Raise `ConnectionError` unless the server of one of the addresses answers within seconds."""
     if not any(_answers(urlparse(address).hostname or "") for address in addresses):
         raise ConnectionError("no network")
 
 
-def _download(source: type, folder: Path, addresses: list[str]) -> None:
-    _check_network(addresses)
+def fetch(download: Callable[[], object], addresses: list[str]) -> None:
+    """Carry out a download that gives up when nothing comes; raises `ConnectionError` if it fails."""
+    check_network(addresses)
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TRANSFER_SECONDS)
     try:
-        source(str(folder), download=True)
+        download()
     except (OSError, RuntimeError) as error:
         raise ConnectionError((str(error) or type(error).__name__).splitlines()[0]) from error
     finally:

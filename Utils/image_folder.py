@@ -194,26 +194,27 @@ def _two_trees(root: Path) -> Listing:
     if len(found) > 1:
         unused = " and ".join(f"{name}/" for name in found[1:])
         warnings.warn(f"{root}: {found[0]}/ is the test set, {unused} is not used", stacklevel=2)
-    train, test = _by_class(root, "train/"), _by_class(root, f"{found[0]}/")
+    train, test = images_by_class(root, "train/"), images_by_class(root, f"{found[0]}/")
     unknown = sorted(test.keys() - train.keys())
     if unknown:
         raise UserError(f"{root / found[0]} has classes that train/ lacks: {', '.join(unknown)}")
-    return _listing(root, train, test)
+    return make_listing(root, train, test)
 
 
 def _one_tree(root: Path) -> Listing:
     train, test = {}, {}
-    for name, files in _by_class(root, "").items():
+    for name, files in images_by_class(root, "").items():
         if len(files) < 2:
             raise UserError(f"class {name!r} of {root} has one image; it needs one to train with and one to test")
         # By a hash of the name, so that an image stays in its set (nearly always) when others come.
         order = sorted(files, key=lambda file: hashlib.blake2b(file.encode(), digest_size=8).digest())
         count = max(1, round(_TEST_SHARE * len(files)))
         train[name], test[name] = sorted(order[count:]), sorted(order[:count])
-    return _listing(root, train, test)
+    return make_listing(root, train, test)
 
 
-def _listing(root: Path, train: dict[str, list[str]], test: dict[str, list[str]]) -> Listing:
+def make_listing(root: Path, train: dict[str, list[str]], test: dict[str, list[str]]) -> Listing:
+    """A listing of the files of each class; raises `UserError` if there are fewer than two classes."""
     classes = tuple(train)
     if len(classes) < 2:
         raise UserError(f"{root} has {len(classes)} class of images, and at least 2 are needed: {LAYOUT}")
@@ -226,7 +227,7 @@ def _listing(root: Path, train: dict[str, list[str]], test: dict[str, list[str]]
     return Listing(classes, *flat(train), *flat(test))
 
 
-def _by_class(root: Path, prefix: str) -> dict[str, list[str]]:
+def images_by_class(root: Path, prefix: str) -> dict[str, list[str]]:
     """The image files in each class's folder, below the root; hidden files are none."""
     top = root / prefix
     classes = sorted(entry.name for entry in os.scandir(top) if entry.is_dir() and not entry.name.startswith("."))

@@ -374,7 +374,7 @@ def test_a_dry_run_says_what_would_run_and_runs_nothing(tmp_path, capsys, monkey
 
 def test_a_dry_run_downloads_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(datasets, "_answers", lambda host: True)
-    monkeypatch.setattr(datasets, "_download", None)
+    monkeypatch.setattr(datasets, "fetch", None)
     monkeypatch.chdir(tmp_path)
     assert call(tmp_path, "--dry_run") == 0
     printed = capsys.readouterr()
