@@ -99,7 +99,7 @@ def check_inputs(runs: Sequence[Settings]) -> None:
 
     inputs = (
         "architecture", "data", "image_size", "mean", "std", "validation", "weights_key", "masks_key",
-        "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual",
+        "pretrained", "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual",
     )  # fmt: skip
     alike: dict[tuple, dict[str, Settings]] = {}
     for settings in runs:

@@ -1,5 +1,7 @@
 """Which network, and which images, does a run begin with?"""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,8 @@ def initial_model(settings: Settings, data: Data) -> nn.Module:
     """
     run, pruning = settings.run, settings.pruning
     model = _built(settings, data, "initial weights")
+    if run.pretrained:
+        _start_from_imagenet(model, run.architecture)
     if pruning.weights_from is not None:
         path = checkpoints.find(pruning.weights_from, run.out_path)
         checkpoints.load(model, checkpoints.read(path), f"--weights_from={pruning.weights_from}")
@@ -34,6 +38,21 @@ def initial_model(settings: Settings, data: Data) -> nn.Module:
         except ValueError as error:
             raise UserError(f"--masks_from={pruning.masks_from} does not fit {run.architecture}: {error}") from error
     return model
+
+
+def _start_from_imagenet(model: nn.Module, name: str) -> None:
+    from Models.imagenet import load_pretrained
+
+    try:
+        fresh = load_pretrained(model, name)
+    except ConnectionError as error:
+        raise UserError(
+            f"--pretrained: weights of {name} cannot be downloaded ({error}); give a file of them as --weights_from"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"--pretrained: {error}") from error
+    if fresh:
+        warnings.warn(f"{name} starts from ImageNet's weights but for {', '.join(fresh)}: other shapes", stacklevel=2)
 
 
 def new_weights(settings: Settings, data: Data) -> dict[str, Tensor]:

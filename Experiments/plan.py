@@ -5,14 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from Experiments.trained import is_trained_first
-from Models import architecture, is_own
+from Models import IMAGENET, architecture, is_own
 from Pruners import Criterion, canonical_name, parts, split_name
 from Utils import DATASETS, Facts
 from Utils.data import facts
 from Utils.errors import UserError
 from Utils.flags import Request
 from Utils.recipes import recipe
-from Utils.settings import DENSE, Pruning, Settings
+from Utils.settings import DENSE, Pruning, Run, Settings
 
 _RECIPE_FIELDS = (
     "iterations", "optimizer", "lr", "lr_drops", "lr_drop_rate", "momentum", "weight_decay", "augmentation",
@@ -65,8 +65,8 @@ def resolve(settings: Settings) -> Resolved:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
     values |= _pruning_values(settings, values.get("iterations"))
-    defaults = Pruning()
-    values |= {name: getattr(defaults, name, None) for name in unused}
+    defaults = vars(Run()) | vars(Pruning())
+    values |= {name: defaults.get(name) for name in unused}
     values |= _keys(settings, found)
     if pruning.pruner == DENSE:
         values |= {"pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
@@ -165,6 +165,10 @@ def _unused_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str
     criteria = parts(pruning.pruner)
     needs_batches = any(criterion.needs_batches for criterion in criteria)
     unused = _unused_in_pruning(pruning, criteria)
+    if not settings.run.architecture.startswith(IMAGENET):
+        unused["pretrained"] = f"on {settings.run.architecture}, which torchvision has no weights of"
+    elif pruning.weights_from is not None:
+        unused["pretrained"] = "with --weights_from"
     if not any(criterion.needs_trained for criterion in criteria):
         unused["pre_iterations"] = f"on pruner {pruning.pruner}, which scores no trained weights"
     elif pruning.weights_from is not None:

@@ -154,8 +154,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Sett
 def _train(model: nn.Module, data: Data, settings: Settings, collapsed: bool, show_progress: bool) -> History:
     training = settings.training
     if training.train and not collapsed:
-        return train(model, data, training, settings.run.sample, settings.title(), show_progress)
-    return untrained(model, data, training)
+        return train(model, data, training, settings.run.sample, settings.title(), show_progress, settings.machine)
+    return untrained(model, data, training, settings.machine)
 
 
 def pruned_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -77,6 +77,7 @@ class Run:
 
     experiment: str = setting("singleshot", "what is done with each network", choices="experiment")
     architecture: str = setting("lenet300100", "the network", choices="architecture", many=True)
+    pretrained: bool = setting(False, "start from torchvision's weights for ImageNet (imagenet/NAME only)", kind=bool)
     dense_classifier: bool = setting(False, "leave the last layer unpruned, and uncounted", kind=bool)
     data: str | None = setting(
         None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data",
@@ -208,6 +209,8 @@ class Machine:
     """Where it runs."""
 
     device: str = setting("auto", "the processor", choices=("auto", "cpu", "cuda"), identity=False)
+    precision: str = setting("fp32", "numbers of the forward and backward passes", choices=("fp32", "bf16"))
+    compile: bool = setting(False, "compile the network before training", kind=bool, identity=False)
 
 
 LISTS = ("pruners", "architectures", "data", "experiments", "recipes", "figures", "aliases")

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from Layers import prunable
 from Utils import randomness
+from Utils.compute import Compute, Forward
 from Utils.data import Batches, Data, Split
 from Utils.learning_rate import learning_rate
 from Utils.results import TRAINING_COLUMNS
-from Utils.settings import Training
+from Utils.settings import Machine, Training
 
 _CHECK_EVERY = 50
 """Steps between looks at the running loss: each makes the host wait for the device."""
@@ -51,14 +52,19 @@ class History:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Data, split: Split, batch_size: int = _TEST_BATCH) -> Scores:
-    """Test a network. Where it normalises with the batch's own statistics, `batch_size` matters."""
+def evaluate(
+    model: nn.Module, data: Data, split: Split, batch_size: int = _TEST_BATCH, forward: Forward | None = None
+) -> Scores:
+    """Test a network. Where it normalises with the batch's own statistics, `batch_size` matters.
+
+    `forward` calls the network in a way of its own, as `Utils/compute.py` makes them.
+    """
     was_training = model.training
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     right = torch.zeros(2, dtype=torch.int64, device=split.labels.device)
     for images, labels in Batches(data, split, batch_size):
-        outputs = model(images)
+        outputs = (forward or model)(images)
         loss += F.cross_entropy(outputs, labels, reduction="sum").double()
         first = outputs.topk(min(5, outputs.shape[1]), dim=1).indices == labels[:, None]
         right += torch.stack([first[:, 0].sum(), first.sum()])
@@ -74,19 +80,22 @@ def evaluation_batch_size(training: Training) -> int:
     return _TEST_BATCH
 
 
-def untrained(model: nn.Module, data: Data, training: Training) -> History:
+def untrained(model: nn.Module, data: Data, training: Training, machine: Machine | None = None) -> History:
     """The one row of a network that is tested and not trained."""
     unknown = dict.fromkeys(TRAINING_COLUMNS, math.nan)
-    return History([unknown | {"iteration": 0, "epoch": 0, "seconds": 0.0} | _test(model, data, training)])
+    compute = Compute(model, machine or Machine())
+    tested = _test(model, data, training, compute.forward())
+    compute.restore()
+    return History([unknown | {"iteration": 0, "epoch": 0, "seconds": 0.0} | tested])
 
 
-def _test(model: nn.Module, data: Data, training: Training) -> dict[str, float]:
+def _test(model: nn.Module, data: Data, training: Training, forward: Forward) -> dict[str, float]:
     """The columns of a row that testing gives."""
     batch_size = evaluation_batch_size(training)
-    test = evaluate(model, data, data.test, batch_size)
+    test = evaluate(model, data, data.test, batch_size, forward)
     row = {"val_loss": math.nan, "val_top1": math.nan, "test_loss": test.loss, "top1": test.top1, "top5": test.top5}
     if data.validation:
-        held_out = evaluate(model, data, data.validation, batch_size)
+        held_out = evaluate(model, data, data.validation, batch_size, forward)
         row |= {"val_loss": held_out.loss, "val_top1": held_out.top1}
     return row
 
@@ -113,7 +122,13 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
 
 
 def train(
-    model: nn.Module, data: Data, training: Training, sample: int, label: str = "", show_progress: bool = True
+    model: nn.Module,
+    data: Data,
+    training: Training,
+    sample: int,
+    label: str = "",
+    show_progress: bool = True,
+    machine: Machine | None = None,
 ) -> History:
     """Train a network in place by a resolved recipe, testing it before, every `evaluate_every` steps and at the end.
 
@@ -122,13 +137,23 @@ def train(
     """
     device = next(model.parameters()).device
     with randomness.isolated(randomness.generator(sample, "dropout"), device):
-        return _Loop(model, data, training, sample).run(label, show_progress)
+        compute = Compute(model, machine or Machine())
+        try:
+            return _Loop(model, data, training, sample, compute).run(label, show_progress)
+        except Exception as error:
+            explained = compute.explained(error)
+            if explained is None:
+                raise
+            raise explained from error
+        finally:
+            compute.restore()
 
 
 class _Loop:
-    def __init__(self, model: nn.Module, data: Data, training: Training, sample: int) -> None:
+    def __init__(self, model: nn.Module, data: Data, training: Training, sample: int, compute: Compute) -> None:
         assert training.batch_size is not None and training.augmentation is not None
         self.model, self.data, self.training = model, data, training
+        self.forward, self.forward_in_tests = compute.forward(is_compiled=True), compute.forward()
         self.batches = data.training_batches(sample, training.batch_size, training.augmentation)
         self.steps_per_epoch = len(data.train) // training.batch_size
         self.history = History()
@@ -165,7 +190,7 @@ class _Loop:
         for group in optimizer.param_groups:
             group["lr"] = rate
         images, labels = next(self.batches)
-        outputs = self.model(images)
+        outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -187,7 +212,7 @@ class _Loop:
         return math.isfinite(loss)
 
     def _record(self, iteration: int) -> None:
-        tested = _test(self.model, self.data, self.training)
+        tested = _test(self.model, self.data, self.training, self.forward_in_tests)
         loss, right, count = self.sums.tolist()
         self.sums.zero_()
         row = {

@@ -25,8 +25,9 @@ from Models import build
 from Utils import randomness
 from Utils.data import Data, load
 from Utils.frame import Frame
+from Utils.learning_rate import learning_rate
 from Utils.settings import Training
-from Utils.training import evaluate, learning_rate, make_optimizer, train
+from Utils.training import evaluate, make_optimizer, train
 
 EPOCHS, BATCH, SAMPLES = 5, 100, 3
 STEPS = 60_000 // BATCH

@@ -1,6 +1,7 @@
 """Networks of torchvision and of the user's own, by command line, against a path count."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import torch
 import torchvision
 from conftest import rows_of, run_folder
 from networks import clamped_path_counts, random_masks
+from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 import main
@@ -163,3 +165,36 @@ def test_synflow_flows_through_gates(name):
     assert stem == pytest.approx(head, rel=1e-9) and head > 0, "flow is conserved"
     gates = [value for key, value in sums.items() if "fc2" in key]
     assert gates and all(0 < value <= head * (0.5 + 1e-9) for value in gates), "at most half of it goes through a gate"
+
+
+def test_pretrained_weights_but_for_a_classifier_of_other_classes(tmp_path, monkeypatch, capsys):
+    """torchvision's own download, with a file laid out as it would be, is tested; only the checksum is not checked."""
+    plain = torchvision.models.squeezenet1_1(weights=None)
+    weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(plain.state_dict(), folder / weights.url.rpartition("/")[2])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    words = ["--architecture=imagenet/squeezenet1_1", "--image_size=64", "--data=digits", "--iterations=0"]
+    out = f"--out_path={tmp_path / 'out'}"
+    assert main.main([*words, "--pretrained", "--pruner=mag", "--target_sparsity=0.5", out]) == 0
+    assert "ImageNet's weights but for classifier.1.weight, classifier.1.bias" in capsys.readouterr().err
+    (row,) = (row for _, row in rows_of(tmp_path / "out").iterrows())
+    kept = load_file(run_folder(tmp_path / "out", row) / "weights.safetensors")
+    masks = Masks.load(run_folder(tmp_path / "out", row) / "masks.safetensors")
+    for name, value in plain.state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(kept[name], value * masks[name] if name in masks else value)
+    assert kept["classifier.1.weight"].shape[0] == 10
+
+
+def test_pretrained_weights_without_network(tmp_path, monkeypatch, capsys):
+    def fails(*arguments, **options):
+        raise URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", fails)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    words = ["--architecture=imagenet/squeezenet1_1", "--image_size=32", "--data=digits", "--pretrained", "--train=0"]
+    assert main.main([*words, f"--out_path={tmp_path / 'out'}"]) == 2
+    message = "cannot be downloaded (<urlopen error no network>); give a file of them as --weights_from"
+    assert message in capsys.readouterr().err and not list((tmp_path / "out").rglob("*.csv"))

@@ -59,6 +59,7 @@ MAIN = [
     ("--data=digits --prune_iterations=0", "--prune_iterations must be at least 1, not 0"),
     ("--data=digits --prune_iterations=3 --schedule=one-shot", "--schedule=one-shot is one round, not"),
     ("--data=digits --lr_schedule=cosine --lr_drops=5", "--lr_drops has no effect with --lr_schedule=cosine"),
+    ("--data=digits --pretrained", "--pretrained has no effect on lenet300100, which torchvision has no weights of"),
     ("--data=digits --lr_cycle=5", "--lr_cycle has no effect with --lr_schedule=step"),
     ("--data=digits --lr_schedule=cosinus", "did you mean 'cosine'? (valid: constant, cosine"),
     ("--data=digits --pre_iterations=3", "--pre_iterations has no effect on pruner snip, which scores no trained"),

@@ -98,7 +98,7 @@ def test_the_line_of_the_original_program():
 def test_defaults():
     settings = Settings()
     assert {name: value for name, value in vars(settings.run).items() if value is not None or name == "data"} == {
-        "experiment": "singleshot", "architecture": "lenet300100", "dense_classifier": False,
+        "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
         "data": None, "path_to_data": "Data", "sample": 0,
         "out_path": "Results", "save": True, "overwrite": False,
     }  # fmt: skip

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from Layers import MaskedLinear, Masks
-from Models import build
+from Layers import MaskedLinear, Masks, prunable
+from Models import ARCHITECTURES, build
 from Utils import data
+from Utils.compute import Compute
+from Utils.errors import UserError
 from Utils.frame import Frame
-from Utils.settings import Training
-from Utils.training import evaluate, learning_rate, make_optimizer, train
+from Utils.learning_rate import learning_rate
+from Utils.settings import Machine, Training
+from Utils.training import evaluate, make_optimizer, train
 
 RECIPE = Training(
     iterations=40, optimizer="momentum", lr=0.1, lr_drops=(20, 30), lr_drop_rate=0.1, momentum=0.9, weight_decay=1e-3,
@@ -165,3 +168,48 @@ def test_dropout_depends_on_the_sample_and_leaves_the_global_generator_alone():
         losses.append(run(model, RECIPE, sample).last["train_loss"])
         assert torch.equal(torch.random.get_rng_state(), state)
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("name", ["lenet300100", "lenet5"])
+def test_half_precision_learns_as_well(name):
+    top1, recipe = {}, dataclasses.replace(RECIPE, iterations=160, lr_drops=(120, 140))
+    for precision in ("fp32", "bf16"):
+        model = build(name, generator=torch.Generator().manual_seed(0))
+        loaded = data.load("digits", "", Frame(ARCHITECTURES[name].input_shape))
+        history = train(model, loaded, recipe, 0, show_progress=False, machine=Machine(precision=precision))
+        top1[precision] = history.last["top1"]
+        assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert min(top1.values()) > 0.8 and abs(top1["fp32"] - top1["bf16"]) < 0.08
+
+
+def test_the_layout_of_memory_is_given_back_and_changes_no_result():
+    model = build("lenet5", generator=torch.Generator().manual_seed(0)).eval()
+    images = torch.rand(8, 3, 32, 32)
+    expected = model(images)
+    compute = Compute(model, Machine())
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(compute.forward()(images), expected, rtol=1e-4, atol=1e-5)
+    compute.restore()
+    assert all(tensor.is_contiguous() for tensor in (*model.parameters(), *model.buffers()))
+    assert torch.equal(model(images), expected)
+
+
+def test_a_network_that_cannot_be_compiled(monkeypatch):
+    def fails(*arguments, **options):
+        raise torch._dynamo.exc.InternalTorchDynamoError("no compiler found")
+
+    monkeypatch.setattr(torch, "compile", lambda model: fails)
+    with pytest.raises(UserError, match=r"--compile failed \(no compiler found\); it needs a C\+\+ compiler"):
+        train(fresh(), digits(), RECIPE, 0, show_progress=False, machine=Machine(compile=True))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_the_same_network():
+    rows = []
+    for is_compiled in (False, True):
+        model = build("lenet300100", generator=torch.Generator().manual_seed(0))
+        prunable(model)["fc1.weight"][1][:100] = False
+        recipe = dataclasses.replace(RECIPE, iterations=20)
+        history = train(model, digits(), recipe, 0, show_progress=False, machine=Machine(compile=is_compiled))
+        rows.append((history.last["train_loss"], history.last["test_loss"]))
+    assert rows[0] == pytest.approx(rows[1], rel=1e-3)

@@ -1,0 +1,112 @@
+"""How many images a second does training see, beside the same network without masks and beside a DataLoader?
+
+    python -m benchmarks.training FOLDER
+
+FOLDER holds CIFAR-10 as images. Steps of 128 images with crops and flips, momentum, on two cores, in turn: the masked
+network pruned to 90%, the plain network on the same path, and the plain network fed by torchvision's ImageFolder,
+transforms and a DataLoader with two workers. Also the loss of the masked network over its first steps.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.timing import keep
+from Layers import unmask
+from Models import build
+from Pruners import make_pruner
+from Pruners.allocation import allocate
+from Utils.compute import Compute
+from Utils.data import Batch, Data, facts, load
+from Utils.frame import Frame
+from Utils.settings import Machine
+
+SHAPE, BATCH, ROUNDS = (3, 32, 32), 128, 5
+STEPS = {"lottery/resnet20": 20, "lottery/vgg16-bn": 4}
+LEARNING = {"lottery/resnet20": 300, "lottery/vgg16-bn": 100}
+
+
+def theirs(folder: str) -> Iterator[Batch]:
+    """Batches as most programs make them."""
+    from torchvision import datasets, transforms
+
+    transform = transforms.Compose([
+        transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+        transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    ])  # fmt: skip
+    data = datasets.ImageFolder(f"{folder}/train", transform)
+    while True:
+        yield from torch.utils.data.DataLoader(data, BATCH, shuffle=True, num_workers=2, drop_last=True)
+
+
+def pruned(name: str) -> nn.Module:
+    """The network, pruned to 90%."""
+    model = build(name, generator=torch.Generator().manual_seed(0))
+    allocate(model, make_pruner("random/erk").score(model), 0.9, SHAPE, "direct").install(model)
+    return model
+
+
+def stepper(model: nn.Module, batches: Iterator[Batch], machine: Machine, is_ours: bool) -> Callable[[], float]:
+    """One step of training, which gives its loss."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, fused=True)
+    forward = Compute(model, machine).forward() if is_ours else model
+    model.train()
+
+    def step() -> float:
+        images, labels = next(batches)
+        loss = F.cross_entropy(forward(images), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def measure(name: str, folder: str, data: Data) -> dict:
+    """Images a second of each path, in turn."""
+
+    def ours() -> Iterator[Batch]:
+        return data.training_batches(0, BATCH, "crop-flip")
+
+    plain = Machine()
+    ways = {
+        "masked": stepper(pruned(name), ours(), plain, is_ours=True),
+        "unmasked": stepper(unmask(pruned(name)), ours(), plain, is_ours=True),
+        "unmasked, as PyTorch has it": stepper(unmask(pruned(name)), ours(), plain, is_ours=False),
+        "DataLoader": stepper(unmask(pruned(name)), theirs(folder), plain, is_ours=False),
+        "masked, bf16": stepper(pruned(name), ours(), Machine(precision="bf16"), is_ours=True),
+    }
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for step in ways.values():
+        step(), step()
+    for _ in range(ROUNDS):
+        for way, step in ways.items():
+            started = time.perf_counter()
+            for _ in range(STEPS[name]):
+                step()
+            rates[way].append(STEPS[name] * BATCH / (time.perf_counter() - started))
+    found: dict = {way: statistics.median(values) for way, values in rates.items()}
+    losses = [ways["masked"]() for _ in range(LEARNING[name])]
+    found["loss_by_twenty_steps"] = [
+        round(statistics.mean(losses[start : start + 20]), 4) for start in range(0, len(losses), 20)
+    ]
+    return found
+
+
+def main(folder: str) -> None:
+    """Measure both networks."""
+    torch.set_num_threads(2)
+    facts("imagefolder", folder)
+    data = load("imagefolder", folder, Frame(SHAPE))
+    numbers = {name: measure(name, folder, data) for name in STEPS}
+    keep("training", "python -m benchmarks.training FOLDER", numbers)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
