@@ -13,8 +13,10 @@ of each network; `--sample 0 1 2` makes three.
 import time
 import warnings
 from collections.abc import Mapping
+from hashlib import sha256
 
 import pandas as pd
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from Experiments.network import initial_model, load_data, new_weights
@@ -117,7 +119,7 @@ class _KnownScores:
 
     def of(self, model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
         """The scores of a run, made now or known."""
-        key = self._key(settings)
+        key = self._key(settings, trained)
         if key in self.known:
             scores, self.saved = self.known[key]
             return scores
@@ -130,13 +132,15 @@ class _KnownScores:
         return scores
 
     @staticmethod
-    def _key(settings: Settings) -> str:
+    def _key(settings: Settings, trained: Mapping[str, Tensor] | None) -> str:
         usual, pruning = Pruning(), settings.pruning
         later = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
         values = {name: getattr(usual, name) for name in later}
         if all((pruning.prune_iterations or criterion.iterations) == 1 for criterion in parts(pruning.pruner)):
             values |= {"target_sparsity": usual.target_sparsity, "com_exp": usual.com_exp}
-        return f"{settings.with_values(**values).key()} {settings.run.path_to_data} {settings.machine.device}"
+        key = f"{settings.with_values(**values).key()} {settings.run.path_to_data} {settings.machine.device}"
+        # The dense run of another folder of results can have other weights.
+        return key if trained is None else f"{key} {sha256(save(dict(trained))).hexdigest()}"
 
 
 _SCORED = _KnownScores()

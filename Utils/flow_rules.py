@@ -202,6 +202,27 @@ def softmax(call: Call) -> tuple[Tensor, Pullback]:
     return x.amax(axis, keepdim=True).expand(x.shape), lambda back: [back.amax(axis, keepdim=True).expand(x.shape)]
 
 
+def layer_norm(call: Call) -> tuple[Tensor, Pullback]:
+    """Mean and spread are those of all units along the last axes, so every output depends on all of them."""
+    x, *constants = call.inputs
+    axes = tuple(range(-len(call.argument(1, "normalized_shape")), 0))
+    return _joined(x, x, axes, constants)
+
+
+def group_norm(call: Call) -> tuple[Tensor, Pullback]:
+    """The same for the channels of each group."""
+    x, *constants = call.inputs
+    return _joined(x, x.reshape(1, call.argument(1, "num_groups"), -1), (-1,), constants)
+
+
+def _joined(x: Tensor, grouped: Tensor, axes: tuple[int, ...], constants: list[Any]) -> tuple[Tensor, Pullback]:
+    def join(ranks: Tensor) -> Tensor:
+        return ranks.reshape(grouped.shape).amax(axes, keepdim=True).expand(grouped.shape).reshape(x.shape)
+
+    # Scales and shifts start no path.
+    return join(x), lambda back: [join(back), *(torch.zeros_like(constant) for constant in constants)]
+
+
 def add(call: Call) -> tuple[Tensor, Pullback]:
     """A sum or difference carries what any part carries."""
     if len(call.inputs) == 1:
@@ -399,6 +420,8 @@ _ELEMENTWISE_ARITHMETIC = (
 _MODULES: dict[type, Rule] = {
     **dict.fromkeys(ACTIVATIONS, activation),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax), softmax),
+    nn.LayerNorm: layer_norm,
+    nn.GroupNorm: group_norm,
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout), pass_through),
     **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d), pool),
     **dict.fromkeys((nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d), adaptive_pool),
@@ -408,6 +431,8 @@ _MODULES: dict[type, Rule] = {
 _OPERATIONS: dict[Any, Rule] = {
     **dict.fromkeys((*ACTIVATION_FUNCTIONS, *_ELEMENTWISE_ARITHMETIC), activation),
     **dict.fromkeys((F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, "softmax", "log_softmax"), softmax),
+    F.layer_norm: layer_norm,
+    F.group_norm: group_norm,
     **dict.fromkeys((F.dropout, F.dropout2d, operator.neg, torch.neg, "neg"), pass_through),
     **dict.fromkeys(("contiguous", "clone", "detach", "float", "double", "to", "data"), pass_through),
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), add),

@@ -5,6 +5,7 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops.misc import Permute
 
 from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, Masks
 
@@ -178,7 +179,7 @@ def clamped_path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, 
     A weight lies on a path if something arrives at it from the inputs and from the outputs: its derivative.
     """
     counted = copy.deepcopy(model).double().eval()
-    joining = (nn.Linear, nn.Conv2d, nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    joining = (nn.Linear, nn.Conv2d, nn.Flatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Permute)
     masks.install(counted)
     for name, parameter in counted.named_parameters():
         parameter.data = torch.zeros_like(parameter) if name.endswith("bias") else torch.ones_like(parameter)
@@ -186,6 +187,10 @@ def clamped_path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, 
         for name, child in list(module.named_children()):
             if isinstance(child, nn.MaxPool2d):
                 setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
+            elif isinstance(child, nn.LayerNorm):
+                # Of channels: the second axis in torchvision's variant for images, else the last.
+                axis = 1 if type(child) is not nn.LayerNorm else -1
+                child.forward = lambda x, axis=axis: x + x.mean(axis, keepdim=True)  # type: ignore[method-assign]
             elif not list(child.children()) and not isinstance(child, joining):
                 setattr(module, name, nn.Identity())  # normalisation, activation, dropout
         if type(module).__name__ == "SqueezeExcitation":

@@ -121,7 +121,8 @@ def test_an_own_network_trains_and_another_source_is_another_run(tmp_path, capsy
     assert len(rows_of(tmp_path / "results")) == 2
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "shufflenet_v2_x0_5", "regnet_y_400mf", "googlenet", "mnasnet0_5"])
+@pytest.mark.parametrize("name", ["efficientnet_b0", "shufflenet_v2_x0_5", "regnet_y_400mf", "googlenet", "mnasnet0_5",
+                                  "convnext_tiny"])  # fmt: skip
 @pytest.mark.parametrize("density", [0.3, 0.05])
 def test_connectivity_of_further_families_agrees_with_a_path_count(name, density):
     model, shape = build(f"imagenet/{name}", (3, 64, 64), 10), (3, 64, 64)
@@ -198,3 +199,13 @@ def test_pretrained_weights_without_network(tmp_path, monkeypatch, capsys):
     assert main.main([*words, f"--out_path={tmp_path / 'out'}"]) == 2
     message = "cannot be downloaded (<urlopen error no network>); give a file of them as --weights_from"
     assert message in capsys.readouterr().err and not list((tmp_path / "out").rglob("*.csv"))
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "densenet121", "efficientnet_b0", "regnet_y_400mf",
+                                  "convnext_tiny"])  # fmt: skip
+def test_torchvision_networks_are_pruned_to_99_percent_effective_untouched(tmp_path, name):
+    words = [f"--architecture=imagenet/{name}", "--image_size=64", "--data=digits", "--train=0", "--pruner=random/erk"]
+    more = ["--pruning_type=effective", "--target_sparsity=0.99", f"--out_path={tmp_path}"]
+    assert main.main([*words, *more]) == 0
+    (row,) = (row for _, row in rows_of(tmp_path).iterrows())
+    assert row["kept_effective"] >= row["target_kept"] and row["effective_sparsity"] == pytest.approx(0.99, abs=0.001)

@@ -277,8 +277,8 @@ class Branching(Unknown):
     ("model", "named"),
     [
         (Unknown(), "cumsum"),
-        (nn.Sequential(nn.Flatten(), MaskedLinear(2, 2), nn.LayerNorm(2)), "LayerNorm"),
-        (nn.Sequential(MaskedConv2d(1, 2, 1), nn.GroupNorm(1, 2)), "GroupNorm"),
+        (nn.Sequential(nn.Flatten(), MaskedLinear(2, 2), nn.Bilinear(2, 2, 2)), "Bilinear"),
+        (nn.Sequential(MaskedConv2d(1, 2, 1), nn.LocalResponseNorm(2)), "LocalResponseNorm"),
         (Branching(), "torch.fx"),
         (Several(), "stack"),
         (Attribute(), "real"),
@@ -384,3 +384,13 @@ def test_masks_that_do_not_fit():
         effective_sparsity(model, (3, 32, 32), masks | {"fc3.weight": torch.rand(10, 84)})
     assert direct_sparsity(model, Masks(masks)) == effective_sparsity(model, (3, 32, 32), masks) == 0
     assert direct_sparsity(model, ~Masks(masks)) == 1
+
+
+def test_normalisation_over_channels_joins_them():
+    """What a dead channel puts out is minus the mean of the others: it carries them."""
+    for norm, expected in ((nn.GroupNorm(2, 4), [True, True, False, False]), (nn.LayerNorm((4, 1, 1)), [True] * 4)):
+        model = nn.Sequential(MaskedConv2d(1, 4, 1), norm, MaskedConv2d(4, 3, 1))
+        prunable(model)["0.weight"][1][1:] = False
+        effective = effective_masks(model, (1, 1, 1))
+        assert effective["2.weight"].any(0).flatten().tolist() == expected
+        assert effective["0.weight"].flatten().tolist() == [True, False, False, False]

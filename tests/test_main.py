@@ -264,6 +264,7 @@ def test_kept_weights_of_another_network(tmp_path, capsys):
     assert call(tmp_path, *QUICK, "--pruner=dense") == 0
     (path,) = tmp_path.rglob("weights.safetensors")
     save_file({"fc1.weight": torch.ones(2)}, path)
+    assert call(tmp_path / "before", *QUICK, "--pruner=magnitude") == 0
     assert call(tmp_path, *QUICK, "--pruner=magnitude") == 2
     assert "are not those of this network; make them again with --pruner=dense" in capsys.readouterr().err
 
