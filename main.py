@@ -8,8 +8,10 @@ interrupted.
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,12 +31,19 @@ if TYPE_CHECKING:
     from Utils.results import Store
 
 
+_OTHERS_WAIT = 10
+"""Seconds."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit status: 0, 1 if runs failed, 2 for a request that is wrong."""
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         return carry_out(read(arguments))
     except UserError as error:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            # Of several processes that train one network, the first says what all met, and its end is the end of all.
+            time.sleep(_OTHERS_WAIT)
         print(f"main.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -49,32 +58,46 @@ def read(arguments: Sequence[str]) -> Request:
 
 
 def carry_out(request: Request) -> int:
-    """Print what there is, or decide every value, then prune and train or, in a dry run, say what would be done."""
+    """Print what there is, or prune and train, alone or as one of several processes."""
     command, request = request.split(Command)
     if command.list is not None:
         if request.values:
             raise UserError(f"--list runs nothing, so --{next(iter(request.values))} has no effect; leave it out")
         print(as_text(command.list))
         return 0
+    from Utils.distributed import is_first, joined
+
+    base = Settings().with_values(**request.single())
+    with joined(base.machine.device):
+        if is_first():
+            return prune_and_train(base, request, command.dry_run)
+        warnings.showwarning = lambda *_: None
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            return prune_and_train(base, request, command.dry_run)
+
+
+def prune_and_train(base: Settings, request: Request, is_dry_run: bool) -> int:
+    """Decide every value, then prune and train or, in a dry run, say what would be done."""
     from Experiments.plan import plan, usual
     from Utils.data import is_found
+    from Utils.distributed import agree, first_alone
     from Utils.launch import Launcher
     from Utils.machine import pick_device
     from Utils.results import Store
 
-    base = Settings().with_values(**request.single())
     pick_device(base.machine.device)
-    runs = plan(base, request, choose_data(base, request, may_download=not command.dry_run))
+    runs = plan(base, request, agree(lambda: choose_data(base, request, may_download=not is_dry_run)))
     store = Store(base.run.out_path)
     experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
     launcher = Launcher(experiment, store, usual, say, partial(report, store))
-    if command.dry_run:
+    if is_dry_run:
         check_inputs([settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)])
         launcher.describe(runs)
         return 0
     if base.run.save:
         store.check_writable()
-    check_inputs([settings for settings in runs if not launcher.is_done(settings)])
+    to_do = [settings for settings in runs if not launcher.is_done(settings)]
+    first_alone(lambda: check_inputs(to_do))
     return 1 if launcher.launch(runs) else 0
 
 

@@ -12,7 +12,8 @@ from Utils.data import facts
 from Utils.errors import UserError
 from Utils.flags import Request
 from Utils.recipes import recipe
-from Utils.settings import DENSE, Pruning, Run, Settings
+from Utils.settings import AUGMENTATION_NAMES, DENSE, Pruning, Run, Settings
+from Utils.streaming import VARIATIONS
 
 _RECIPE_FIELDS = (
     "iterations", "optimizer", "lr", "lr_drops", "lr_drop_rate", "momentum", "weight_decay", "augmentation",
@@ -54,7 +55,7 @@ def resolve(settings: Settings) -> Resolved:
     found = facts(run.data, run.path_to_data)
     rules = recipe(run.architecture, run.data, found.train_size)
     values = {name: _or(getattr(training, name), getattr(rules, name)) for name in _RECIPE_FIELDS}
-    values["augmentation"] = _or(values["augmentation"], DATASETS[run.data].augmentation)
+    values["augmentation"] = _augmentation(run.data, values["augmentation"])
     images = _training_images(settings, found)
     values["batch_size"] = _or(training.batch_size, min(rules.batch_size, images))
     values |= _iterations(settings, images // values["batch_size"])
@@ -137,6 +138,17 @@ def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
+def _augmentation(data: str, name: str | None) -> str:
+    """What a recipe or the user says, else what the data set has; raises `UserError` for what it cannot have."""
+    if name in VARIATIONS and not DATASETS[data].is_streamed:
+        streamed = ", ".join(name for name, entry in DATASETS.items() if entry.is_streamed)
+        raise UserError(
+            f"--augmentation={name} needs whole images, decoded in every pass, as {streamed} has them, not {data}; "
+            f"there are: {', '.join(other for other in AUGMENTATION_NAMES if other not in VARIATIONS)}"
+        )
+    return _or(name, DATASETS[data].augmentation)
+
+
 def _training_images(settings: Settings, found: Facts) -> int:
     """How many training images are left; raises `UserError` if they fill no batch."""
     size, held_out = found.train_size, settings.training.validation
@@ -145,6 +157,9 @@ def _training_images(settings: Settings, found: Facts) -> int:
     batch_size = settings.training.batch_size or 0
     if batch_size > size - held_out:
         raise UserError(f"--batch_size={batch_size} is more than the {size - held_out} training images")
+    if 1 < settings.training.accumulate > batch_size // 2 > 0:
+        parts = f"--accumulate={settings.training.accumulate}"
+        raise UserError(f"{parts} leaves less than 2 of --batch_size={batch_size} images in a part")
     examples = settings.pruning.prune_examples or 0
     if examples > size - held_out:
         raise UserError(f"--prune_examples={examples} is more than the {size - held_out} training images")
@@ -174,7 +189,9 @@ def _unused_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str
     elif pruning.weights_from is not None:
         unused["pre_iterations"] = "with --weights_from, whose weights are scored"
     if not training.train and not is_trained_first(pruning):
-        unused |= dict.fromkeys((*_RECIPE_FIELDS, "epochs", "lr_schedule", "lr_cycle", "warmup"), "with --train=0")
+        unused |= dict.fromkeys(
+            (*_RECIPE_FIELDS, "epochs", "accumulate", "lr_schedule", "lr_cycle", "warmup"), "with --train=0"
+        )
         if not needs_batches and training.batchnorm == "running":
             unused["batch_size"] = "with --train=0"
         return unused

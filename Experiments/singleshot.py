@@ -28,6 +28,7 @@ from Pruners.keep_alive import keep_alive
 from Pruners.scores import Scores
 from Utils import randomness
 from Utils.data import Data, chance
+from Utils.distributed import agree
 from Utils.errors import UserError
 from Utils.machine import describe_machine, pick_device
 from Utils.results import TRAINING_COLUMNS, Outcome
@@ -48,7 +49,7 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     data = load_data(settings, device)
     model = initial_model(settings, data).to(device)
     started, _SCORED.saved = time.perf_counter(), 0.0
-    masks = prune(model, data, settings, trained)
+    masks = agree(lambda: prune(model, data, settings, trained).to("cpu"))
     prune_seconds = time.perf_counter() - started + _SCORED.saved
     # A dense network is meant to keep what it starts with.
     target_kept = masks.kept if settings.pruning.pruner == DENSE else settings.target.kept(masks.total)

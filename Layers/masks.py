@@ -104,6 +104,10 @@ class Masks(Mapping[str, Tensor]):
 
         return Masks({name: permuted(mask) for name, mask in self.items()})
 
+    def to(self, device: torch.device | str) -> "Masks":
+        """The same on a device."""
+        return Masks({name: mask.to(device) for name, mask in self.items()})
+
     def content_hash(self) -> str:
         """A hexadecimal SHA-256 of names, shapes and entries, whatever the device."""
         digest = hashlib.sha256()

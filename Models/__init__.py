@@ -170,7 +170,7 @@ def architecture(name: str) -> Architecture:
     if name.startswith(IMAGENET) and name.removeprefix(IMAGENET) in torchvision_names():
         label = f"{name.removeprefix(IMAGENET)} (torchvision)"
         return Architecture(
-            "Models.imagenet:imagenet", label, FAMILIES["imagenet/NAME"], None, (3, 224, 224), any_channels=False
+            "Models.imagenet:imagenet", label, FAMILIES["imagenet/NAME"], "imagenet", (3, 224, 224), any_channels=False
         )
     raise ValueError(f"unknown architecture {name!r}; there are: {', '.join(architecture_names())}")
 

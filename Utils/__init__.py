@@ -34,6 +34,8 @@ class DataSource(NamedTuple):
     std: tuple[float, ...] | None
     augmentation: str
     """What a recipe applies unless it says otherwise; see `Utils/augmentation.py`."""
+    is_streamed: bool = False
+    """Decoded in every pass, as it fits into no memory."""
     is_embedded: bool = False
     """Comes with an installed library: no file, no download."""
 
@@ -64,6 +66,11 @@ DATASETS: dict[str, DataSource] = {
     "tinyimagenet": DataSource(
         "Utils.tiny_imagenet:TinyImageNet", "Tiny ImageNet", "small photographs, downloaded",
         Facts(200, 100000, 10000), (3, 64, 64), (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821), _CIFAR,
+    ),
+    "imagenet": DataSource(
+        "Utils.imagenet:ImageNet", "ImageNet", "photographs, decoded in every pass; the folder, or a part", None,
+        (3, 224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "resized-crop",
+        is_streamed=True,
     ),
     "imagefolder": DataSource(
         "Utils.image_folder:ImageFolder", "images", "your own images, in folders named after their classes", None, None,

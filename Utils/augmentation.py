@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,39 +12,27 @@ DEGREES = 4.0
 SHIFT = 3
 CROP_PADDING = 4
 
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-"""From normalised images (batch, channels, height, width) and a CPU generator to images of the same shape."""
+Draws = tuple[Tensor, ...]
+"""Random numbers of a batch, each (batch,)."""
 
 
-def none(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Leave images as they are."""
-    return images
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn for each image, and what is done to images with it."""
 
+    draw: Callable[[int, torch.Generator], Draws]
+    """From a number of images and a CPU generator."""
+    change: Callable[..., Tensor]
+    """From normalised images (batch, channels, height, width) and what was drawn to images of the same shape."""
 
-def rotation(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn each image by an angle uniform in +-4 degrees."""
-    degrees = torch.empty(len(images)).uniform_(-DEGREES, DEGREES, generator=generator)
-    return rotate(images, degrees.to(images.device))
-
-
-def shift_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the images; shift each by -3 ... 3 pixels along both axes, repeating the border."""
-    rows, columns = (_uniform(-SHIFT, SHIFT, len(images), generator).to(images.device) for _ in range(2))
-    return mirror(shift(images, rows, columns), _coin(len(images), generator).to(images.device))
-
-
-def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad by 4 zeros on all sides, crop to the old size at a random place, mirror half of the images."""
-    top, left = (_uniform(0, 2 * CROP_PADDING, len(images), generator).to(images.device) for _ in range(2))
-    return mirror(crop(images, top, left), _coin(len(images), generator).to(images.device))
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": none,
-    "rotation": rotation,
-    "shift-flip": shift_flip,
-    "crop-flip": crop_flip,
-}
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, of: int | None = None, places: Tensor | None = None
+    ) -> Tensor:
+        """Vary images; where they are those at some places in a batch of `of`, as they would vary in it."""
+        drawn = self.draw(of or len(images), generator)
+        if places is not None:
+            drawn = tuple(values[places] for values in drawn)
+        return self.change(images, *(values.to(images.device) for values in drawn))
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
@@ -89,9 +78,32 @@ def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return taken.permute(0, 3, 1, 2).contiguous()
 
 
-def _uniform(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
+def _whole_numbers(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(low, high + 1, (count,), generator=generator)
 
 
-def _coin(count: int, generator: torch.Generator) -> Tensor:
+def _coins(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator) < 0.5
+
+
+def _angles(count: int, generator: torch.Generator) -> Draws:
+    return (torch.empty(count).uniform_(-DEGREES, DEGREES, generator=generator),)
+
+
+def _shifts(count: int, generator: torch.Generator) -> Draws:
+    down, right = (_whole_numbers(-SHIFT, SHIFT, count, generator) for _ in range(2))
+    return down, right, _coins(count, generator)
+
+
+def _places(count: int, generator: torch.Generator) -> Draws:
+    top, left = (_whole_numbers(0, 2 * CROP_PADDING, count, generator) for _ in range(2))
+    return top, left, _coins(count, generator)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": Augmentation(lambda count, generator: (), lambda images: images),
+    "rotation": Augmentation(_angles, rotate),
+    "shift-flip": Augmentation(_shifts, lambda images, down, right, coins: mirror(shift(images, down, right), coins)),
+    "crop-flip": Augmentation(_places, lambda images, top, left, coins: mirror(crop(images, top, left), coins)),
+}
+"""Angles uniform in +-4 degrees; shifts by -3 ... 3 pixels along both axes; crops of images padded by 4."""

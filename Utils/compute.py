@@ -26,20 +26,23 @@ class Compute:
         if any(isinstance(module, nn.Conv2d) for module in self.model.modules()):
             self.model.to(memory_format=torch.channels_last)
 
-    def forward(self, is_compiled: bool = False) -> Forward:
-        """A function from images to outputs in single precision; compiled only for batches of one size."""
-        network: Forward = self.model
-        if is_compiled and self.machine.compile:
-            network = torch.compile(self.model)  # type: ignore[assignment]
+    def forward(self, network: nn.Module | None = None) -> Forward:
+        """A function from images to outputs in single precision.
+
+        `network` is the model, maybe wrapped, for batches of one size only: it is compiled if so wished.
+        """
+        called: Forward = network or self.model
+        if network is not None and self.machine.compile:
+            called = torch.compile(network)  # type: ignore[assignment]
         has_planes = next((p.is_contiguous() for p in self.model.parameters() if p.dim() == 4), True) is False
 
         def call(images: Tensor) -> Tensor:
             if has_planes:
                 images = images.contiguous(memory_format=torch.channels_last)
             with self._precision(images):
-                return network(images).float()
+                return called(images).float()
 
-        return call if self.machine.precision == "bf16" or has_planes else network
+        return call if self.machine.precision == "bf16" or has_planes else called
 
     @staticmethod
     def explained(error: Exception) -> UserError | None:

@@ -1,9 +1,10 @@
 """Which images does a run see, and in which batches?
 
-Images live as uint8 tensors on the device; a batch is picked, normalised and augmented there as a whole.
+Images live as uint8 tensors on the device; a batch is picked, normalised and augmented there as a whole. Those of data
+sets that fit into no memory are streamed from disk (`Utils/streaming.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from Utils import DATASETS, FALLBACK, Facts, randomness
 from Utils.augmentation import AUGMENTATIONS
+from Utils.distributed import Share
 from Utils.errors import UserError
-from Utils.frame import Examples, Frame, Images
+from Utils.frame import Examples, Frame, Images, Streams
+from Utils.streaming import VARIATIONS, Files, Variation
 
 Batch = tuple[Tensor, Tensor]
 
@@ -32,16 +35,39 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def take(self, indices: Tensor) -> "Split":
+        """Some of the images."""
+        return Split(self.images[indices], self.labels[indices])
+
+    def batches(self, picks: Sequence[Tensor | slice]) -> Iterator[Batch]:
+        """uint8 images and labels of each pick, which is a range or indices on the CPU."""
+        for pick in picks:
+            if isinstance(pick, slice):
+                yield self.images[pick], self.labels[pick]
+            else:
+                indices = pick.to(self.labels.device)
+                yield self.images.index_select(0, indices), self.labels.index_select(0, indices)
+
 
 @dataclass(frozen=True)
 class Data:
-    """A data set in memory."""
+    """A data set."""
 
     name: str
     classes: int
-    train: Split
-    test: Split
-    validation: Split | None
+    train: Split | Files
+    test: Split | Files
+    validation: Split | Files | None
     factor: Tensor
     offset: Tensor
     """A normalised image is uint8 image * factor + offset; both (1, channels or 1, 1, 1)."""
@@ -49,34 +75,47 @@ class Data:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+        return self.train.shape
 
     def normalised(self, images: Tensor) -> Tensor:
         """float32 images with the training set's mean 0 and standard deviation 1."""
         return images.to(torch.float32).mul_(self.factor).add_(self.offset)
 
-    def training_batches(self, sample: int, batch_size: int, augmentation: str) -> Iterator[Batch]:
-        """Batches without end: each pass in a new random order, the images that fill no whole batch left out."""
+    def training_batches(
+        self, sample: int, batch_size: int, augmentation: str, positions: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        """Batches without end: each pass in a new random order, the images that fill no whole batch left out.
+
+        `positions` are those to take of each batch: the very images, varied in the same way, that stand there.
+        """
         if batch_size > len(self.train):
             raise UserError(f"--batch_size={batch_size} is more than the {len(self.train)} training images")
         order_generator = randomness.generator(sample, "data order")
         augmentation_generator = randomness.generator(sample, "augmentation")
-        augment, split = AUGMENTATIONS[augmentation], self.train
+        taken = None if positions is None else torch.tensor(positions)
+        is_decoded = isinstance(self.train, Files) and augmentation in VARIATIONS
+        augment = AUGMENTATIONS["none" if is_decoded else augmentation]
 
         def stream() -> Iterator[Batch]:
             while True:
-                order = torch.randperm(len(split), generator=order_generator).to(split.labels.device)
-                for indices in order.split(batch_size)[: len(order) // batch_size]:
-                    images = self.normalised(split.images.index_select(0, indices))
-                    yield augment(images, augmentation_generator), split.labels.index_select(0, indices)
+                order = torch.randperm(len(self.train), generator=order_generator)
+                picks = order.split(batch_size)[: len(order) // batch_size]
+                if taken is not None:
+                    picks = [indices[taken] for indices in picks]
+                if isinstance(self.train, Files) and is_decoded:
+                    seed = int(torch.randint(1 << 31, (), generator=augmentation_generator))
+                    batches = self.train.batches(picks, Variation(augmentation, seed))
+                else:
+                    batches = self.train.batches(picks)
+                for images, labels in batches:
+                    yield augment(self.normalised(images), augmentation_generator, batch_size, taken), labels
 
         return stream()
 
     def prune_examples(self, sample: int, count: int, batch_size: int) -> "Batches":
         """`count` random training images (all, if there are fewer), not augmented."""
         generator = randomness.generator(sample, "prune examples")
-        chosen = torch.randperm(len(self.train), generator=generator)[:count].to(self.train.labels.device)
+        chosen = torch.randperm(len(self.train), generator=generator)[:count]
         return Batches(self, self.train, batch_size, chosen)
 
 
@@ -85,24 +124,23 @@ class Batches:
     """Normalised batches of a split, in order, of nearly equal size, as often as wanted."""
 
     data: Data
-    split: Split
+    split: Split | Files
     batch_size: int
     """Images per batch at least, where there are so many; what is left over is spread among the batches."""
     indices: Tensor | None = None
-    """The images to take; None: all."""
+    """The images to take, on the CPU; None: all."""
+    share: Share = Share()
+    """Which of the batches to take."""
 
     def __iter__(self) -> Iterator[Batch]:
-        images, labels = self.split.images, self.split.labels
-        count = len(labels) if self.indices is None else len(self.indices)
+        count = len(self.split) if self.indices is None else len(self.indices)
         batches = max(1, count // self.batch_size)
         # Batches differ by one image at most: a short last one would have poor statistics, or, alone, none at all.
         bounds = [count * index // batches for index in range(batches + 1)]
-        for start, end in pairwise(bounds):
-            if self.indices is None:
-                yield self.data.normalised(images[start:end]), labels[start:end]
-            else:
-                pick = self.indices[start:end]
-                yield self.data.normalised(images.index_select(0, pick)), labels.index_select(0, pick)
+        parts = [slice(start, end) for start, end in pairwise(bounds)][self.share.number :: self.share.of]
+        picks = parts if self.indices is None else [self.indices[part] for part in parts]
+        for images, labels in self.split.batches(picks):
+            yield self.data.normalised(images), labels
 
 
 def choose(
@@ -174,24 +212,23 @@ def load(
     fit the frame.
     """
     found = read(name, path, frame)
-    (images, labels), (test_images, test_labels) = found.train, found.test
-    if not 0 <= validation < len(images):
-        raise UserError(f"--validation={validation} must be less than the {len(images)} training images")
+    train, test = (found.train, found.test) if isinstance(found, Streams) else (Split(*found.train), Split(*found.test))
+    if not 0 <= validation < len(train):
+        raise UserError(f"--validation={validation} must be less than the {len(train)} training images")
     held_out = None
     if validation:
-        order = torch.randperm(len(images), generator=randomness.generator(sample, "validation"))
-        held_out, rest = order[:validation], order[validation:]
-        held_out = Split(images[held_out].to(device), labels[held_out].to(device))
-        images, labels = images[rest], labels[rest]
+        order = torch.randperm(len(train), generator=randomness.generator(sample, "validation"))
+        held_out, train = train.take(order[:validation]).to(device), train.take(order[validation:])
+    channels = train.shape[0]
     for flag, given in (("mean", mean), ("std", std)):
-        if given is not None and len(given) not in (1, images.shape[1]):
-            raise UserError(f"--{flag} has {len(given)} values, the images have {images.shape[1]} channel")
+        if given is not None and len(given) not in (1, channels):
+            raise UserError(f"--{flag} has {len(given)} values, the images have {channels} channel")
     means, stds = _per_channel(mean or found.mean), _per_channel(std or found.std)
     return Data(
         name=name,
         classes=found.classes,
-        train=Split(images.to(device), labels.to(device)),
-        test=Split(test_images.to(device), test_labels.to(device)),
+        train=train.to(device),
+        test=test.to(device),
         validation=held_out,
         factor=(1 / (255 * stds)).to(device),
         offset=(-means / stds).to(device),
@@ -199,9 +236,11 @@ def load(
 
 
 @lru_cache(maxsize=1)
-def read(name: str, path: str, frame: Frame) -> Images:
+def read(name: str, path: str, frame: Frame) -> Images | Streams:
     """Images and labels of both sets, read once for all runs of a command."""
     entry, loaded = DATASETS[name], _source(name, path, frame).load()
+    if isinstance(loaded, Streams):
+        return loaded
     if not isinstance(loaded, Images):
         assert entry.facts is not None and entry.mean is not None and entry.std is not None
         train, test = loaded
@@ -225,7 +264,7 @@ def _check(name: str, path: str, train: Examples, test: Examples) -> None:
         raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.facts.classes} classes")
 
 
-def chance(split: Split) -> float:
+def chance(split: Split | Files) -> float:
     """The share of the most frequent class: what a network reaches that always gives the same answer."""
     return int(torch.bincount(split.labels).max()) / len(split)
 

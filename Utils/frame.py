@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from Utils.errors import UserError
 from Utils.machine import total_memory
+
+if TYPE_CHECKING:
+    from Utils.streaming import Files
 
 Examples = tuple[Tensor, Tensor]
 """uint8 images (n, channels, height, width) and int64 labels (n,)."""
@@ -51,6 +54,16 @@ class Images(NamedTuple):
 
     train: Examples
     test: Examples
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Streams(NamedTuple):
+    """The same of a source that stays on disk."""
+
+    train: "Files"
+    test: "Files"
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]

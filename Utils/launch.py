@@ -8,6 +8,7 @@ from typing import Protocol
 import pandas as pd
 from torch import Tensor
 
+from Utils.distributed import agree, share
 from Utils.errors import UserError
 from Utils.results import Outcome, Store, summary_row
 from Utils.settings import Settings
@@ -43,7 +44,7 @@ class Launcher:
     def is_done(self, settings: Settings) -> bool:
         """Whether a run is complete and need not be made again."""
         run = settings.run
-        return run.save and not run.overwrite and self.store.status(settings) == "complete"
+        return run.save and not run.overwrite and agree(lambda: self.store.status(settings)) == "complete"
 
     def launch(self, runs: Sequence[Settings]) -> int:
         """Carry out what is not complete; returns the number of failed runs.
@@ -60,7 +61,8 @@ class Launcher:
             try:
                 outcome = self._carry_out(settings, settings.key() in needed)
             except Exception as error:
-                if len(runs) == 1:
+                # Of several processes that train one network, the others may not have met an unforeseen error.
+                if len(runs) == 1 or not (isinstance(error, UserError) or share().of == 1):
                     raise
                 reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
                 outcome = Outcome.failed(reason)
@@ -98,7 +100,7 @@ class Launcher:
         needed = self.experiment.trained_run(settings)
         if needed is None:
             return None
-        weights = self.trained.get(needed.key()) or self.store.weights(needed)
+        weights = self.trained.get(needed.key()) or agree(lambda: self.store.weights(needed))
         if weights is None:
             self.say(f"{settings.title()} scores trained weights: training {needed.title()} first")
             self._carry_out(needed, is_needed=True)
@@ -109,7 +111,7 @@ class Launcher:
 
     def _keep(self, settings: Settings, outcome: Outcome, seconds: float) -> None:
         if settings.run.save:
-            row = self.store.write(settings, self.usual(settings), outcome, seconds)
+            row = agree(lambda: self.store.write(settings, self.usual(settings), outcome, seconds))
         else:
             row = summary_row(settings, self.usual(settings), outcome)
         self.finished(settings, row, outcome.layers)

@@ -22,6 +22,7 @@ EFFECTIVE_TYPES = ("exact", "graph")
 EFFECTIVE_ALIASES = {"synflow": "exact", "custom": "graph"}
 """The names of the original program."""
 
+AUGMENTATION_NAMES = ("none", "rotation", "shift-flip", "crop-flip", "resized-crop", "resized-crop-color")
 LR_SCHEDULES = ("step", "constant", "cosine", "swa", "cyclic", "one-cycle")
 
 Check = tuple[Callable[[Any], bool], str]
@@ -194,9 +195,11 @@ class Training:
     momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=FRACTION)
     weight_decay: float | None = setting(None, "weight decay, on kernels only", kind=float, check=NOT_NEGATIVE)
     batch_size: int | None = setting(None, "images per step", kind=int, check=AT_LEAST_TWO)
-    augmentation: str | None = setting(
-        None, "how training images vary", choices=("none", "rotation", "shift-flip", "crop-flip")
-    )
+    accumulate: int = setting(
+        1, "parts that each batch is computed in, one after the other, to need less memory", kind=int,
+        check=AT_LEAST_ONE,
+    )  # fmt: skip
+    augmentation: str | None = setting(None, "how training images vary", choices=AUGMENTATION_NAMES)
     batchnorm: str = setting(
         "running", "at test time, normalise with running statistics or the batch's own", choices=("running", "batch")
     )

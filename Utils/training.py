@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from Layers import prunable
-from Utils import randomness
+from Utils import distributed, randomness
 from Utils.compute import Compute, Forward
 from Utils.data import Batches, Data, Split
+from Utils.errors import UserError
 from Utils.learning_rate import learning_rate
 from Utils.results import TRAINING_COLUMNS
 from Utils.settings import Machine, Training
+from Utils.streaming import Files
 
 _CHECK_EVERY = 50
 """Steps between looks at the running loss: each makes the host wait for the device."""
@@ -53,7 +55,7 @@ class History:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, data: Data, split: Split, batch_size: int = _TEST_BATCH, forward: Forward | None = None
+    model: nn.Module, data: Data, split: Split | Files, batch_size: int = _TEST_BATCH, forward: Forward | None = None
 ) -> Scores:
     """Test a network. Where it normalises with the batch's own statistics, `batch_size` matters.
 
@@ -63,14 +65,14 @@ def evaluate(
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     right = torch.zeros(2, dtype=torch.int64, device=split.labels.device)
-    for images, labels in Batches(data, split, batch_size):
+    for images, labels in Batches(data, split, batch_size, share=distributed.share()):
         outputs = (forward or model)(images)
         loss += F.cross_entropy(outputs, labels, reduction="sum").double()
         first = outputs.topk(min(5, outputs.shape[1]), dim=1).indices == labels[:, None]
         right += torch.stack([first[:, 0].sum(), first.sum()])
     model.train(was_training)
-    top1, top5 = (right.double() / len(split)).tolist()
-    return Scores(loss.item() / len(split), top1, top5)
+    whole, top1, top5 = (distributed.total(torch.cat([loss[None], right.double()])) / len(split)).tolist()
+    return Scores(whole, top1, top5)
 
 
 def evaluation_batch_size(training: Training) -> int:
@@ -135,11 +137,12 @@ def train(
     The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
     `History.error`. The network is left in evaluation mode.
     """
-    device = next(model.parameters()).device
-    with randomness.isolated(randomness.generator(sample, "dropout"), device):
+    device, share = next(model.parameters()).device, distributed.share()
+    dropout = randomness.generator(sample, "dropout")
+    with randomness.isolated(dropout, device, share.number), distributed.joint_statistics(model):
         compute = Compute(model, machine or Machine())
         try:
-            return _Loop(model, data, training, sample, compute).run(label, show_progress)
+            return _Loop(model, data, training, sample, compute).run(label, show_progress and share.number == 0)
         except Exception as error:
             explained = compute.explained(error)
             if explained is None:
@@ -149,12 +152,28 @@ def train(
             compute.restore()
 
 
+def _parts(batch_size: int, accumulate: int) -> list[range]:
+    """The places in a batch that this process computes at a time; raises `UserError` if a part would be too small."""
+    share = distributed.share()
+    if batch_size < 2 * accumulate * share.of:
+        raise UserError(
+            f"--batch_size={batch_size} leaves less than 2 images for each of {share.of} processes in each of "
+            f"--accumulate={accumulate} parts"
+        )
+    return share.positions(batch_size, accumulate)
+
+
 class _Loop:
     def __init__(self, model: nn.Module, data: Data, training: Training, sample: int, compute: Compute) -> None:
         assert training.batch_size is not None and training.augmentation is not None
         self.model, self.data, self.training = model, data, training
-        self.forward, self.forward_in_tests = compute.forward(is_compiled=True), compute.forward()
-        self.batches = data.training_batches(sample, training.batch_size, training.augmentation)
+        self.network = distributed.parallel(model)
+        self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
+        parts = _parts(training.batch_size, training.accumulate)
+        self.sizes = [len(part) for part in parts]
+        is_whole = parts == [range(training.batch_size)]
+        positions = None if is_whole else [place for part in parts for place in part]
+        self.batches = data.training_batches(sample, training.batch_size, training.augmentation, positions)
         self.steps_per_epoch = len(data.train) // training.batch_size
         self.history = History()
         # Summed on the device and read only when a row is made: loss, right answers, images.
@@ -190,11 +209,20 @@ class _Loop:
         for group in optimizer.param_groups:
             group["lr"] = rate
         images, labels = next(self.batches)
+        parts = list(zip(images.split(self.sizes), labels.split(self.sizes), strict=True))
+        optimizer.zero_grad(set_to_none=True)
+        with distributed.without_averaging(self.network):
+            for part in parts[:-1]:
+                self._backward(*part)
+        self._backward(*parts[-1])
+        optimizer.step()
+
+    def _backward(self, images: Tensor, labels: Tensor) -> None:
         outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        # Gradients are summed over parts and averaged over processes: each image counts the same in the end.
+        weight = len(labels) * distributed.share().of / (self.training.batch_size or 1)
+        (loss if weight == 1 else loss * weight).backward()
         self._add(loss.detach(), outputs.detach(), labels)
 
     @torch.no_grad()
@@ -206,14 +234,14 @@ class _Loop:
         self.sums[2] += count
 
     def _is_finite(self, bar: tqdm) -> bool:
-        loss, right, count = self.sums.tolist()
+        loss, right, count = distributed.total(self.sums).tolist()
         if count:
             bar.set_postfix(loss=f"{loss / count:.4f}", top1=f"{right / count:.4f}", refresh=False)
         return math.isfinite(loss)
 
     def _record(self, iteration: int) -> None:
         tested = _test(self.model, self.data, self.training, self.forward_in_tests)
-        loss, right, count = self.sums.tolist()
+        loss, right, count = distributed.total(self.sums).tolist()
         self.sums.zero_()
         row = {
             "iteration": iteration,

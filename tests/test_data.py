@@ -17,6 +17,7 @@ from conftest import shared
 from torchvision.transforms import InterpolationMode
 
 from Utils import DATASETS, augmentation, data, datasets
+from Utils.augmentation import AUGMENTATIONS
 from Utils.errors import UserError
 from Utils.frame import Frame
 
@@ -241,7 +242,7 @@ def test_every_pass_sees_every_image_once():
 
 def test_augmentation_leaves_the_data_order_alone():
     loaded = data.load("digits", "none", FRAME)
-    streams = [loaded.training_batches(0, 50, name) for name in augmentation.AUGMENTATIONS]
+    streams = [loaded.training_batches(0, 50, name) for name in AUGMENTATIONS]
     for _ in range(3):
         labels = [next(stream)[1] for stream in streams]
         assert all(torch.equal(label, labels[0]) for label in labels)
@@ -286,13 +287,13 @@ def test_shift_crop_and_mirror_equal_torchvision():
 def test_augmentations_cover_their_range():
     generator = torch.Generator().manual_seed(0)
     ramp = torch.arange(16.0).repeat(16, 1).repeat(4000, 1, 1, 1)
-    moved = augmentation.shift_flip(ramp, generator)
+    moved = AUGMENTATIONS["shift-flip"](ramp, generator)
     assert set((moved[:, 0, 8, 8]).tolist()) == {8 + d for d in range(-3, 4)} | {7 - d for d in range(-3, 4)}
-    crops = augmentation.crop_flip(torch.ones(4000, 1, 8, 8), generator)
+    crops = AUGMENTATIONS["crop-flip"](torch.ones(4000, 1, 8, 8), generator)
     assert set(crops.sum((1, 2, 3)).tolist()) == {a * b * 1.0 for a in range(4, 9) for b in range(4, 9)}
     corner = torch.zeros(4000, 1, 41, 41)
     corner[:, :, 20, 40] = 1
-    weights = augmentation.rotation(corner, generator)[:, 0, :, 38:].sum(2)
+    weights = AUGMENTATIONS["rotation"](corner, generator)[:, 0, :, 38:].sum(2)
     rows = (weights * torch.arange(41.0)).sum(1) / weights.sum(1)
     degrees = torch.rad2deg(torch.atan((20 - rows) / 20))
     assert degrees.abs().max() <= 4.3 and degrees.min() < -3.5 and degrees.max() > 3.5

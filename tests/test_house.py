@@ -23,6 +23,7 @@ from Utils.connectivity import check_scores
 from Utils.figures import FIGURES
 from Utils.recipes import lines
 from Utils.settings import LISTS, Training
+from Utils.streaming import VARIATIONS
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,8 +132,8 @@ def test_every_registry_line_leads_somewhere():
 
 def test_choices_without_torch_are_those_of_the_code():
     choices = {name: item.metadata["choices"] for name, item in Training.__dataclass_fields__.items()}
-    assert set(choices["augmentation"]) == set(AUGMENTATIONS)
-    assert {entry.augmentation for entry in DATASETS.values()} <= set(AUGMENTATIONS)
+    assert set(choices["augmentation"]) == {*AUGMENTATIONS, *VARIATIONS}
+    assert {entry.augmentation for entry in DATASETS.values()} <= {*AUGMENTATIONS, *VARIATIONS}
 
 
 def test_the_readme_is_true():
