@@ -4,14 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := Results/demo
 
-.PHONY: demo test check readme clean
+.PHONY: demo test test-slow check readme clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
 
 # One thread a process: with two processes on two cores, more would only wait for each other.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(arguments: Sequence[str]) -> Request:
     """Read the command line; names are checked against the registries before PyTorch is loaded."""
-    groups = [*GROUPS.values(), Command]
-    return parse(arguments, groups, registry_names(), "main.py", (__doc__ or "").split("\n")[0])
+    own = {name: entry.own for name, entry in EXPERIMENTS.items() if entry.own is not None}
+    groups = [*GROUPS.values(), *own.values(), Command]
+    request = parse(arguments, groups, registry_names(), "main.py", (__doc__ or "").split("\n")[0])
+    chosen = request.values.get("experiment", Settings().run.experiment)
+    known = {item.name for group in (*GROUPS.values(), Command, own.get(chosen)) if group for item in fields(group)}
+    for flag in request.values.keys() - known:
+        homes = [name for name, group in own.items() if flag in {item.name for item in fields(group)}]
+        raise UserError(f"--{flag} has no effect with --experiment={chosen}; it belongs to {' and '.join(homes)}")
+    return request
 
 
 def carry_out(request: Request) -> int:
@@ -67,7 +75,8 @@ def carry_out(request: Request) -> int:
         return 0
     from Utils.distributed import is_first, joined
 
-    base = Settings().with_values(**request.single())
+    own = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].own
+    base = Settings(own=own and own()).with_values(**request.single())
     with joined(base.machine.device):
         if is_first():
             return prune_and_train(base, request, command.dry_run)

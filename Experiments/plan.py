@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from Experiments.trained import is_trained_first
-from Models import IMAGENET, architecture, is_own
-from Pruners import Criterion, canonical_name, parts, split_name
+from Experiments.unused import RECIPE_FIELDS, unused_flags
+from Models import architecture, is_own
+from Pruners import canonical_name, parts, split_name
 from Utils import DATASETS, Facts
 from Utils.data import facts
 from Utils.errors import UserError
@@ -14,11 +14,6 @@ from Utils.flags import Request
 from Utils.recipes import recipe
 from Utils.settings import AUGMENTATION_NAMES, DENSE, Pruning, Run, Settings
 from Utils.streaming import VARIATIONS
-
-_RECIPE_FIELDS = (
-    "iterations", "optimizer", "lr", "lr_drops", "lr_drop_rate", "momentum", "weight_decay", "augmentation",
-    "evaluate_every",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,25 +44,27 @@ def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Sett
 
 def resolve(settings: Settings) -> Resolved:
     """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
-    settings = settings.with_values(**_magnitude(settings.pruning))
+    is_singleshot = settings.run.experiment == "singleshot"
+    settings = settings.with_values(**_magnitude(settings.pruning, is_singleshot))
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
     found = facts(run.data, run.path_to_data)
     rules = recipe(run.architecture, run.data, found.train_size)
-    values = {name: _or(getattr(training, name), getattr(rules, name)) for name in _RECIPE_FIELDS}
+    values = {name: _or(getattr(training, name), getattr(rules, name)) for name in RECIPE_FIELDS}
     values["augmentation"] = _augmentation(run.data, values["augmentation"])
     images = _training_images(settings, found)
     values["batch_size"] = _or(training.batch_size, min(rules.batch_size, images))
     values |= _iterations(settings, images // values["batch_size"])
     schedule = _or(training.lr_schedule, rules.lr_schedule)
     values |= {"lr_schedule": None if schedule == "step" else schedule, "warmup": training.warmup or None}
-    unused = _unused_flags(settings, values["optimizer"], schedule)
+    unused = unused_flags(settings, values["optimizer"], schedule)
     if values["optimizer"] == "nesterov" and not values["momentum"]:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
     values |= _pruning_values(settings, values.get("iterations"))
-    defaults = vars(Run()) | vars(Pruning())
+    defaults = vars(Run()) | vars(Pruning()) | (vars(type(settings.own)()) if settings.own is not None else {})
     values |= {name: defaults.get(name) for name in unused}
+    _check_experiment(settings, values)
     values |= _keys(settings, found)
     if pruning.pruner == DENSE:
         values |= {"pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
@@ -78,12 +75,31 @@ def usual(settings: Settings) -> Settings:
     """What would run on the same architecture and data without any other flag, to tell what is unusual."""
     run = settings.run
     # What is held out decides how many examples there are to score with: that alone is nothing unusual.
-    same = {"architecture": run.architecture, "data": run.data, "validation": settings.training.validation}
-    plain = resolve(Settings().with_values(**same, path_to_data=run.path_to_data)).settings
+    same = {
+        "experiment": run.experiment, "architecture": run.architecture, "data": run.data,
+        "validation": settings.training.validation,
+    }  # fmt: skip
+    usual_own = None if settings.own is None else type(settings.own)()
+    plain = resolve(Settings(own=usual_own).with_values(**same, path_to_data=run.path_to_data)).settings
     own = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
     # What stands for content is named in each row: networks on other images, or of another source, are no samples.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
     return plain.with_values(**own, **keys, validation=Settings().training.validation)
+
+
+def _check_experiment(settings: Settings, values: dict[str, Any]) -> None:
+    """Raise `UserError` for settings of an experiment's own that cannot go together."""
+    own, experiment = settings.own, settings.run.experiment
+    iterations = values.get("iterations", settings.training.iterations) or 0
+    if experiment in ("gradual", "union-mask", "dynamic") and not settings.training.train:
+        raise UserError(f"--experiment={experiment} changes masks while it trains, so --train=0 leaves nothing to do")
+    end = getattr(own, "end_step", None)
+    if end is not None and getattr(own, "start_step", 0) > end:
+        raise UserError(f"--start_step={own.start_step} is after --end_step={end}")
+    if experiment == "multishot" and own.rewind.isdigit():
+        first = _or(settings.pruning.pre_iterations, iterations)
+        if int(own.rewind) > first:
+            raise UserError(f"--rewind={own.rewind} is more than the {first} iterations of the first training")
 
 
 def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
@@ -124,14 +140,23 @@ def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any
     return values
 
 
-def _magnitude(pruning: Pruning) -> dict[str, Any]:
+def _magnitude(pruning: Pruning, is_singleshot: bool) -> dict[str, Any]:
     """`magnitude` of initial weights goes by the name `mag`, and `mag` of trained ones by `magnitude`."""
-    if pruning.pruner == DENSE or pruning.pre_iterations is None:
+    if pruning.pruner == DENSE:
+        return {}
+    if not is_singleshot:
+        # What is pruned while it trains is scored as it is then.
+        return {"pruner": canonical_name("/".join(_trained(part) for part in split_name(pruning.pruner)))}
+    if pruning.pre_iterations is None:
         return {}
     renamed = {"magnitude": "mag"} if pruning.pre_iterations == 0 else {"mag": "magnitude"}
     name = canonical_name("/".join(renamed.get(part, part) for part in split_name(pruning.pruner)))
     is_needed = any(criterion.scores_trained for criterion in parts(name))
     return {"pruner": name, "pre_iterations": pruning.pre_iterations if is_needed else None}
+
+
+def _trained(name: str) -> str:
+    return "magnitude" if name == "mag" else name
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -173,51 +198,3 @@ def _iterations(settings: Settings, steps_per_epoch: int) -> dict[str, int | Non
     if training.iterations is not None:
         raise UserError("--epochs and --iterations say the same; give one of them")
     return {"iterations": training.epochs * steps_per_epoch, "epochs": None}
-
-
-def _unused_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str, str]:
-    pruning, training = settings.pruning, settings.training
-    criteria = parts(pruning.pruner)
-    needs_batches = any(criterion.needs_batches for criterion in criteria)
-    unused = _unused_in_pruning(pruning, criteria)
-    if not settings.run.architecture.startswith(IMAGENET):
-        unused["pretrained"] = f"on {settings.run.architecture}, which torchvision has no weights of"
-    elif pruning.weights_from is not None:
-        unused["pretrained"] = "with --weights_from"
-    if not any(criterion.needs_trained for criterion in criteria):
-        unused["pre_iterations"] = f"on pruner {pruning.pruner}, which scores no trained weights"
-    elif pruning.weights_from is not None:
-        unused["pre_iterations"] = "with --weights_from, whose weights are scored"
-    if not training.train and not is_trained_first(pruning):
-        unused |= dict.fromkeys(
-            (*_RECIPE_FIELDS, "epochs", "accumulate", "lr_schedule", "lr_cycle", "warmup"), "with --train=0"
-        )
-        if not needs_batches and training.batchnorm == "running":
-            unused["batch_size"] = "with --train=0"
-        return unused
-    if optimizer not in ("momentum", "nesterov"):
-        unused["momentum"] = f"with --optimizer={optimizer}"
-    if schedule != "step":
-        unused |= dict.fromkeys(("lr_drops", "lr_drop_rate"), f"with --lr_schedule={schedule}")
-    if schedule != "cyclic":
-        unused["lr_cycle"] = f"with --lr_schedule={schedule}"
-    return unused
-
-
-def _unused_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str, str]:
-    unused = {}
-    if pruning.shuffle:
-        unused["keep_alive"] = "with --shuffle, which permutes what is kept alive"
-    if not any(criterion.needs_batches for criterion in criteria):
-        reason = f"on pruner {pruning.pruner}, which scores no examples"
-        unused |= {"prune_examples": reason, "prune_train_mode": reason}
-    if not criteria or (pruning.pruning_type == "direct" and not pruning.keep_alive):
-        unused["effective_type"] = "without pruning to an effective target"
-    if not criteria:
-        nothing = f"on pruner {DENSE}, which prunes nothing"
-        unused |= dict.fromkeys(("prune_iterations", "schedule", "keep_alive", "invert"), nothing)
-        if pruning.masks_from is None:
-            unused |= dict.fromkeys(("shuffle", "reinitialize"), f"{nothing}, without --masks_from")
-    elif pruning.schedule != "one-shot" and max(pruning.prune_iterations or one.iterations for one in criteria) == 1:
-        unused["schedule"] = f"on pruner {pruning.pruner}, which prunes in one round (--prune_iterations)"
-    return unused

@@ -36,6 +36,8 @@ class Criterion(NamedTuple):
     """Whether each round scores another batch, not all of them."""
     regrows: bool = False
     """Whether a round may bring back what an earlier one has pruned."""
+    is_of_units: bool = False
+    """Whether all weights into a unit have the same score, that of the unit."""
     prepare: str | None = None
     """A function that changes the copy of the network that is scored, before the first round."""
 
@@ -87,11 +89,11 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "l1": Criterion(
         "Pruners.norms:l1", "Unit L1 norm", "#b79f00", "<", "norm of the weights into the same unit, rewound",
-        "Li et al. 2017", needs_trained=True,
+        "Li et al. 2017", needs_trained=True, is_of_units=True,
     ),
     "l2": Criterion(
         "Pruners.norms:l2", "Unit L2 norm", "#6a994e", ">", "norm of the weights into the same unit, rewound",
-        "Li et al. 2017", needs_trained=True,
+        "Li et al. 2017", needs_trained=True, is_of_units=True,
     ),
     "snip": Criterion(
         "Pruners.snip:snip", "SNIP", "#0072b2", "^", "sensitivity of the loss, abs(w dL/dw)", "Lee et al. 2019",
@@ -104,6 +106,10 @@ CRITERIA: dict[str, Criterion] = {
     "force": Criterion(
         "Pruners.snip:force", "FORCE", "#1f4e9e", "H", "the same, of all weights: pruned ones may return",
         "de Jorge et al. 2021", needs_batches=True, iterations=300, takes_one_batch=True, regrows=True,
+    ),
+    "3sp": Criterion(
+        "Pruners.snip:units", "3SP", "#a05195", "8", "sensitivity of the loss to a whole unit, abs(sum of w dL/dw)",
+        "van Amersfoort et al. 2020", needs_batches=True, is_of_units=True,
     ),
     "grasp": Criterion(
         "Pruners.grasp:grasp", "GraSP", "#c44e52", "P", "flow of the gradient, w (H g)", "Wang et al. 2020",
@@ -140,6 +146,8 @@ QUOTAS: dict[str, Quota] = {
         "DwaraknathT/sparsity",
     ),
 }  # fmt: skip
+UNIT_QUOTAS = ("global", "uniform", "igq")
+"""Those that say something of whole units, too (`--prune_unit=unit`)."""
 TRANSFER = "the shares that another criterion gives each layer, as `random/snip`"
 """What a criterion in a quota's place stands for."""
 SCHEDULES: dict[str, Schedule] = {

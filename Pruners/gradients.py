@@ -32,6 +32,25 @@ def loss_gradients(model: nn.Module, batches: Batches, temperature: float = 1.0)
     return {name: total / examples for name, total in sums.items()}
 
 
+def hidden_gradients(model: nn.Module, batches: Batches) -> Gradients:
+    """The same by the weights as the forward pass uses them, pruned ones, too: how the loss changes if they come back.
+
+    The model's buffers change; pass a copy.
+    """
+    originals = {name: weight.detach().clone() for name, (weight, _) in prunable(model).items()}
+    masks = {name: mask.clone() for name, (_, mask) in prunable(model).items()}
+    with torch.no_grad():
+        for weight, mask in prunable(model).values():
+            weight.mul_(mask)
+            mask.fill_(True)
+    gradients = loss_gradients(model, batches)
+    with torch.no_grad():
+        for name, (weight, mask) in prunable(model).items():
+            weight.copy_(originals[name])
+            mask.copy_(masks[name])
+    return gradients
+
+
 def batch_gradients(
     model: nn.Module, batches: Batches, temperature: float = 1.0, keep_graph: bool = False
 ) -> Iterator[tuple[Gradients, int]]:

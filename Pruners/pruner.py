@@ -46,7 +46,7 @@ class Pruner:
         """Raise `UserError` if the quota does not go with a network, whatever its scores."""
         check = Pruners.QUOTAS[self.quota].check if self.quota in Pruners.QUOTAS else None
         if check is not None:
-            _load(check)({name: weight for name, (weight, _) in prunable(model).items()})
+            load(check)({name: weight for name, (weight, _) in prunable(model).items()})
 
     def score(
         self,
@@ -66,19 +66,39 @@ class Pruner:
         batches = list(batches) if iter(batches) is batches else batches
         target = Target.of(sparsity)
         generator = generator or randomness.generator(0, "random scores")
-        models = {False: model, True: trained if trained is not None else model}
         masks = {name: mask for name, (_, mask) in prunable(model).items()}
-
-        def scores_of(criterion: str, invert: bool) -> Mapping[str, Tensor]:
-            scored = models[Pruners.CRITERIA[criterion].scores_trained]
-            return self._score(criterion, scored, batches, target, generator, invert)
-
-        own = scores_of(self.criterion, self.invert)
+        own = self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
         if self.quota in Pruners.CRITERIA:
-            found = transfer(own, masks, scores_of(self.quota, False))
+            others = self._score_by(self.quota, model, trained, batches, target, generator, False)
+            found = transfer(own, masks, others)
         else:
-            found = _load(Pruners.QUOTAS[self.quota].target)(own, masks)
+            found = load(Pruners.QUOTAS[self.quota].target)(own, masks)
         return Scores({name: score.detach() for name, score in found.items()}, found.fixed)
+
+    def criterion_scores(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        target: Target,
+        generator: torch.Generator | None = None,
+        trained: nn.Module | None = None,
+    ) -> Mapping[str, Tensor]:
+        """What `score` begins with: the criterion's own scores, before any quota."""
+        generator = generator or randomness.generator(0, "random scores")
+        return self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
+
+    def _score_by(
+        self,
+        criterion: str,
+        model: nn.Module,
+        trained: nn.Module | None,
+        batches: Batches,
+        target: Target,
+        generator: torch.Generator,
+        invert: bool,
+    ) -> Mapping[str, Tensor]:
+        scored = trained if trained is not None and Pruners.CRITERIA[criterion].scores_trained else model
+        return self._score(criterion, scored, batches, target, generator, invert)
 
     def _score(
         self,
@@ -97,12 +117,12 @@ class Pruner:
             for weight, _ in prunable(copied).values():
                 weight.requires_grad_()  # frozen weights are scored like any other
             if entry.prepare is not None:
-                _load(entry.prepare)(copied)
+                load(entry.prepare)(copied)
             rounds = self.iterations or entry.iterations
             seen = (
                 _one_at_a_time(batches) if entry.takes_one_batch and rounds > 1 else _shown(batches, criterion, rounds)
             )
-            function = _load(entry.target)
+            function = load(entry.target)
 
             def score() -> Mapping[str, Tensor]:
                 scores = function(copied, next(seen) if isinstance(seen, Iterator) else seen, generator)
@@ -114,14 +134,15 @@ class Pruner:
                     check_scores(parameters, scores)
                     return scores
                 total = sum(mask.numel() for _, mask in parameters.values())
-                schedule = _load(Pruners.SCHEDULES[self.schedule].target)
+                schedule = load(Pruners.SCHEDULES[self.schedule].target)
                 in_rounds = regrow_in_rounds if entry.regrows else prune_in_rounds
                 return in_rounds(copied, score, budgets(target, total, rounds, schedule), criterion)
             except ValueError as error:
                 raise UserError(f"pruner {self.name!r} failed: {error}") from error
 
 
-def _load(target: str) -> Callable[..., Any]:
+def load(target: str) -> Callable[..., Any]:
+    """What a registry's `"module:object"` names."""
     module, name = target.split(":")
     return getattr(import_module(module), name)
 

@@ -82,11 +82,12 @@ class Data:
         return images.to(torch.float32).mul_(self.factor).add_(self.offset)
 
     def training_batches(
-        self, sample: int, batch_size: int, augmentation: str, positions: Sequence[int] | None = None
+        self, sample: int, batch_size: int, augmentation: str, positions: Sequence[int] | None = None, skipped: int = 0
     ) -> Iterator[Batch]:
         """Batches without end: each pass in a new random order, the images that fill no whole batch left out.
 
-        `positions` are those to take of each batch: the very images, varied in the same way, that stand there.
+        `positions` are those to take of each batch: the very images, varied in the same way, that stand there. The
+        first `skipped` batches are left out, and the others are what they are after these.
         """
         if batch_size > len(self.train):
             raise UserError(f"--batch_size={batch_size} is more than the {len(self.train)} training images")
@@ -97,16 +98,21 @@ class Data:
         augment = AUGMENTATIONS["none" if is_decoded else augmentation]
 
         def stream() -> Iterator[Batch]:
+            left_out = skipped
             while True:
                 order = torch.randperm(len(self.train), generator=order_generator)
                 picks = order.split(batch_size)[: len(order) // batch_size]
+                here = min(left_out, len(picks))
+                left_out -= here
                 if taken is not None:
                     picks = [indices[taken] for indices in picks]
                 if isinstance(self.train, Files) and is_decoded:
                     seed = int(torch.randint(1 << 31, (), generator=augmentation_generator))
-                    batches = self.train.batches(picks, Variation(augmentation, seed))
+                    batches = self.train.batches(picks[here:], Variation(augmentation, seed))
                 else:
-                    batches = self.train.batches(picks)
+                    for _ in range(here):
+                        augment.draw(batch_size, augmentation_generator)
+                    batches = self.train.batches(picks[here:])
                 for images, labels in batches:
                     yield augment(self.normalised(images), augmentation_generator, batch_size, taken), labels
 

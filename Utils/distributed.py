@@ -137,7 +137,7 @@ def without_averaging(network: nn.Module) -> AbstractContextManager:
 
 @contextmanager
 def joint_statistics(model: nn.Module) -> Iterator[None]:
-    """While training, batch normalisation normalises with the statistics of all processes' parts together."""
+    """In a forward pass of training, batch normalisation has the statistics of all processes' parts together."""
     if not _is_started():
         yield
         return

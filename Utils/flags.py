@@ -76,10 +76,13 @@ def parse(
     """
     fields = {item.name: item for group in groups for item in flag_fields(group)}
     parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
+    seen: set[str] = set()
     for group in groups:
         section = parser.add_argument_group(group.__name__.lower(), (group.__doc__ or "").strip())
         for item in flag_fields(group):
-            _add(section, item, names)
+            if item.name not in seen:  # groups of which a command uses one only may share a flag
+                _add(section, item, names)
+            seen.add(item.name)
     found, extra = parser.parse_known_args(_split_lists([_own_flag(word, fields) for word in arguments], fields))
     if extra:
         raise _not_understood(extra[0], fields)

@@ -75,7 +75,8 @@ def _defaults(model: nn.Module) -> dict[str, Any]:
     return {item.name: item.default for item in further if item.default is not inspect.Parameter.empty}
 
 
-def _trace(model: nn.Module) -> fx.Graph:
+def trace(model: nn.Module) -> fx.Graph:
+    """The graph of a model, layers with a rule as its leaves; raises `UserError` if torch.fx cannot make one."""
     try:
         return _Tracer().trace(model, _defaults(model))
     except Exception as error:  # torch.fx raises many kinds, each for Python code that depends on the data
@@ -90,7 +91,7 @@ class _Passes:
         self, model: nn.Module, ranks: Mapping[str, Tensor], input_shape: tuple[int, ...], per_channel: bool
     ) -> None:
         self.model, self.ranks, self.input_shape, self.per_channel = model, ranks, input_shape, per_channel
-        self.graph = _trace(model)
+        self.graph = trace(model)
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.names = {id(module): name for name, module in model.named_modules()}
         parameter = next(model.parameters(), None)

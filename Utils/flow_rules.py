@@ -398,6 +398,17 @@ def is_weight_layer(module: nn.Module) -> bool:
     return module_rule(module) in (linear, conv2d)
 
 
+def is_sum(node: fx.Node) -> bool:
+    """Whether a node adds or subtracts activations."""
+    return node.op != "call_module" and operation_rule(node.target) is add
+
+
+def is_alike(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether each channel of a node depends on the same channel of what it takes, and on no other."""
+    rule = module_rule(module) if module is not None else operation_rule(node.target)
+    return rule in (activation, pass_through, pool, adaptive_pool, channel_scale)
+
+
 def is_product(node: fx.Node) -> bool:
     """Whether a node multiplies activations."""
     return node.op != "call_module" and operation_rule(node.target) is multiply

@@ -8,7 +8,7 @@ import torch
 
 PURPOSES = (
     "initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout",
-    "new weights", "shuffle",
+    "new weights", "shuffle", "growth",
 )  # fmt: skip
 
 

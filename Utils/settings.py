@@ -149,6 +149,11 @@ class Pruning:
         None, "rounds of scoring and pruning (default: the criterion's own number)", kind=int, check=AT_LEAST_ONE
     )
     schedule: str = setting("exponential", "how many weights each round prunes", choices="schedule")
+    prune_unit: str = setting(
+        "weight", "what is pruned: single weights, or whole outputs and filters, which the target then counts",
+        choices=("weight", "unit"),
+    )  # fmt: skip
+    compute_aware: bool = setting(False, "weigh units by the multiply-adds that they cost", kind=bool)
     prune_bias: bool = setting(False, "prune biases, too, and count them", kind=bool)
     prune_batchnorm: bool = setting(False, "prune scales and shifts of batch normalisation, too", kind=bool)
     prune_residual: bool = setting(False, "prune channels of identity skips, too", kind=bool)

@@ -34,6 +34,15 @@ class Target:
         except InvalidOperation:
             raise UserError(f"target sparsity must be a number, not {sparsity!r}") from None
 
+    def part(self, step: int, of: int) -> "Target":
+        """What is reached after some of `of` steps, each of which prunes the same fraction of what is left."""
+        if step == of:
+            return self
+        with localcontext() as context:
+            context.prec = self._digits
+            exponent = -(1 - self.sparsity).log10() if self.sparsity is not None else self.com_exp
+            return Target(com_exp=max(Decimal(0), (exponent or Decimal(0)) * step / of))
+
     def kept(self, total: int) -> int:
         """The number of weights kept of `total`: N - floor(s N), or ceil(N / 10^n)."""
         with localcontext() as context:

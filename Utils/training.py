@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,11 +20,16 @@ from Utils.results import TRAINING_COLUMNS
 from Utils.settings import Machine, Training
 from Utils.streaming import Files
 
+AfterStep = Callable[[int, torch.optim.Optimizer], None]
+"""Something that happens between the steps of training."""
+
 _CHECK_EVERY = 50
 """Steps between looks at the running loss: each makes the host wait for the device."""
 
 _TEST_BATCH = 2000
-"""Images per batch where no statistics depend on it; fits any cache or GPU and costs few calls."""
+"""Images per batch where no statistics depend on it, if they are as small as CIFAR-10's: few calls, little memory."""
+
+_TEST_PIXELS = _TEST_BATCH * 32 * 32
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,13 @@ def evaluate(
     return Scores(whole, top1, top5)
 
 
-def evaluation_batch_size(training: Training) -> int:
+def evaluation_batch_size(training: Training, input_shape: tuple[int, int, int]) -> int:
     """Images per batch of a test: as in training where the batch's own statistics normalise, else many."""
-    if training.batchnorm == "batch" and training.batch_size is not None:
-        return training.batch_size
-    return _TEST_BATCH
+    trained = training.batch_size or 1
+    if training.batchnorm == "batch":
+        return trained
+    height, width = input_shape[1:]
+    return min(_TEST_BATCH, max(trained, _TEST_PIXELS // (height * width)))
 
 
 def untrained(model: nn.Module, data: Data, training: Training, machine: Machine | None = None) -> History:
@@ -93,7 +101,7 @@ def untrained(model: nn.Module, data: Data, training: Training, machine: Machine
 
 def _test(model: nn.Module, data: Data, training: Training, forward: Forward) -> dict[str, float]:
     """The columns of a row that testing gives."""
-    batch_size = evaluation_batch_size(training)
+    batch_size = evaluation_batch_size(training, data.input_shape)
     test = evaluate(model, data, data.test, batch_size, forward)
     row = {"val_loss": math.nan, "val_top1": math.nan, "test_loss": test.loss, "top1": test.top1, "top5": test.top5}
     if data.validation:
@@ -131,18 +139,23 @@ def train(
     label: str = "",
     show_progress: bool = True,
     machine: Machine | None = None,
+    after_step: AfterStep | None = None,
+    start: int = 0,
 ) -> History:
     """Train a network in place by a resolved recipe, testing it before, every `evaluate_every` steps and at the end.
 
     The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
-    `History.error`. The network is left in evaluation mode.
+    `History.error`. The network is left in evaluation mode. `after_step` is called with the number of steps done, from
+    `start` on, before any test, and the optimizer; it may change weights and masks. Training that starts at a later
+    step has the learning rates and the batches of the steps from there on.
     """
     device, share = next(model.parameters()).device, distributed.share()
     dropout = randomness.generator(sample, "dropout")
-    with randomness.isolated(dropout, device, share.number), distributed.joint_statistics(model):
+    with randomness.isolated(dropout, device, share.number):
         compute = Compute(model, machine or Machine())
         try:
-            return _Loop(model, data, training, sample, compute).run(label, show_progress and share.number == 0)
+            loop = _Loop(model, data, training, sample, compute, after_step or (lambda step, optimizer: None), start)
+            return loop.run(label, show_progress and share.number == 0)
         except Exception as error:
             explained = compute.explained(error)
             if explained is None:
@@ -164,16 +177,26 @@ def _parts(batch_size: int, accumulate: int) -> list[range]:
 
 
 class _Loop:
-    def __init__(self, model: nn.Module, data: Data, training: Training, sample: int, compute: Compute) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        training: Training,
+        sample: int,
+        compute: Compute,
+        after_step: AfterStep,
+        start: int,
+    ) -> None:
         assert training.batch_size is not None and training.augmentation is not None
         self.model, self.data, self.training = model, data, training
+        self.after_step, self.start = after_step, start
         self.network = distributed.parallel(model)
         self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
         parts = _parts(training.batch_size, training.accumulate)
         self.sizes = [len(part) for part in parts]
         is_whole = parts == [range(training.batch_size)]
         positions = None if is_whole else [place for part in parts for place in part]
-        self.batches = data.training_batches(sample, training.batch_size, training.augmentation, positions)
+        self.batches = data.training_batches(sample, training.batch_size, training.augmentation, positions, start)
         self.steps_per_epoch = len(data.train) // training.batch_size
         self.history = History()
         # Summed on the device and read only when a row is made: loss, right answers, images.
@@ -183,14 +206,21 @@ class _Loop:
     def run(self, label: str, show_progress: bool) -> History:
         iterations, every = self.training.iterations or 0, self.training.evaluate_every or 1
         optimizer = make_optimizer(self.model, self.training)
-        self._record(0)
+        self.after_step(self.start, optimizer)
+        self._record(self.start)
         self.model.train()
         started = time.perf_counter()
         with tqdm(
-            total=iterations, desc=label, unit="step", disable=None if show_progress else True, dynamic_ncols=True
+            total=iterations,
+            initial=self.start,
+            desc=label,
+            unit="step",
+            disable=None if show_progress else True,
+            dynamic_ncols=True,
         ) as bar:
-            for iteration in range(1, iterations + 1):
+            for iteration in range(self.start + 1, iterations + 1):
                 self._step(optimizer, learning_rate(self.training, iteration - 1))
+                self.after_step(iteration, optimizer)
                 is_test = iteration % every == 0 or iteration == iterations
                 if iteration % _CHECK_EVERY == 0 or is_test:
                     if not self._is_finite(bar):
@@ -218,7 +248,8 @@ class _Loop:
         optimizer.step()
 
     def _backward(self, images: Tensor, labels: Tensor) -> None:
-        outputs = self.forward(images)
+        with distributed.joint_statistics(self.model):
+            outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
         # Gradients are summed over parts and averaged over processes: each image counts the same in the end.
         weight = len(labels) * distributed.share().of / (self.training.batch_size or 1)

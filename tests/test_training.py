@@ -16,7 +16,7 @@ from Utils.errors import UserError
 from Utils.frame import Frame
 from Utils.learning_rate import learning_rate
 from Utils.settings import Machine, Training
-from Utils.training import evaluate, make_optimizer, train
+from Utils.training import evaluate, evaluation_batch_size, make_optimizer, train
 
 RECIPE = Training(
     iterations=40, optimizer="momentum", lr=0.1, lr_drops=(20, 30), lr_drop_rate=0.1, momentum=0.9, weight_decay=1e-3,
@@ -75,6 +75,14 @@ def test_evaluation_equals_its_definition():
     ranks = (outputs > outputs.gather(1, loaded.test.labels[:, None])).sum(1)
     assert scores.top1 == pytest.approx((ranks == 0).float().mean().item())
     assert scores.top5 == pytest.approx((ranks < 5).float().mean().item())
+
+
+@pytest.mark.parametrize(("shape", "batchnorm", "expected"), [
+    ((1, 28, 28), "running", 2000), ((3, 32, 32), "running", 2000), ((3, 64, 64), "running", 500),
+    ((3, 224, 224), "running", 256), ((3, 224, 224), "batch", 256), ((1, 28, 28), "batch", 256),
+])  # fmt: skip
+def test_large_images_are_tested_in_smaller_batches(shape, batchnorm, expected):
+    assert evaluation_batch_size(Training(batch_size=256, batchnorm=batchnorm), shape) == expected
 
 
 def test_same_sample_same_numbers():

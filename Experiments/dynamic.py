@@ -1,0 +1,92 @@
+"""What does a sparse network reach that exchanges weights while it trains?
+
+    python main.py --experiment=dynamic --pruner=random/erk --target_sparsity=0.95 --grow=gradient --data=mnist
+
+The network is pruned before training; then, every `--exchange_every` iterations until `--end_step`, each layer loses
+its smallest weights and as many return: those of the largest gradient (`--grow=gradient`: RigL, Evci et al. 2020) or
+any (`--grow=random`: SET, Mocanu et al. 2018). The number of weights in each layer never changes.
+
+As long as a single shot, and a little more for each exchange.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from Experiments.network import initial_model, load_data, new_weights
+from Experiments.ongoing import Ongoing
+from Experiments.outcome import measured, outcome
+from Experiments.pruning import prune_timed, target_kept
+from Layers import Masks, prunable
+from Pruners.exchange import exchange, gradient_growth, random_growth, share
+from Utils import randomness
+from Utils.data import Batches
+from Utils.distributed import agree
+from Utils.machine import pick_device
+from Utils.results import Outcome
+from Utils.settings import Settings
+from Utils.training import train, untrained
+
+
+def trained_run(settings: Settings) -> None:
+    """Its masks change while it trains, so it starts from what an untrained network gives."""
+
+
+def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
+    """Prune a network, then train it and exchange weights; `settings` are resolved."""
+    device = pick_device(settings.machine.device)
+    data = load_data(settings, device)
+    model = initial_model(settings, data).to(device)
+    ongoing = Ongoing(model, data, settings)
+    masks, seconds = prune_timed(model, data, settings, None)
+    kept = target_kept(model, settings)
+    if settings.pruning.reinitialize:
+        model.load_state_dict({**model.state_dict(), **new_weights(settings, data)})
+    masks.install(model)
+    training, sample, machine = settings.training, settings.run.sample, settings.machine
+    if measured(model, data, settings).totals["collapsed"]:
+        history = untrained(model, data, training, machine)
+    else:
+        exchanges = Exchanges(ongoing)
+        history = train(model, data, training, sample, settings.title(), show_progress, machine, exchanges.after_step)
+    tables: dict[str, pd.DataFrame] = {} if ongoing.is_dense else {"sparsity": ongoing.table()}
+    found = measured(model, data, settings)
+    return outcome(model, data, found, history, kept, seconds + ongoing.seconds, {"grow": settings.own.grow}, tables)
+
+
+class Exchanges:
+    """Exchanges weights of a network at some steps of its training."""
+
+    def __init__(self, ongoing: Ongoing) -> None:
+        self.ongoing, self.settings, self.own = ongoing, ongoing.settings, ongoing.settings.own
+        self.end = round(self.own.end_step * (self.settings.training.iterations or 0))
+        self.generator = randomness.generator(self.settings.run.sample, "growth")
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Exchange weights, if it is time."""
+        if self.ongoing.is_dense or not 0 < step < self.end or step % self.own.exchange_every:
+            return
+        model = self.ongoing.model
+        before = Masks.of(model)
+        growth = agree(lambda: {name: scores.cpu() for name, scores in self._growth().items()})
+        device = next(model.parameters()).device
+        fraction = share(self.own.drop_fraction, step, self.end)
+        new = exchange(model, fraction, {name: scores.to(device) for name, scores in growth.items()})
+        self._forget(optimizer, new)
+        self.ongoing.record(step, before)
+
+    def _growth(self) -> dict[str, Tensor]:
+        if self.own.grow == "random":
+            return random_growth(self.ongoing.model, self.generator)
+        data, size = self.ongoing.data, self.settings.training.batch_size or 1
+        chosen = torch.randperm(len(data.train), generator=self.generator)[:size]
+        return gradient_growth(self.ongoing.model, Batches(data, data.train, size, chosen))
+
+    def _forget(self, optimizer: torch.optim.Optimizer, new: Mapping[str, Tensor]) -> None:
+        """What returns has no momentum from the time before it was pruned."""
+        for name, (parameter, _) in prunable(self.ongoing.model).items():
+            for value in optimizer.state.get(parameter, {}).values():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    value[new[name]] = 0

@@ -1,0 +1,157 @@
+"""What does a network reach that is trained, pruned and rewound, level by level?
+
+    python main.py --experiment=multishot --pruner=magnitude --levels=10 --target_sparsity=0.9 --data=mnist
+
+At each level the network is trained, pruned by its trained weights, and rewound; what is pruned stays pruned. Each
+level prunes the same fraction of what is left, the last reaches the target. With `--rewind=init` that is iterative
+magnitude pruning, which finds lottery tickets (Frankle & Carbin 2019); with a number of iterations, early rewinding
+(Frankle et al. 2020); with `lr` or `none`, learning-rate rewinding and fine-tuning (Renda et al. 2020).
+`--reinitialize` also trains the masks of each level from other initial weights, the control of the lottery tickets.
+
+Levels + 1 times as long as a single shot; `--pre_iterations` shortens all trainings but the last.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from Experiments.network import initial_model, load_data, new_weights
+from Experiments.ongoing import Ongoing
+from Experiments.outcome import measured, outcome
+from Experiments.pruning import target_kept
+from Utils.data import Data
+from Utils.learning_rate import learning_rate
+from Utils.machine import pick_device
+from Utils.results import TRAINING_COLUMNS, Outcome
+from Utils.settings import Settings, Training
+from Utils.sparsity import Measurement
+from Utils.target import Target
+from Utils.training import History, train, untrained
+
+LEVEL_COLUMNS = (
+    "level", "weights", "target_kept", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity",
+    "iterations", "top1", "best_top1", "test_loss", "train_loss", "seconds",
+)  # fmt: skip
+
+
+def trained_run(settings: Settings) -> None:
+    """It trains what it needs itself."""
+
+
+def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
+    """Prune one network level by level; `settings` are resolved."""
+    device = pick_device(settings.machine.device)
+    data = load_data(settings, device)
+    return _Levels(settings, data, initial_model(settings, data).to(device), show_progress).run()
+
+
+@dataclass
+class _Levels:
+    settings: Settings
+    data: Data
+    model: nn.Module
+    show_progress: bool
+    levels: list[dict[str, Any]] = field(default_factory=list)
+    trainings: list[pd.DataFrame] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        own = self.settings.own
+        self.ongoing = Ongoing(self.model, self.data, self.settings)
+        self.count = 0 if self.ongoing.is_dense else own.levels
+        self.point = int(own.rewind) if own.rewind.isdigit() else 0
+        """Steps of the first training after which the weights are those to go back to."""
+        self.rewound = _state(self.model)
+
+    def run(self) -> Outcome:
+        """Train, then prune and train again as often as there are levels."""
+        self.ongoing.check()
+        found, history = self._level(0)
+        for level in range(1, self.count + 1):
+            if history.error:
+                break
+            found, history = self._level(level)
+        network = self.model
+        if self.settings.pruning.reinitialize and self.levels[-1]["weights"] == "new":
+            network = self.control
+        kept = self.levels[-1]["target_kept"]
+        seconds = sum(level["seconds"] for level in self.levels)
+        tables = {
+            "levels": pd.DataFrame(self.levels, columns=list(LEVEL_COLUMNS)),
+            "trainings": pd.concat(self.trainings),
+        }
+        own = {"train_seconds": seconds, "levels": self.count}
+        return outcome(network, self.data, found, history, kept, self.ongoing.seconds, own, tables)
+
+    def _level(self, level: int) -> tuple[Measurement, History]:
+        if level:
+            self.ongoing.prune(self._target(level), level, is_carried=True, is_final=True)
+            if self.settings.own.rewind not in ("none", "lr"):
+                _restore(self.model, self.rewound)
+        found = measured(self.model, self.data, self.settings)
+        return found, self._train(level, found)
+
+    def _target(self, level: int) -> Target:
+        return self.settings.target.part(level, max(1, self.count))
+
+    def _train(self, level: int, found: Measurement) -> History:
+        """Train a level's network, and, if so wished, the same masks from other initial weights."""
+        recipe, start = self._recipe(level)
+        history = self._history(self.model, level, found, recipe, start)
+        self._keep(self.model, level, "rewound" if level else "initial", found, history)
+        if not level or not self.settings.pruning.reinitialize or history.error:
+            return history
+        self.control = copy.deepcopy(self.model)
+        _restore(self.control, new_weights(self.settings, self.data))
+        history = self._history(self.control, level, found, recipe, 0)
+        self._keep(self.control, level, "new", found, history)
+        return history
+
+    def _recipe(self, level: int) -> tuple[Training, int]:
+        """How a level is trained, and from which step on."""
+        training, before = self.settings.training, self.settings.pruning.pre_iterations
+        iterations = training.iterations or 0
+        if level < self.count and before is not None:
+            training = replace(training, iterations=before)
+        if level and self.settings.own.rewind == "none":
+            last = learning_rate(self.settings.training, max(0, iterations - 1))
+            training = replace(training, lr=last, lr_schedule="constant", warmup=None)
+        return training, self.point if level else 0
+
+    def _history(self, model: nn.Module, level: int, found: Measurement, recipe: Training, start: int) -> History:
+        machine, sample = self.settings.machine, self.settings.run.sample
+        if not recipe.train or found.totals["collapsed"]:
+            return untrained(model, self.data, recipe, machine)
+
+        def remember(step: int, optimizer: torch.optim.Optimizer) -> None:
+            if level == 0 and step == self.point:
+                self.rewound = _state(model)
+
+        label = f"{self.settings.title()} level {level}"
+        return train(model, self.data, recipe, sample, label, self.show_progress, machine, remember, start)
+
+    def _keep(self, model: nn.Module, level: int, weights: str, found: Measurement, history: History) -> None:
+        last, totals = history.last, found.totals
+        row = {
+            "level": level,
+            "weights": weights,
+            "target_kept": target_kept(model, self.settings, self._target(level)),
+        }
+        row |= {name: totals[name] for name in LEVEL_COLUMNS if name in totals}
+        row |= {"iterations": int(last["iteration"]), "best_top1": history.best("top1"), "seconds": last["seconds"]}
+        self.levels.append(row | {name: last[name] for name in ("top1", "test_loss", "train_loss")})
+        rows = pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS))
+        self.trainings.append(rows.assign(level=level, weights=weights))
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of weights and buffers, masks aside."""
+    return {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("_mask")}
+
+
+def _restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    model.load_state_dict({**model.state_dict(), **state})

@@ -1,0 +1,138 @@
+"""Is a mask better that unites those of several cycles of pruning?
+
+    python main.py --experiment=union-mask --arm union vanilla vanilla-cyclic --target_sparsity 0.9 0.98 --sample 0 1 2
+
+The union-mask program's method: while the network trains with cyclic learning rates, each cycle prunes it from nothing
+to the target; its mask joins the union, and all weights return. Before the last cycle the union becomes the mask, which
+is then pruned on, linearly, to the target. `--arm=vanilla` prunes linearly once with the recipe's learning rates, as
+the program compares; `vanilla-cyclic` does so with the method's learning rates and time, so that only the union
+differs. All arms have the same number of iterations, initial weights and data order.
+
+As long as a single shot, and a little more for each pruning.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from Experiments.network import initial_model, load_data
+from Experiments.ongoing import Ongoing
+from Experiments.outcome import measured, outcome
+from Experiments.pruning import target_kept
+from Layers import Masks
+from Pruners.ramps import Ramp
+from Utils.machine import pick_device
+from Utils.results import Outcome
+from Utils.settings import Settings, Training
+from Utils.target import Target
+from Utils.training import train
+
+_LATE, _EARLY = 0.95, 0.5
+"""Where pruning ends, as in the original program: with cyclic learning rates, and without."""
+
+
+def trained_run(settings: Settings) -> None:
+    """It prunes what it trains itself."""
+
+
+def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
+    """Train and prune one network in one of the arms; `settings` are resolved."""
+    device = pick_device(settings.machine.device)
+    data = load_data(settings, device)
+    model = initial_model(settings, data).to(device)
+    ongoing = Ongoing(model, data, settings)
+    ongoing.check()
+    cycles = Cycles(ongoing)
+    training, sample, title = recipe(settings), settings.run.sample, settings.title()
+    history = train(model, data, training, sample, title, show_progress, settings.machine, cycles.after_step)
+    found = measured(model, data, settings)
+    kept = target_kept(model, settings)
+    tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **cycles.tables()}
+    return outcome(model, data, found, history, kept, ongoing.seconds, {"arm": settings.own.arm}, tables)
+
+
+def span(settings: Settings) -> tuple[int, int]:
+    """First and last step of pruning."""
+    own, iterations = settings.own, settings.training.iterations or 0
+    end = own.end_step
+    if end is None:
+        end = _EARLY if own.arm == "vanilla" else _LATE
+    return round(own.start_step * iterations), round(end * iterations)
+
+
+def recipe(settings: Settings) -> Training:
+    """The recipe, but for the vanilla arm with learning rates that rise and fall with the cycles of pruning."""
+    training, (start, end) = settings.training, span(settings)
+    if settings.own.arm == "vanilla" or training.lr_schedule == "cyclic":
+        return training
+    iterations = training.iterations or 0
+    # A whole number of periods, so that the run ends at a low rate; the original program's are two cycles of pruning.
+    periods = max(1, round(iterations * settings.own.cycles / max(1, 2 * (end - start))))
+    half = max(1, math.ceil(iterations / (2 * periods)))
+    return replace(training, lr_schedule="cyclic", lr_cycle=(half, half))
+
+
+class Cycles:
+    """Prunes a network in cycles, or, in the arms that it is compared with, once."""
+
+    def __init__(self, ongoing: Ongoing) -> None:
+        settings = ongoing.settings
+        self.ongoing, self.own, self.target = ongoing, settings.own, settings.target
+        self.start, self.end = span(settings)
+        count = self.own.cycles if self.own.arm == "union" else 1
+        self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
+        """The steps where cycles end and begin."""
+        self.final = 1 - settings.target.density
+        self.found: list[Masks] = []
+        self.united: Masks | None = None
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Prune, if it is time, and unite."""
+        if self.ongoing.is_dense or not self.start <= step <= self.end:
+            return
+        if step == self.end:
+            self.ongoing.prune(self.target, step, is_carried=self.united is not None, is_final=True)
+        elif step in self.bounds[1:-1]:
+            self._finish_cycle(step)
+        elif (step - self.start) % self.own.prune_every == 0:
+            sparsity = Decimal(repr(self._ramp(step).sparsity(step)))
+            self.ongoing.prune(Target(sparsity), step, is_carried=self.united is not None)
+
+    def _ramp(self, step: int) -> Ramp:
+        start, end = next(pair for pair in zip(self.bounds, self.bounds[1:], strict=False) if step < pair[1])
+        if end == self.end:
+            initial = 1 - self.united.kept / self.united.total if self.united is not None else 0.0
+            return Ramp("linear", start, end, initial, self.final, 1)
+        return Ramp("half-cycle", start, end, 0.0, self.final, end - start)
+
+    def _finish_cycle(self, step: int) -> None:
+        self.ongoing.prune(self.target, step, is_carried=False, is_final=True)
+        self.found.append(Masks.of(self.ongoing.model))
+        united = self.found[0]
+        for masks in self.found[1:]:
+            united = united | masks
+        is_before_last = step == self.bounds[-2]
+        if is_before_last:
+            self.united = united
+        self.ongoing.replace(united if is_before_last else self.ongoing.base, step)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Each cycle's mask and the union so far; how far the masks of every two cycles are the same."""
+        if not self.found:
+            return {}
+        cycles, united = [], self.found[0]
+        for number, masks in enumerate(self.found, 1):
+            united = united | masks
+            row = {"cycle": number, "iteration": self.bounds[number], "kept_direct": masks.kept}
+            cycles.append({**row, "union_kept": united.kept, "overlap_with_union": masks.overlap(united)})
+        pairs = [
+            {"cycle": first, "other": second, "overlap": masks.overlap(others)}
+            for first, masks in enumerate(self.found, 1)
+            for second, others in enumerate(self.found, 1)
+        ]
+        return {"cycles": pd.DataFrame(cycles), "overlaps": pd.DataFrame(pairs)}
