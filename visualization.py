@@ -11,17 +11,17 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from Experiments.names import registry_names
 from Models import architecture
 from Pruners import style
 from Utils import DATASETS
 from Utils.errors import UserError
-from Utils.figures import FIGURES
-from Utils.figures.look import NothingToDrawError, save_figure
+from Utils.figures import AFTERWARDS, FIGURES
+from Utils.figures.look import NothingToDrawError, save_figure, save_frames
 from Utils.flags import parse
 from Utils.results import read_summaries
 from Utils.selection import Plot, select
@@ -57,11 +57,11 @@ def draw(plot: Plot) -> int:
         warn_of_few_samples(name, part, plot)
         for kind in plot.plot_type or FIGURES:
             try:
-                figure = make_figure(kind)(part, style_of, title(part), plot.pruners_to_display)
+                paths = draw_one(kind, part, plot, folder / "figures" / f"{name}_{kind}")
             except NothingToDrawError as reason:
                 lacking.append(f"{name}_{kind}: {reason}")
                 continue
-            for path in save_figure(figure, folder / "figures" / f"{name}_{kind}"):
+            for path in paths:
                 print(path)
     if plot.plot_type and lacking:  # without a wish, what results do not allow is just not drawn
         raise UserError(f"there is no figure {'; '.join(lacking)}")
@@ -70,7 +70,17 @@ def draw(plot: Plot) -> int:
     return 2 if damaged else 0
 
 
-def make_figure(kind: str) -> Callable[..., Figure]:
+def draw_one(kind: str, rows: pd.DataFrame, plot: Plot, path: Path) -> list[Path]:
+    """Draw and keep a figure; returns where. Raises `NothingToDrawError` if the rows do not allow it."""
+    entry = FIGURES[kind]
+    experiment = rows["experiment"].iloc[0]
+    if entry.experiment != (AFTERWARDS if experiment == AFTERWARDS else None):
+        raise NothingToDrawError(f"it is not for {experiment}")
+    found = make_figure(kind)(rows, style_of, title(rows), plot.pruners_to_display)
+    return save_frames(found, path) if entry.is_animated else save_figure(found, path)
+
+
+def make_figure(kind: str) -> Callable[..., Any]:
     """The function that draws a kind of figure."""
     module, function = FIGURES[kind].target.split(":")
     return getattr(import_module(module), function)
@@ -78,13 +88,15 @@ def make_figure(kind: str) -> Callable[..., Figure]:
 
 def title(rows: pd.DataFrame) -> str:
     """What a figure shows, in words."""
-    row = rows[rows["pruner"] != DENSE].iloc[0]
+    pruned = rows[rows["pruner"] != DENSE]
+    row = (rows if pruned.empty else pruned).iloc[0]
     data = DATASETS.get(row["data"])
     try:
         network = architecture(row["architecture"]).label
     except ValueError:  # results may be of a network that is no longer in the registry
         network = row["architecture"]
-    return f"{network} on {data.label if data else row['data']}, pruned to {row['pruning_type']} targets"
+    name = f"{network} on {data.label if data else row['data']}"
+    return f"{name}, pruned after training" if pruned.empty else f"{name}, pruned to {row['pruning_type']} targets"
 
 
 def style_of(name: str) -> tuple[str, str, str]:

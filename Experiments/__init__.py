@@ -6,7 +6,7 @@ a dataclass of them in `Experiments/options.py`.
 
 from typing import NamedTuple
 
-from Experiments.options import Dynamic, Gradual, Multishot, UnionMask
+from Experiments.options import Dynamic, Gradual, Multishot, TrainThenPrune, UnionMask
 
 
 class Experiment(NamedTuple):
@@ -22,6 +22,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "singleshot": Experiment("Experiments.singleshot", "prune once before training, then train"),
     "multishot": Experiment("Experiments.multishot", "train, prune and rewind, level by level", Multishot),
     "gradual": Experiment("Experiments.gradual", "prune more and more while training", Gradual),
+    "train-then-prune": Experiment(
+        "Experiments.train_then_prune", "train once, then prune weights and units without training on", TrainThenPrune
+    ),
     "dynamic": Experiment(
         "Experiments.dynamic", "exchange weights of a sparse network while it trains (SET, RigL)", Dynamic
     ),

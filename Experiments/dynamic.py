@@ -27,7 +27,7 @@ from Utils.distributed import agree
 from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings
-from Utils.training import train, untrained
+from Utils.training import Hooks, train, untrained
 
 
 def trained_run(settings: Settings) -> None:
@@ -50,7 +50,9 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
         history = untrained(model, data, training, machine)
     else:
         exchanges = Exchanges(ongoing)
-        history = train(model, data, training, sample, settings.title(), show_progress, machine, exchanges.after_step)
+        history = train(
+            model, data, training, sample, settings.title(), show_progress, machine, Hooks(exchanges.after_step)
+        )
     tables: dict[str, pd.DataFrame] = {} if ongoing.is_dense else {"sparsity": ongoing.table()}
     found = measured(model, data, settings)
     return outcome(model, data, found, history, kept, seconds + ongoing.seconds, {"grow": settings.own.grow}, tables)

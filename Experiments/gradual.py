@@ -26,7 +26,7 @@ from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings
 from Utils.target import Target
-from Utils.training import train
+from Utils.training import Hooks, train
 
 
 def trained_run(settings: Settings) -> None:
@@ -42,7 +42,7 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     ongoing.check()
     pruning = Schedule(ongoing)
     training, sample, title = settings.training, settings.run.sample, settings.title()
-    history = train(model, data, training, sample, title, show_progress, settings.machine, pruning.after_step)
+    history = train(model, data, training, sample, title, show_progress, settings.machine, Hooks(pruning.after_step))
     found = measured(model, data, settings)
     kept = target_kept(model, settings)
     tables = {} if ongoing.is_dense else {"sparsity": ongoing.table()}

@@ -31,7 +31,7 @@ from Utils.results import TRAINING_COLUMNS, Outcome
 from Utils.settings import Settings, Training
 from Utils.sparsity import Measurement
 from Utils.target import Target
-from Utils.training import History, train, untrained
+from Utils.training import History, Hooks, train, untrained
 
 LEVEL_COLUMNS = (
     "level", "weights", "target_kept", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity",
@@ -132,7 +132,7 @@ class _Levels:
                 self.rewound = _state(model)
 
         label = f"{self.settings.title()} level {level}"
-        return train(model, self.data, recipe, sample, label, self.show_progress, machine, remember, start)
+        return train(model, self.data, recipe, sample, label, self.show_progress, machine, Hooks(remember), start)
 
     def _keep(self, model: nn.Module, level: int, weights: str, found: Measurement, history: History) -> None:
         last, totals = history.last, found.totals

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from Utils.settings import AT_LEAST_ONE, FRACTION, Check, setting
+from Utils.settings import AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, Check, setting
 
 REWINDS = ("init", "none", "lr")
 RAMPS = ("linear", "cubic", "half-cycle", "full-cycle", "constant")
@@ -11,6 +11,7 @@ ARMS = ("union", "vanilla", "vanilla-cyclic")
 
 _REWIND: Check = (lambda value: value in REWINDS or value.isdigit(), f"{', '.join(REWINDS)} or a number of iterations")
 _PART: Check = (lambda value: 0 <= value <= 1, "a fraction of the run, from 0 to 1")
+_FRACTIONS: Check = (lambda values: values and all(0 <= k < 1 for k in values), "fractions, from 0 to less than 1")
 _TWO: Check = (lambda value: value >= 2, "at least 2: what is united, and the last one")
 
 
@@ -58,6 +59,24 @@ class Dynamic:
     )  # fmt: skip
     exchange_every: int = setting(100, "iterations from one exchange to the next", kind=int, check=AT_LEAST_ONE)
     end_step: float = setting(0.75, "when the last exchange is, as a fraction of the run", kind=float, check=_PART)
+
+
+@dataclass(frozen=True)
+class TrainThenPrune:
+    """Pruning a trained network without training on (`--experiment=train-then-prune`)."""
+
+    k_vals: tuple[Decimal, ...] = setting(
+        tuple(map(Decimal, ("0", "0.25", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.97", "0.99"))),
+        "shares of each hidden layer's weights, and of its units, that are pruned", kind=Decimal, sequence=True,
+        check=_FRACTIONS,
+    )  # fmt: skip
+    keep_best: bool = setting(True, "prune the weights of the lowest validation loss, not the last", kind=bool)
+    l1_reg: float = setting(
+        0.0, "weight of the sum of hidden weights' sizes in the loss", kind=float, check=NOT_NEGATIVE
+    )
+    l2_reg: float = setting(
+        0.0, "weight of the sum of hidden weights' squares in the loss", kind=float, check=NOT_NEGATIVE
+    )
 
 
 @dataclass(frozen=True)

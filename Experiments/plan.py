@@ -12,8 +12,11 @@ from Utils.data import facts
 from Utils.errors import UserError
 from Utils.flags import Request
 from Utils.recipes import recipe
-from Utils.settings import AUGMENTATION_NAMES, DENSE, Pruning, Run, Settings
+from Utils.settings import AUGMENTATION_NAMES, DENSE, Pruning, Run, Settings, Training
 from Utils.streaming import VARIATIONS
+
+_HELD_OUT = 10_000
+"""Images that the network-pruning program validates with."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ def resolve(settings: Settings) -> Resolved:
     """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
     is_singleshot = settings.run.experiment == "singleshot"
     settings = settings.with_values(**_magnitude(settings.pruning, is_singleshot))
+    if settings.run.experiment == "train-then-prune":
+        settings = _pruned_afterwards(settings)
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
     found = facts(run.data, run.path_to_data)
@@ -62,12 +67,17 @@ def resolve(settings: Settings) -> Resolved:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
     values |= _pruning_values(settings, values.get("iterations"))
-    defaults = vars(Run()) | vars(Pruning()) | (vars(type(settings.own)()) if settings.own is not None else {})
+    defaults = (
+        vars(Run())
+        | vars(Pruning())
+        | vars(Training())
+        | (vars(type(settings.own)()) if settings.own is not None else {})
+    )
     values |= {name: defaults.get(name) for name in unused}
     _check_experiment(settings, values)
     values |= _keys(settings, found)
     if pruning.pruner == DENSE:
-        values |= {"pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
+        values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
     return Resolved(settings.with_values(**values), unused)
 
 
@@ -153,6 +163,14 @@ def _magnitude(pruning: Pruning, is_singleshot: bool) -> dict[str, Any]:
     name = canonical_name("/".join(renamed.get(part, part) for part in split_name(pruning.pruner)))
     is_needed = any(criterion.scores_trained for criterion in parts(name))
     return {"pruner": name, "pre_iterations": pruning.pre_iterations if is_needed else None}
+
+
+def _pruned_afterwards(settings: Settings) -> Settings:
+    """A dense network, with some images held out to choose the best weights by."""
+    assert settings.run.data is not None
+    images = facts(settings.run.data, settings.run.path_to_data).train_size
+    held_out = settings.training.validation or min(_HELD_OUT, images // 6)
+    return settings.with_values(pruner=DENSE, validation=held_out)
 
 
 def _trained(name: str) -> str:

@@ -30,7 +30,7 @@ from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings, Training
 from Utils.target import Target
-from Utils.training import train
+from Utils.training import Hooks, train
 
 _LATE, _EARLY = 0.95, 0.5
 """Where pruning ends, as in the original program: with cyclic learning rates, and without."""
@@ -49,7 +49,7 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     ongoing.check()
     cycles = Cycles(ongoing)
     training, sample, title = recipe(settings), settings.run.sample, settings.title()
-    history = train(model, data, training, sample, title, show_progress, settings.machine, cycles.after_step)
+    history = train(model, data, training, sample, title, show_progress, settings.machine, Hooks(cycles.after_step))
     found = measured(model, data, settings)
     kept = target_kept(model, settings)
     tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **cycles.tables()}

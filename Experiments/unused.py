@@ -54,6 +54,10 @@ def _unused_in_experiment(settings: Settings) -> dict[str, str]:
     if run.experiment != "multishot":
         again = f"{reason}, which prunes while it trains"
         unused |= {"pre_iterations": again, "reinitialize": again}
+    if run.experiment == "train-then-prune":
+        own_way = f"{reason}, which prunes in its own two ways (--k_vals)"
+        names = ("pruner", "pruning_type", "target_sparsity", "com_exp", "masks_from")
+        return unused | dict.fromkeys(names, own_way)
     if settings.pruning.pruner == DENSE:
         return unused | dict.fromkeys(vars(own).keys() - {"arm", "cycles"}, f"on pruner {DENSE}, which prunes nothing")
     if run.experiment == "gradual":

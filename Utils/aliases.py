@@ -7,6 +7,7 @@ FLAGS = {
     "compression": "com_exp",
     "dataset": "data",
     "eval_step": "evaluate_every",
+    "force_train": "overwrite",
     "final_sparsity": "target_sparsity",
     "learning_rate": "lr",
     "model": "architecture",

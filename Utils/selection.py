@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from Utils.errors import UserError
-from Utils.figures import FIGURES
+from Utils.figures import AFTERWARDS, FIGURES
 from Utils.figures.series import variant_of
 from Utils.results import folder_name
 from Utils.settings import DENSE, EFFECTIVE_ALIASES, EFFECTIVE_TYPES, POSITIVE, PRUNING_TYPES, setting
@@ -51,6 +51,9 @@ def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
     figures = []
     for (experiment, architecture, data), part in chosen.groupby(["experiment", "architecture", "data"]):
         dense = part["pruner"] == DENSE
+        if experiment == AFTERWARDS:
+            figures.append(("_".join(folder_name(str(item)) for item in (experiment, architecture, data)), part))
+            continue
         for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):
             if plot.pruning_type is None or pruning_type in plot.pruning_type:
                 name = "_".join(folder_name(str(part)) for part in (experiment, architecture, data, pruning_type))

@@ -304,7 +304,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         text = format(value, "f")
         return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
-    return list(value) if isinstance(value, tuple) else value
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def as_flags(values: dict[str, Any]) -> str:

@@ -20,8 +20,22 @@ from Utils.results import TRAINING_COLUMNS
 from Utils.settings import Machine, Training
 from Utils.streaming import Files
 
-AfterStep = Callable[[int, torch.optim.Optimizer], None]
-"""Something that happens between the steps of training."""
+
+def _nothing(*arguments: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What an experiment does while a network trains."""
+
+    after_step: Callable[[int, torch.optim.Optimizer], None] = _nothing
+    """Called with the number of steps done, from the start on, before any test; may change weights and masks."""
+    after_test: Callable[[dict[str, float]], None] = _nothing
+    """Called with every row of the history."""
+    penalty: Callable[[], Tensor] | None = None
+    """Added to the loss of each step, but not recorded."""
+
 
 _CHECK_EVERY = 50
 """Steps between looks at the running loss: each makes the host wait for the device."""
@@ -139,22 +153,21 @@ def train(
     label: str = "",
     show_progress: bool = True,
     machine: Machine | None = None,
-    after_step: AfterStep | None = None,
+    hooks: Hooks = Hooks(),
     start: int = 0,
 ) -> History:
     """Train a network in place by a resolved recipe, testing it before, every `evaluate_every` steps and at the end.
 
     The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
-    `History.error`. The network is left in evaluation mode. `after_step` is called with the number of steps done, from
-    `start` on, before any test, and the optimizer; it may change weights and masks. Training that starts at a later
-    step has the learning rates and the batches of the steps from there on.
+    `History.error`. The network is left in evaluation mode. Training that starts at a later step has the learning rates
+    and the batches of the steps from there on.
     """
     device, share = next(model.parameters()).device, distributed.share()
     dropout = randomness.generator(sample, "dropout")
     with randomness.isolated(dropout, device, share.number):
         compute = Compute(model, machine or Machine())
         try:
-            loop = _Loop(model, data, training, sample, compute, after_step or (lambda step, optimizer: None), start)
+            loop = _Loop(model, data, training, sample, compute, hooks, start)
             return loop.run(label, show_progress and share.number == 0)
         except Exception as error:
             explained = compute.explained(error)
@@ -184,12 +197,12 @@ class _Loop:
         training: Training,
         sample: int,
         compute: Compute,
-        after_step: AfterStep,
+        hooks: Hooks,
         start: int,
     ) -> None:
         assert training.batch_size is not None and training.augmentation is not None
         self.model, self.data, self.training = model, data, training
-        self.after_step, self.start = after_step, start
+        self.hooks, self.start = hooks, start
         self.network = distributed.parallel(model)
         self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
         parts = _parts(training.batch_size, training.accumulate)
@@ -206,7 +219,7 @@ class _Loop:
     def run(self, label: str, show_progress: bool) -> History:
         iterations, every = self.training.iterations or 0, self.training.evaluate_every or 1
         optimizer = make_optimizer(self.model, self.training)
-        self.after_step(self.start, optimizer)
+        self.hooks.after_step(self.start, optimizer)
         self._record(self.start)
         self.model.train()
         started = time.perf_counter()
@@ -220,7 +233,7 @@ class _Loop:
         ) as bar:
             for iteration in range(self.start + 1, iterations + 1):
                 self._step(optimizer, learning_rate(self.training, iteration - 1))
-                self.after_step(iteration, optimizer)
+                self.hooks.after_step(iteration, optimizer)
                 is_test = iteration % every == 0 or iteration == iterations
                 if iteration % _CHECK_EVERY == 0 or is_test:
                     if not self._is_finite(bar):
@@ -245,6 +258,8 @@ class _Loop:
             for part in parts[:-1]:
                 self._backward(*part)
         self._backward(*parts[-1])
+        if self.hooks.penalty is not None:
+            self.hooks.penalty().backward()
         optimizer.step()
 
     def _backward(self, images: Tensor, labels: Tensor) -> None:
@@ -284,3 +299,4 @@ class _Loop:
             "seconds": self.seconds,
         }
         self.history.rows.append(row)
+        self.hooks.after_test(row)

@@ -147,9 +147,10 @@ def test_the_readme_is_true():
     from Utils.selection import Plot
     from Utils.settings import GROUPS, Command
 
-    flags = {item.name for group in (*GROUPS.values(), Command, Plot) for item in flag_fields(group)}
+    own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
+    flags = {item.name for group in (*GROUPS.values(), *own, Command, Plot) for item in flag_fields(group)}
     flags |= aliases.FLAGS.keys() | aliases.SWITCHES.keys() | aliases.GONE.keys()
-    typed = set(re.findall(r"--([a-z_]+)", text)) - {"help", "flag"}
+    typed = set(re.findall(r"--([a-z_]+)", text)) - {"help", "flag", "nproc_per_node"}
     assert typed <= flags, f"README types unknown flags: {typed - flags}"
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"make ([a-z]+)", text)) <= set(targets)

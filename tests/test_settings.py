@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import main
+from Experiments import EXPERIMENTS
 from Experiments.plan import plan, resolve
 from Models import ARCHITECTURES
 from Utils import DATASETS, aliases
@@ -83,7 +84,8 @@ def test_flags_of_the_original_programs_and_dashes(line, values):
 
 
 def test_every_alias_leads_to_a_flag_and_hides_none():
-    flags = {item.name for group in GROUPS.values() for item in flag_fields(group)}
+    own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
+    flags = {item.name for group in (*GROUPS.values(), *own) for item in flag_fields(group)}
     assert set(aliases.FLAGS.values()) <= flags
     assert flags.isdisjoint({*aliases.FLAGS, *aliases.SWITCHES, *aliases.GONE})
 
@@ -112,7 +114,8 @@ def test_help_names_every_flag_and_choice(word, capsys):
         read(word)
     text = capsys.readouterr().out
     assert exit_.value.code == 0
-    for item in itertools.chain(*(flag_fields(group) for group in GROUPS.values())):
+    own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
+    for item in itertools.chain(*(flag_fields(group) for group in (*GROUPS.values(), *own))):
         assert f"--{item.name}" in text and item.metadata["help"].split()[0] in text
     assert "PRUNER/igq" in text and "lenet5" in text
 
@@ -125,7 +128,7 @@ BAD = [
         "unknown architecture 'lenet300'; did you mean 'lenet300100'? (valid: lenet300100",
     ),
     ("--data=minst", "unknown data set 'minst'; did you mean 'mnist'?"),
-    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: singleshot)"),
+    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: dynamic, gradual"),
     (
         "--pruning_type=efective",
         "unknown value of --pruning_type 'efective'; did you mean 'effective'? (valid: direct",

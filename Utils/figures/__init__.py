@@ -12,7 +12,13 @@ class FigureKind(NamedTuple):
 
     target: str
     about: str
+    experiment: str | None = None
+    """The only experiment that it is for; None: all that prune as `--pruner` says."""
+    is_animated: bool = False
+    """Whether the function returns several figures, `(name, Figure)` each, which also make an animation."""
 
+
+AFTERWARDS = "train-then-prune"
 
 FIGURES: dict[str, FigureKind] = {
     "accuracies": FigureKind(
@@ -27,6 +33,34 @@ FIGURES: dict[str, FigureKind] = {
     ),
     "training": FigureKind(
         "Utils.figures.training:training", "accuracy, loss and learning rate over the iterations of training"
+    ),
+    "sparsity": FigureKind(
+        "Utils.figures.over_time:sparsity", "density and accuracy over the iterations of pruning while training"
+    ),
+    "levels": FigureKind(
+        "Utils.figures.over_time:levels",
+        "accuracy against the density of each level, of rewound (solid) and of other initial weights (dashed)",
+    ),
+    "overlaps": FigureKind("Utils.figures.over_time:overlaps", "how far the masks of every two cycles are the same"),
+    "arms": FigureKind(
+        "Utils.figures.over_time:arms", "accuracy of the arms of union-mask, means and standard deviations"
+    ),
+    "weights-and-units": FigureKind(
+        "Utils.figures.pruned_afterwards:weights_and_units",
+        "accuracy and loss of a trained network against the share of weights, and of units, that is pruned",
+        AFTERWARDS,
+    ),
+    "pruned-weights": FigureKind(
+        "Utils.figures.pruned_afterwards:pruned_weights",
+        "histograms of the weights that are left, and an animation",
+        AFTERWARDS,
+        is_animated=True,
+    ),
+    "pruned-units": FigureKind(
+        "Utils.figures.pruned_afterwards:pruned_units",
+        "histograms of the norms of the units that are left, and an animation",
+        AFTERWARDS,
+        is_animated=True,
     ),
     "masks": FigureKind(
         "Utils.figures.masks:masks",

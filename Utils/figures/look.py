@@ -19,6 +19,8 @@ GREY = "#777777"
 BAND = 0.18
 """Opacity of the bands from the lowest to the highest sample."""
 
+_FRAME_DOTS, _FRAME_MILLISECONDS = 120, 1000
+
 _LOOK: dict[Any, Any] = {
     "font.size": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "lines.markersize": 4,
@@ -67,6 +69,26 @@ def spread(levels: Sequence[float], most: int) -> list[float]:
 def level_title(axes: Axes, level: float) -> None:
     """Say over a panel which target compression it shows."""
     axes.set_title(f"target {level:.4g}x", fontsize=8)
+
+
+def save_frames(frames: Sequence[tuple[str, Figure]], path: Path) -> list[Path]:
+    """Write each figure as PNG, its name at the end, and all as one animation; returns the paths."""
+    from PIL import Image
+
+    paths, images = [], []
+    for name, figure in frames:
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi=_FRAME_DOTS)
+        paths.append(path.with_name(f"{path.name}_{name}.png"))
+        replace_file(paths[-1], content.getvalue())
+        images.append(Image.open(content).convert("P", palette=Image.Palette.ADAPTIVE))
+    content = BytesIO()
+    images[0].save(
+        content, "GIF", save_all=True, append_images=images[1:], duration=_FRAME_MILLISECONDS, loop=0, disposal=2
+    )
+    paths.append(path.with_name(f"{path.name}.gif"))
+    replace_file(paths[-1], content.getvalue())
+    return paths
 
 
 def save_figure(figure: Figure, path: Path) -> list[Path]:
