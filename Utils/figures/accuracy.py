@@ -25,6 +25,7 @@ def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
     A collapsed network counts as chance, and is marked there at its target compression.
     """
     figure, ((axes,),) = new_figure(title)
+    axes.set_xscale("log")
     series = make_series(rows, style, order)
     chance = float(rows["chance"].mean()) if "chance" in rows else np.nan
     handles: list[Any] = []
@@ -32,7 +33,7 @@ def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
         is_dense = item.name == DENSE
         handles.append(_draw_dense(axes, item) if is_dense else _draw_accuracy(axes, item, chance, index))
     axes.axhline(chance, color=GREY, linestyle=":", linewidth=1, gid="chance")
-    axes.set(xscale="log", xlabel="Compression", ylabel="Top-1 accuracy")
+    axes.set(xlabel="Compression", ylabel="Top-1 accuracy")
     _widen(axes)
     handles += [
         grey_line("against effective"),
