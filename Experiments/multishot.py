@@ -25,6 +25,7 @@ from Experiments.ongoing import Ongoing
 from Experiments.outcome import measured, outcome
 from Experiments.pruning import target_kept
 from Utils.data import Data
+from Utils.errors import UserError
 from Utils.learning_rate import learning_rate
 from Utils.machine import pick_device
 from Utils.results import TRAINING_COLUMNS, Outcome
@@ -32,6 +33,9 @@ from Utils.settings import Settings, Training
 from Utils.sparsity import Measurement
 from Utils.target import Target
 from Utils.training import History, Hooks, train, untrained
+
+_LEAST_RATE = 1e-3
+"""Of the first learning rate: with less, a network does not train."""
 
 LEVEL_COLUMNS = (
     "level", "weights", "target_kept", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity",
@@ -70,6 +74,8 @@ class _Levels:
     def run(self) -> Outcome:
         """Train, then prune and train again as often as there are levels."""
         self.ongoing.check()
+        if self.settings.own.rewind == "none":
+            self._check_last_rate()
         found, history = self._level(0)
         for level in range(1, self.count + 1):
             if history.error:
@@ -87,9 +93,21 @@ class _Levels:
         own = {"train_seconds": seconds, "levels": self.count}
         return outcome(network, self.data, found, history, kept, self.ongoing.seconds, own, tables)
 
+    def _check_last_rate(self) -> None:
+        training = self.settings.training
+        if training.train and self._last_rate() < _LEAST_RATE * (training.lr or 0):
+            raise UserError(
+                f"--rewind=none goes on with the last learning rate, which --lr_schedule={training.lr_schedule} leaves "
+                "at almost 0; use --rewind=lr, or another schedule"
+            )
+
+    def _last_rate(self) -> float:
+        training = self.settings.training
+        return learning_rate(training, max(0, (training.iterations or 0) - 1))
+
     def _level(self, level: int) -> tuple[Measurement, History]:
         if level:
-            self.ongoing.prune(self._target(level), level, is_carried=True, is_final=True)
+            self.ongoing.prune(self._target(level), level, is_carried=True, is_final=level == self.count)
             if self.settings.own.rewind not in ("none", "lr"):
                 _restore(self.model, self.rewound)
         found = measured(self.model, self.data, self.settings)
@@ -101,7 +119,7 @@ class _Levels:
     def _train(self, level: int, found: Measurement) -> History:
         """Train a level's network, and, if so wished, the same masks from other initial weights."""
         recipe, start = self._recipe(level)
-        history = self._history(self.model, level, found, recipe, start)
+        history = self._history(self.model, level, found, self._goes_on(recipe) if level else recipe, start)
         self._keep(self.model, level, "rewound" if level else "initial", found, history)
         if not level or not self.settings.pruning.reinitialize or history.error:
             return history
@@ -114,13 +132,15 @@ class _Levels:
     def _recipe(self, level: int) -> tuple[Training, int]:
         """How a level is trained, and from which step on."""
         training, before = self.settings.training, self.settings.pruning.pre_iterations
-        iterations = training.iterations or 0
         if level < self.count and before is not None:
             training = replace(training, iterations=before)
-        if level and self.settings.own.rewind == "none":
-            last = learning_rate(self.settings.training, max(0, iterations - 1))
-            training = replace(training, lr=last, lr_schedule="constant", warmup=None)
         return training, self.point if level else 0
+
+    def _goes_on(self, recipe: Training) -> Training:
+        """The same at the last learning rate, for weights that are not rewound."""
+        if self.settings.own.rewind != "none":
+            return recipe
+        return replace(recipe, lr=self._last_rate(), lr_schedule="constant", warmup=None)
 
     def _history(self, model: nn.Module, level: int, found: Measurement, recipe: Training, start: int) -> History:
         machine, sample = self.settings.machine, self.settings.run.sample

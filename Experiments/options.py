@@ -9,7 +9,10 @@ REWINDS = ("init", "none", "lr")
 RAMPS = ("linear", "cubic", "half-cycle", "full-cycle", "constant")
 ARMS = ("union", "vanilla", "vanilla-cyclic")
 
-_REWIND: Check = (lambda value: value in REWINDS or value.isdigit(), f"{', '.join(REWINDS)} or a number of iterations")
+_REWIND: Check = (
+    lambda value: value in REWINDS or (value.isascii() and value.isdecimal()),
+    f"{', '.join(REWINDS)} or a number of iterations",
+)
 _PART: Check = (lambda value: 0 <= value <= 1, "a fraction of the run, from 0 to 1")
 _FRACTIONS: Check = (lambda values: values and all(0 <= k < 1 for k in values), "fractions, from 0 to less than 1")
 _TWO: Check = (lambda value: value >= 2, "at least 2: what is united, and the last one")
@@ -94,3 +97,10 @@ class UnionMask:
         check=_PART,
     )  # fmt: skip
     prune_every: int = setting(100, "iterations from one pruning to the next", kind=int, check=AT_LEAST_ONE)
+
+
+def union_end(own: UnionMask) -> float:
+    """When an arm's pruning ends, as a fraction of the run; the published values unless `--end_step` says otherwise."""
+    if own.end_step is not None:
+        return own.end_step
+    return 0.5 if own.arm == "vanilla" else 0.95

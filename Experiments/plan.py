@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from Experiments import rules
 from Experiments.unused import RECIPE_FIELDS, unused_flags
 from Models import architecture, is_own
 from Pruners import canonical_name, parts, split_name
@@ -49,23 +50,25 @@ def resolve(settings: Settings) -> Resolved:
     """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
     is_singleshot = settings.run.experiment == "singleshot"
     settings = settings.with_values(**_magnitude(settings.pruning, is_singleshot))
+    if settings.own is not None:
+        settings = settings.with_values(**vars(rules.one_spelling(settings.own)))
     if settings.run.experiment == "train-then-prune":
         settings = _pruned_afterwards(settings)
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
     found = facts(run.data, run.path_to_data)
-    rules = recipe(run.architecture, run.data, found.train_size)
-    values = {name: _or(getattr(training, name), getattr(rules, name)) for name in RECIPE_FIELDS}
+    published = recipe(run.architecture, run.data, found.train_size)
+    values = {name: _or(getattr(training, name), getattr(published, name)) for name in RECIPE_FIELDS}
     values["augmentation"] = _augmentation(run.data, values["augmentation"])
     images = _training_images(settings, found)
-    values["batch_size"] = _or(training.batch_size, min(rules.batch_size, images))
+    values["batch_size"] = _or(training.batch_size, min(published.batch_size, images))
     values |= _iterations(settings, images // values["batch_size"])
-    schedule = _or(training.lr_schedule, rules.lr_schedule)
+    schedule = _or(training.lr_schedule, published.lr_schedule)
     values |= {"lr_schedule": None if schedule == "step" else schedule, "warmup": training.warmup or None}
     unused = unused_flags(settings, values["optimizer"], schedule)
     if values["optimizer"] == "nesterov" and not values["momentum"]:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
-    values["prune_examples"] = min(_or(pruning.prune_examples, rules.prune_examples), images)
+    values["prune_examples"] = min(_or(pruning.prune_examples, published.prune_examples), images)
     values |= _pruning_values(settings, values.get("iterations"))
     defaults = (
         vars(Run())
@@ -74,7 +77,7 @@ def resolve(settings: Settings) -> Resolved:
         | (vars(type(settings.own)()) if settings.own is not None else {})
     )
     values |= {name: defaults.get(name) for name in unused}
-    _check_experiment(settings, values)
+    rules.check(settings, _or(values.get("iterations"), training.iterations) or 0)
     values |= _keys(settings, found)
     if pruning.pruner == DENSE:
         values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
@@ -95,21 +98,6 @@ def usual(settings: Settings) -> Settings:
     # What stands for content is named in each row: networks on other images, or of another source, are no samples.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
     return plain.with_values(**own, **keys, validation=Settings().training.validation)
-
-
-def _check_experiment(settings: Settings, values: dict[str, Any]) -> None:
-    """Raise `UserError` for settings of an experiment's own that cannot go together."""
-    own, experiment = settings.own, settings.run.experiment
-    iterations = values.get("iterations", settings.training.iterations) or 0
-    if experiment in ("gradual", "union-mask", "dynamic") and not settings.training.train:
-        raise UserError(f"--experiment={experiment} changes masks while it trains, so --train=0 leaves nothing to do")
-    end = getattr(own, "end_step", None)
-    if end is not None and getattr(own, "start_step", 0) > end:
-        raise UserError(f"--start_step={own.start_step} is after --end_step={end}")
-    if experiment == "multishot" and own.rewind.isdigit():
-        first = _or(settings.pruning.pre_iterations, iterations)
-        if int(own.rewind) > first:
-            raise UserError(f"--rewind={own.rewind} is more than the {first} iterations of the first training")
 
 
 def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
@@ -169,7 +157,8 @@ def _pruned_afterwards(settings: Settings) -> Settings:
     """A dense network, with some images held out to choose the best weights by."""
     assert settings.run.data is not None
     images = facts(settings.run.data, settings.run.path_to_data).train_size
-    held_out = settings.training.validation or min(_HELD_OUT, images // 6)
+    chosen_by = min(_HELD_OUT, images // 6) if settings.own.keep_best else 0
+    held_out = settings.training.validation or chosen_by
     return settings.with_values(pruner=DENSE, validation=held_out)
 
 

@@ -15,7 +15,7 @@ from Pruners.allocation import allocate
 from Pruners.keep_alive import keep_alive
 from Pruners.pruner import Pruner
 from Pruners.scores import Scores
-from Pruners.units import allocate_units, groups_of, score_units
+from Pruners.units import allocate_units, groups_of, open_units, score_units
 from Utils import randomness
 from Utils.data import Batches, Data
 from Utils.distributed import agree
@@ -65,6 +65,16 @@ def target_kept(model: nn.Module, settings: Settings, target: Target | None = No
     if pruning.prune_unit == "unit" and pruning.pruning_type == "direct":
         return target.kept(sum(len(prunable(model)[name][0]) for name in groups_of(model)))
     return target.kept(Masks.of(model).total)
+
+
+def counted_sparsity(model: nn.Module, settings: Settings) -> float:
+    """The share that a network lacks of what a target counts."""
+    pruning = settings.pruning
+    if pruning.prune_unit == "unit" and pruning.pruning_type == "direct":
+        units = open_units(model, groups_of(model)).values()
+        return 1 - sum(int(is_open.sum()) for is_open in units) / sum(map(len, units))
+    masks = Masks.of(model)
+    return 1 - masks.kept / masks.total
 
 
 def scores_for(

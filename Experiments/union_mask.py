@@ -22,8 +22,9 @@ from torch import Tensor
 
 from Experiments.network import initial_model, load_data
 from Experiments.ongoing import Ongoing
+from Experiments.options import union_end
 from Experiments.outcome import measured, outcome
-from Experiments.pruning import target_kept
+from Experiments.pruning import counted_sparsity, target_kept
 from Layers import Masks
 from Pruners.ramps import Ramp
 from Utils.machine import pick_device
@@ -31,9 +32,6 @@ from Utils.results import Outcome
 from Utils.settings import Settings, Training
 from Utils.target import Target
 from Utils.training import Hooks, train
-
-_LATE, _EARLY = 0.95, 0.5
-"""Where pruning ends, as in the original program: with cyclic learning rates, and without."""
 
 
 def trained_run(settings: Settings) -> None:
@@ -59,10 +57,7 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
 def span(settings: Settings) -> tuple[int, int]:
     """First and last step of pruning."""
     own, iterations = settings.own, settings.training.iterations or 0
-    end = own.end_step
-    if end is None:
-        end = _EARLY if own.arm == "vanilla" else _LATE
-    return round(own.start_step * iterations), round(end * iterations)
+    return round(own.start_step * iterations), round(union_end(own) * iterations)
 
 
 def recipe(settings: Settings) -> Training:
@@ -90,6 +85,8 @@ class Cycles:
         self.final = 1 - settings.target.density
         self.found: list[Masks] = []
         self.united: Masks | None = None
+        self.initial = 0.0
+        """What the last ramp begins with: the sparsity of the union."""
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Prune, if it is time, and unite."""
@@ -106,8 +103,7 @@ class Cycles:
     def _ramp(self, step: int) -> Ramp:
         start, end = next(pair for pair in zip(self.bounds, self.bounds[1:], strict=False) if step < pair[1])
         if end == self.end:
-            initial = 1 - self.united.kept / self.united.total if self.united is not None else 0.0
-            return Ramp("linear", start, end, initial, self.final, 1)
+            return Ramp("linear", start, end, min(self.initial, self.final), self.final, 1)
         return Ramp("half-cycle", start, end, 0.0, self.final, end - start)
 
     def _finish_cycle(self, step: int) -> None:
@@ -120,6 +116,8 @@ class Cycles:
         if is_before_last:
             self.united = united
         self.ongoing.replace(united if is_before_last else self.ongoing.base, step)
+        if is_before_last:
+            self.initial = counted_sparsity(self.ongoing.model, self.ongoing.settings)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Each cycle's mask and the union so far; how far the masks of every two cycles are the same."""

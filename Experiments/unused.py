@@ -1,5 +1,6 @@
 """Which flags does a run make no use of, and why?"""
 
+from Experiments import rules
 from Experiments.trained import is_trained_first
 from Models import IMAGENET
 from Pruners import Criterion, parts
@@ -22,7 +23,6 @@ def unused_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str,
         unused["pretrained"] = f"on {settings.run.architecture}, which torchvision has no weights of"
     elif pruning.weights_from is not None:
         unused["pretrained"] = "with --weights_from"
-    unused |= _unused_in_experiment(settings)
     is_single = settings.run.experiment == "singleshot"
     if is_single and not any(criterion.needs_trained for criterion in criteria):
         unused["pre_iterations"] = f"on pruner {pruning.pruner}, which scores no trained weights"
@@ -34,43 +34,14 @@ def unused_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str,
         )
         if not needs_batches and training.batchnorm == "running":
             unused["batch_size"] = "with --train=0"
-        return unused
+        return unused | rules.unused(settings, schedule)
     if optimizer not in ("momentum", "nesterov"):
         unused["momentum"] = f"with --optimizer={optimizer}"
     if schedule != "step":
         unused |= dict.fromkeys(("lr_drops", "lr_drop_rate"), f"with --lr_schedule={schedule}")
     if schedule != "cyclic":
         unused["lr_cycle"] = f"with --lr_schedule={schedule}"
-    return unused
-
-
-def _unused_in_experiment(settings: Settings) -> dict[str, str]:
-    """The same of the experiments that prune more than once, and of their own flags."""
-    run, own = settings.run, settings.own
-    if run.experiment == "singleshot":
-        return {}
-    reason = f"with --experiment={run.experiment}"
-    unused = {"shuffle": f"{reason}, which goes on from its masks"}
-    if run.experiment != "multishot":
-        again = f"{reason}, which prunes while it trains"
-        unused |= {"pre_iterations": again, "reinitialize": again}
-    if run.experiment == "train-then-prune":
-        own_way = f"{reason}, which prunes in its own two ways (--k_vals)"
-        names = ("pruner", "pruning_type", "target_sparsity", "com_exp", "masks_from")
-        return unused | dict.fromkeys(names, own_way)
-    if settings.pruning.pruner == DENSE:
-        return unused | dict.fromkeys(vars(own).keys() - {"arm", "cycles"}, f"on pruner {DENSE}, which prunes nothing")
-    if run.experiment == "gradual":
-        if own.ramp not in ("linear", "cubic"):
-            unused["initial_sparsity"] = f"with --ramp={own.ramp}"
-        if own.ramp not in ("half-cycle", "full-cycle"):
-            unused["ramp_cycle"] = f"with --ramp={own.ramp}"
-    if run.experiment == "dynamic":
-        unused.pop("reinitialize")
-        unused |= dict.fromkeys(("keep_alive", "prune_unit"), f"{reason}, which exchanges single weights")
-    if run.experiment == "union-mask" and own.arm == "vanilla":
-        unused["cycles"] = "with --arm=vanilla"
-    return unused
+    return unused | rules.unused(settings, schedule)
 
 
 def _unused_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str, str]:
@@ -79,6 +50,8 @@ def _unused_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str,
         unused["keep_alive"] = "with --shuffle, which permutes what is kept alive"
     if pruning.prune_unit == "unit":
         unused["keep_alive"] = "with --prune_unit=unit, which leaves each layer a unit"
+        once = "with --prune_unit=unit, which scores once"
+        unused |= {"prune_iterations": once, "schedule": once}
     else:
         unused["compute_aware"] = "on single weights (--prune_unit=unit)"
     if not any(criterion.needs_batches for criterion in criteria):
@@ -88,7 +61,8 @@ def _unused_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str,
         unused["effective_type"] = "without pruning to an effective target"
     if not criteria:
         nothing = f"on pruner {DENSE}, which prunes nothing"
-        unused |= dict.fromkeys(("prune_iterations", "schedule", "keep_alive", "invert", "prune_unit"), nothing)
+        names = ("prune_iterations", "schedule", "keep_alive", "invert", "prune_unit", "compute_aware")
+        unused |= dict.fromkeys(names, nothing)
         if pruning.masks_from is None:
             unused |= dict.fromkeys(("shuffle", "reinitialize"), f"{nothing}, without --masks_from")
     elif pruning.schedule != "one-shot" and max(pruning.prune_iterations or one.iterations for one in criteria) == 1:

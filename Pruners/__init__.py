@@ -37,7 +37,7 @@ class Criterion(NamedTuple):
     regrows: bool = False
     """Whether a round may bring back what an earlier one has pruned."""
     is_of_units: bool = False
-    """Whether all weights into a unit have the same score, that of the unit."""
+    """Whether a unit's score is that of any weight into it, not the sum of all."""
     prepare: str | None = None
     """A function that changes the copy of the network that is scored, before the first round."""
 
@@ -74,7 +74,9 @@ class Schedule(NamedTuple):
 
 # Colours after Okabe and Ito first, which readers with any colour vision can tell apart.
 CRITERIA: dict[str, Criterion] = {
-    "random": Criterion("Pruners.random:random", "Random", "#7f5539", "o", "nothing: the control"),
+    "random": Criterion(
+        "Pruners.random:random", "Random", "#7f5539", "o", "nothing: the control", is_of_units=True,
+    ),
     "magnitude": Criterion(
         "Pruners.magnitude:magnitude", "Magnitude", "#56b4e9", "s", "abs(w) of trained weights, rewound afterwards",
         "Han et al. 2015", needs_trained=True,

@@ -5,6 +5,7 @@ it. Units that are added to each other go together; each layer keeps one unit at
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import torch
@@ -48,6 +49,7 @@ def score_units(
 ) -> Scores:
     """A score (units,) for each group: what its criterion gives the units' weights, summed, then the quota's.
 
+    Criteria of several rounds score once, as rounds that prune weights say nothing of units.
     `compute_aware` divides by the multiply-adds that the network saves without one such unit (3SP, van Amersfoort et
     al. 2020).
     """
@@ -55,12 +57,14 @@ def score_units(
         valid = ", ".join(Pruners.UNIT_QUOTAS)
         raise UserError(f"quota {pruner.quota} shares out weights, not units (valid with --prune_unit=unit: {valid})")
     groups = groups_of(model)
-    weights = pruner.criterion_scores(model, batches, target, generator, trained)
-    is_of_units = Pruners.CRITERIA[pruner.criterion].is_of_units
+    weights = replace(pruner, iterations=1).criterion_scores(model, batches, target, generator, trained)
+    own, is_of_units = prunable(model), Pruners.CRITERIA[pruner.criterion].is_of_units
     scores = {}
     for name, group in groups.items():
-        rows = [weights[member].detach().double().reshape(len(weights[member]), -1) for member in group]
-        parts = [part[:, 0] if is_of_units else part.sum(1) for part in rows]
+        parts = []
+        for member in group:
+            rows = weights[member].detach().double().flatten(1)
+            parts.append(rows[:, 0] if is_of_units else (rows * own[member][1].flatten(1)).sum(1))
         scores[name] = torch.stack(parts).sum(0)
     if compute_aware:
         saved = saved_macs(model, groups, input_shape)
@@ -117,6 +121,13 @@ def allocate_units(
             raise UserError(
                 f"{kept} of {total} units cannot be kept: each of {len(groups)} layers (or groups of layers that are "
                 f"added) keeps one; ask for a sparsity of at most {highest.quantize(Decimal('1e-6'), ROUND_FLOOR)}"
+            )
+        left = sum(int(units.sum()) for units in open_units(model, groups).values())
+        if kept > left:
+            lowest = (Decimal(1) - Decimal(left) / Decimal(total)).quantize(Decimal("1e-6"), ROUND_CEILING)
+            raise UserError(
+                f"{kept} of {total} units cannot be kept: only {left} are left to begin with; ask for a sparsity of at "
+                f"least {lowest}"
             )
         threshold = total - kept + 1
     else:

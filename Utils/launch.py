@@ -61,8 +61,8 @@ class Launcher:
             try:
                 outcome = self._carry_out(settings, settings.key() in needed)
             except Exception as error:
-                # Of several processes that train one network, the others may not have met an unforeseen error.
-                if len(runs) == 1 or not (isinstance(error, UserError) or share().of == 1):
+                # Of several processes that train one network, the others may not have met the error.
+                if len(runs) == 1 or share().of > 1:
                     raise
                 reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
                 outcome = Outcome.failed(reason)

@@ -26,8 +26,8 @@ from Utils.data import Batch, Data, facts, load
 from Utils.frame import Frame
 from Utils.settings import Machine
 
-SHAPE, BATCH, ROUNDS = (3, 32, 32), 128, 5
-STEPS = {"lottery/resnet20": 20, "lottery/vgg16-bn": 4}
+SHAPE, BATCH, ROUNDS = (3, 32, 32), 128, 15
+STEPS = {"lottery/resnet20": 5, "lottery/vgg16-bn": 1}
 LEARNING = {"lottery/resnet20": 300, "lottery/vgg16-bn": 100}
 
 

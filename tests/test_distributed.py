@@ -31,10 +31,14 @@ WORDS = [
 ]  # fmt: skip
 
 
+LOCAL = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+"""A machine without network has that interface, too."""
+
+
 def torchrun(*words: str, processes: int = 2) -> subprocess.CompletedProcess:
     """A command line in several processes."""
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "main.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, **LOCAL, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [sys.executable, *start, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -68,6 +72,7 @@ def test_a_single_process_agrees_with_itself():
 def step_in_double_precision(number: int, of: int, place: str) -> dict[str, torch.Tensor]:
     """Gradients and statistics of one step of this process's share of a batch, masks and all."""
     if of > 1:
+        os.environ.update(LOCAL)
         dist.init_process_group("gloo", f"file://{place}/meeting", rank=number, world_size=of)
     model = build("lottery/resnet20", generator=torch.Generator().manual_seed(0))
     add_masks(model, "batchnorm")

@@ -54,9 +54,9 @@ def test_levels_shows_rewound_and_new_weights(tmp_path):
         columns=["level", "weights", "direct_sparsity", "top1"],
     )
     figure = levels(rows_with(tmp_path, {"levels": table}, count=2), style)
-    assert line(figure, "Magnitude|rewound").get_ydata().tolist() == [0.95, 0.9]
+    assert line(figure, "Magnitude|rewound").get_ydata().tolist() == [0.9, 0.95]
     new = line(figure, "Magnitude|new")
-    assert new.get_ydata().tolist() == [0.85, 0.9] and new.get_linestyle() == "--"
+    assert new.get_ydata().tolist() == [0.9, 0.85] and new.get_linestyle() == "--"
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_xticklabels()] == ["50", "100"] and axes.xaxis_inverted()
 
@@ -91,7 +91,7 @@ def test_everything_is_drawn_from_real_runs(tmp_path, capsys):
     for name in (
         "multishot_lenet300100_digits_direct_levels", "union-mask_lenet300100_digits_direct_sparsity",
         "union-mask_lenet300100_digits_direct_overlaps", "union-mask_lenet300100_digits_direct_arms",
-        "train-then-prune_lenet300100_digits_weights-and-units",
+        "train-then-prune_lenet300100_digits_weights-and-units", "train-then-prune_lenet300100_digits_trained",
         "train-then-prune_lenet300100_digits_pruned-units_k=0.5",
     ):  # fmt: skip
         assert name in names

@@ -89,6 +89,7 @@ def test_dense_prunes_nothing(tmp_path):
         (["--start_step=0.6"], "--start_step=0.6 is after --end_step=0.5"),
         (["--end_step=2"], "--end_step must be a fraction of the run, from 0 to 1, not 2"),
         (["--ramp=cosine"], "(valid: constant, cubic, full-cycle, half-cycle, linear)"),
+        (["--ramp=linear", "--initial_sparsity=0.95"], "--initial_sparsity=0.95 is more than the target"),
         (["--ramp=linear", "--ramp_cycle=5"], "--ramp_cycle has no effect with --ramp=linear"),
         (["--ramp=constant", "--initial_sparsity=0.1"], "--initial_sparsity has no effect with --ramp=constant"),
         (["--reinitialize"], "--reinitialize has no effect with --experiment=gradual"),

@@ -19,11 +19,11 @@ WORDS = ["--experiment=multishot", "--data=digits"]
 SHORT = ["--iterations=12", "--evaluate_every=6", "--target_sparsity=0.9"]
 
 
-def call(tmp_path: Path, *words: str, length: list[str] = SHORT) -> pd.Series:
+def call(tmp_path: Path, *words: str, length: list[str] = SHORT, row: str = "") -> pd.Series:
     """Run one network; its row."""
     assert main.main([*WORDS, *length, *words, f"--out_path={tmp_path}"]) == 0
-    (row,) = (row for _, row in rows_of(tmp_path).iterrows())
-    return row
+    (found,) = (found for _, found in rows_of(tmp_path).iterrows() if row in ("", found["pruner"]))
+    return found
 
 
 @pytest.fixture
@@ -129,6 +129,29 @@ def test_any_pruner_at_each_level(tmp_path, pruner):
     assert (levels["kept_effective"] >= levels["target_kept"]).all() and row["kept_effective"] >= 26_620
 
 
+def test_one_spelling(tmp_path):
+    first, second = (call(tmp_path / word, "--pruner=snip", "--levels=1", f"--rewind={word}") for word in ("0", "init"))
+    assert first["run"] == second["run"]
+    plain = call(tmp_path / "plain", "--pruner=dense")
+    assert call(tmp_path / "before", "--pruner=dense,snip", "--pre_iterations=5", row="dense")["run"] == plain["run"]
+
+
+def test_levels_that_ask_for_more_than_there_is_prune_nothing(tmp_path):
+    sparse = call(tmp_path / "sparse", "--pruner=mag", "--levels=1")
+    masks = run_folder(tmp_path / "sparse", sparse) / "masks.safetensors"
+    words = ["--iterations=12", "--target_sparsity=0.95", f"--masks_from={masks}"]
+    row = call(tmp_path / "on", "--pruner=mag", "--levels=3", length=words)
+    levels = pd.read_csv(run_folder(tmp_path / "on", row) / "levels.csv")
+    assert levels["kept_direct"].tolist() == [26_620, 26_620, 26_620, 13_310]
+
+
+def test_the_control_is_trained_like_a_new_network(tmp_path, trainings):
+    call(tmp_path, "--pruner=mag", "--levels=1", "--rewind=none", "--lr_drops=6", "--reinitialize")
+    _, ticket, control = trainings
+    assert (ticket[2].lr, ticket[2].lr_schedule) == (pytest.approx(0.01), "constant")
+    assert (control[2].lr, control[2].lr_schedule) == (0.1, None)
+
+
 def test_dense_and_untrained(tmp_path):
     row = call(tmp_path / "dense", "--pruner=dense")
     assert row["levels"] == 0 and row["kept_direct"] == 266_200
@@ -148,6 +171,8 @@ def test_parts_of_a_target_prune_the_same_fraction_each(target):
     ("words", "message"),
     [
         (["--rewind=13"], "--rewind=13 is more than the 12 iterations of the first training"),
+        (["--rewind=²"], "--rewind must be init, none, lr or a number of iterations, not ²"),
+        (["--rewind=none", "--lr_schedule=one-cycle"], "--lr_schedule=one-cycle leaves at almost 0; use --rewind=lr"),
         (["--rewind=back"], "--rewind must be init, none, lr or a number of iterations, not back"),
         (["--levels=0"], "--levels must be at least 1, not 0"),
         (["--shuffle"], "--shuffle has no effect with --experiment=multishot"),

@@ -75,7 +75,7 @@ def test_the_table_is_that_of_the_pruned_trained_network(tmp_path):
 def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path):
     # So high a rate that the last weights are rarely the best.
     words = ["--lr=1.0", "--evaluate_every=5", "--lr_schedule=constant"]
-    best, last = call(tmp_path / "best", *words), call(tmp_path / "last", *words, "--keep_best=0")
+    best, last = call(tmp_path / "best", *words), call(tmp_path / "last", *words, "--keep_best=0", "--validation=239")
     table = pd.read_csv(run_folder(tmp_path / "best", best) / "training.csv")[1:]
     row = table.loc[table["val_loss"].idxmin()]
     assert best["best_iteration"] == row["iteration"]
@@ -106,6 +106,12 @@ def test_convolutions_and_the_usual_validation(tmp_path):
     assert "--k_vals=0.5,0.9" in row["settings"] and "--validation=239" in row["settings"]
     table = pd.read_csv(run_folder(tmp_path, row) / "results.csv")
     assert len(table) == 2 and table.notna().all().all()
+
+
+def test_equal_shares_are_one(tmp_path):
+    runs = {call(tmp_path / words, f"--k_vals={words}")["run"] for words in ("0.5,0.50", "0.5")}
+    assert len(runs) == 1
+    assert len(pd.read_csv(next((tmp_path / "0.5,0.50").rglob("results.csv")))) == 1
 
 
 @pytest.mark.parametrize(

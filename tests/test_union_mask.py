@@ -98,12 +98,30 @@ def test_filters_keep_the_same_count(tmp_path):
     assert int(counts.max() - counts.min()) <= 1
 
 
+def test_units_of_the_union_reach_their_target(tmp_path):
+    words = ["--experiment=union-mask", "--data=digits", "--pruner=l2", "--prune_unit=unit", "--target_sparsity=0.5"]
+    assert main.main([*words, "--cycles=3", "--iterations=60", "--prune_every=5", f"--out_path={tmp_path}"]) == 0
+    (row,) = (row for _, row in rows_of(tmp_path).iterrows())
+    masks = Masks.load(run_folder(tmp_path, row) / "masks.safetensors")
+    assert sum(int(masks[f"fc{number}.weight"].any(1).sum()) for number in (1, 2)) == 200 == row["target_kept"]
+
+
+def test_rates_of_the_dense_network_are_those_of_the_arm(tmp_path):
+    rows = call(tmp_path, "--pruner=dense", "--end_step=0.5").set_index("pruner")
+    rates = [pd.read_csv(run_folder(tmp_path, row) / "training.csv")["lr"].tolist() for _, row in rows.iterrows()]
+    assert len(rates) == 2 and rates[0] == rates[1]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--train=0"], "--experiment=union-mask changes masks while it trains"),
         (["--arm=onion"], "did you mean 'union'? (valid: union, vanilla, vanilla-cyclic)"),
         (["--cycles=1"], "--cycles must be at least 2"),
+        (["--arm=vanilla", "--start_step=0.6"], "--start_step=0.6 is after --end_step=0.5"),
+        (["--start_step=0.96"], "--start_step=0.96 is after --end_step=0.95"),
+        (["--lr_schedule=cosine"], "--lr_schedule has no effect with --arm=union, which has cyclic learning rates"),
+        (["--lr_drops=10"], "--lr_drops has no effect with --arm=union"),
         (["--arm=vanilla", "--cycles=4"], "--cycles has no effect with --arm=vanilla"),
         (["--carry_mask"], "--carry_mask has no effect with --experiment=union-mask; it belongs to gradual"),
     ],

@@ -179,6 +179,31 @@ def test_infeasible_requests_say_what_is_reachable():
             scored(model, (1, 28, 28), f"l2/{quota}")
 
 
+@pytest.mark.parametrize("pruner", ["random", "synflow", "snip_iterative", "force"])
+def test_narrow_layers_are_not_emptied_first(pruner):
+    """Places in an order, or random numbers, would add up to more the more weights a unit has."""
+    masks = allocate_units(
+        seeded("lenet300100"), scored(seeded("lenet300100"), (1, 28, 28), pruner), "0.5", (1, 28, 28)
+    )
+    assert all(int(masks[name].any(1).sum()) > 10 for name in ("fc1.weight", "fc2.weight"))
+
+
+def test_pruned_weights_count_for_nothing():
+    model = seeded("lenet300100")
+    mask = prunable(model)["fc2.weight"][1]
+    mask[:, :250] = False
+    weight = prunable(model)["fc2.weight"][0].detach()
+    found = score_units(make_pruner("mag"), model, (), Target.of("0.5"), (1, 28, 28))["fc2.weight"]
+    torch.testing.assert_close(found.float(), (weight.abs() * mask).sum(1))
+
+
+def test_more_units_than_are_left():
+    model = seeded("lenet300100")
+    prunable(model)["fc1.weight"][1][:200] = False
+    with pytest.raises(UserError, match=r"320 of 400 units cannot be kept: only 200 are left .* at least 0.5"):
+        allocate_units(model, scored(model, (1, 28, 28)), "0.2", (1, 28, 28))
+
+
 @pytest.mark.parametrize("quota", UNIT_QUOTAS)
 def test_quotas_of_units(quota):
     model = seeded("vgg16")
@@ -221,6 +246,7 @@ def test_biases_and_normalisation_go_with_their_units(tmp_path):
     ("words", "message"),
     [
         (["--compute_aware"], "--compute_aware has no effect on single weights (--prune_unit=unit)"),
+        (["--prune_unit=unit", "--pruner=synflow", "--prune_iterations=5"], "--prune_iterations has no effect with"),
         (["--prune_unit=filter"], "(valid: unit, weight)"),
         (["--prune_unit=unit", "--keep_alive"], "--keep_alive has no effect with --prune_unit=unit"),
         (["--prune_unit=unit", "--pruner=random/erk"], "quota erk shares out weights, not units"),

@@ -50,6 +50,9 @@ FIGURES: dict[str, FigureKind] = {
         "accuracy and loss of a trained network against the share of weights, and of units, that is pruned",
         AFTERWARDS,
     ),
+    "trained": FigureKind(
+        "Utils.figures.pruned_afterwards:trained", "loss and accuracy of that network while it is trained", AFTERWARDS
+    ),
     "pruned-weights": FigureKind(
         "Utils.figures.pruned_afterwards:pruned_weights",
         "histograms of the weights that are left, and an animation",

@@ -92,14 +92,12 @@ def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
             if weights not in set(table["weights"]):
                 continue
             is_new |= weights == "new"
-            by_density = part.assign(density=1 - part["direct_sparsity"]).groupby("density")["top1"]
-            means = by_density.mean()
-            if by_density.size().max() >= _SMALLEST_BAND:
-                axis.fill_between(
-                    means.index, by_density.min(), by_density.max(), color=colour, alpha=BAND, linewidth=0
-                )
+            by_level = part.groupby("level")
+            densities, top1 = 1 - by_level["direct_sparsity"].mean(), by_level["top1"]
+            if by_level.size().max() >= _SMALLEST_BAND:
+                axis.fill_between(densities, top1.min(), top1.max(), color=colour, alpha=BAND, linewidth=0)
             handles += axis.plot(
-                means.index, means, color=colour, linestyle=linestyle, gid=f"{item.label}|{weights}",
+                densities, top1.mean(), color=colour, linestyle=linestyle, gid=f"{item.label}|{weights}",
                 marker="" if weights == "new" else item.marker, label="" if weights == "new" else item.label,
             )  # fmt: skip
     if not handles:

@@ -1,6 +1,8 @@
 """What happens to a trained network that is pruned without training on?"""
 
+import itertools
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -9,30 +11,71 @@ from matplotlib.figure import Figure
 
 from Utils.errors import UserError
 from Utils.figures.look import NothingToDrawError, Style, add_legend, new_figure
+from Utils.figures.series import make_series
 from Utils.results import read_table
 
 _BLUE, _RED = "#0072b2", "#d55e00"
+_FEWEST_POINTS = 2
+_LINES = ("-", "--", ":", "-.")
+_UNITS = {"Weight": "single weights", "Unit": "whole units"}
 _BINS = {"weights": 300, "units": 100}
 _WORDS = {"weights": "size of weights", "units": "norm of units"}
 
 
 def weights_and_units(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
     """Test accuracy and loss against the share that is pruned, of weights and of units; means, bands over samples."""
-    tables = [table for folder in rows["folder"] if (table := read_table(folder, "results")) is not None]
-    if not tables:
-        raise NothingToDrawError("these networks were not pruned after training")
     figure, axes = new_figure(title, 1, 2, (6.4, 3.1))
     handles = []
-    by_share = pd.concat(tables).groupby("Sparsity (%)")
-    for axis, what, word in zip(axes[0], ("Accuracy", "Loss:"), ("Top-1 accuracy", "Loss"), strict=True):
-        for unit, colour, marker in (("Weight", _BLUE, "o"), ("Unit", _RED, "s")):
-            values = by_share[f"Test {what} ({unit})"]
-            means = values.mean()
-            if len(tables) > 1:
-                axis.fill_between(means.index, values.min(), values.max(), color=colour, alpha=0.18, linewidth=0)
-            label = {"Weight": "single weights", "Unit": "whole units"}[unit]
-            handles += axis.plot(means.index, means, color=colour, marker=marker, label=label, gid=f"{unit}|{what}")
+    for (label, tables), linestyle in zip(_variants(rows, "results"), itertools.cycle(_LINES), strict=False):
+        by_share = pd.concat(tables).groupby("Sparsity (%)")
+        for axis, what in zip(axes[0], ("Accuracy", "Loss:"), strict=True):
+            for unit, colour, marker in (("Weight", _BLUE, "o"), ("Unit", _RED, "s")):
+                values = by_share[f"Test {what} ({unit})"]
+                means = values.mean()
+                if len(tables) > 1:
+                    axis.fill_between(means.index, values.min(), values.max(), color=colour, alpha=0.18, linewidth=0)
+                handles += axis.plot(
+                    means.index, means, color=colour, marker=marker, linestyle=linestyle,
+                    label=f"{_UNITS[unit]}{label}", gid=f"{unit}|{what}{label}",
+                )  # fmt: skip
+    if not handles:
+        raise NothingToDrawError("these networks were not pruned after training")
+    for axis, word in zip(axes[0], ("Top-1 accuracy", "Loss"), strict=True):
         axis.set(xlabel="Share pruned in each hidden layer", ylabel=word)
+    add_legend(figure, handles)
+    return figure
+
+
+def _variants(rows: pd.DataFrame, name: str) -> list[tuple[str, list[pd.DataFrame]]]:
+    """For each choice of settings, what tells it from the others, and a table of each of its samples."""
+    found = []
+    for item in make_series(rows, lambda pruner: ("", _BLUE, "o")):
+        tables = [table for folder in item.rows["folder"] if (table := read_table(folder, name)) is not None]
+        if tables:
+            found.append((item.label, tables))
+    return found
+
+
+def trained(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
+    """Loss and accuracy on training and validation images while the network is trained; means over samples."""
+    figure, axes = new_figure(title, 1, 2, (6.4, 3.1))
+    handles = []
+    for (variant, tables), linestyle in zip(_variants(rows, "training"), itertools.cycle(_LINES), strict=False):
+        means = pd.concat(tables).groupby("iteration").mean()
+        if len(means) < _FEWEST_POINTS:
+            continue
+        for axis, what in zip(axes[0], ("loss", "top1"), strict=True):
+            for part, colour, label in (("train", _RED, "training"), ("val", _BLUE, "validation")):
+                values = means[f"{part}_{what}"].dropna()
+                handles += axis.plot(
+                    values.index, values, color=colour, linestyle=linestyle, label=f"{label}{variant}",
+                    gid=f"{part}_{what}{variant}",
+                )  # fmt: skip
+    if not handles:
+        raise NothingToDrawError("these networks were not trained")
+    for axis, word in zip(axes[0], ("Loss", "Top-1 accuracy"), strict=True):
+        axis.set(xlabel="Iteration", ylabel=word)
+    axes[0, 0].set_yscale("log")
     add_legend(figure, handles)
     return figure
 
@@ -52,16 +95,22 @@ def pruned_units(
 
 
 def _frames(rows: pd.DataFrame, title: str, kind: str) -> list[tuple[str, Figure]]:
-    folder = Path(rows.sort_values("sample")["folder"].iloc[0])
-    table = read_table(folder, "results")
-    if table is None:
+    frames = []
+    for item in make_series(rows, lambda pruner: ("", _BLUE, "o")):
+        folder = Path(item.rows.sort_values("sample")["folder"].iloc[0])
+        table = read_table(folder, "results")
+        if table is None:
+            continue
+        layers = _sizes(folder, kind)
+        ranges = {name: (0.0, float(values.max()) or 1.0) for name, values in layers.items()}
+        words = item.label.strip(" ()").replace(", ", "_")
+        for share in table["Sparsity (%)"]:
+            name = f"{words}_k={share:g}" if words else f"k={share:g}"
+            heading = f"{title}, k = {share:g}{item.label}"
+            frames.append((name, _histograms(layers, ranges, Decimal(repr(share)), kind, heading)))
+    if not frames:
         raise NothingToDrawError("these networks were not pruned after training")
-    layers = _sizes(folder, kind)
-    ranges = {name: (0.0, float(values.max()) or 1.0) for name, values in layers.items()}
-    return [
-        (f"k={share:g}", _histograms(layers, ranges, float(share), kind, f"{title}, k = {share:g}"))
-        for share in table["Sparsity (%)"]
-    ]
+    return frames
 
 
 def _sizes(folder: Path, kind: str) -> dict[str, np.ndarray]:
@@ -83,7 +132,7 @@ def _sizes(folder: Path, kind: str) -> dict[str, np.ndarray]:
 
 
 def _histograms(
-    layers: dict[str, np.ndarray], ranges: dict[str, tuple[float, float]], share: float, kind: str, title: str
+    layers: dict[str, np.ndarray], ranges: dict[str, tuple[float, float]], share: Decimal, kind: str, title: str
 ) -> Figure:
     columns = min(2, len(layers))
     lines = -(-len(layers) // columns)
