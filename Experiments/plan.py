@@ -57,10 +57,10 @@ def resolve(settings: Settings) -> Resolved:
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
     found = facts(run.data, run.path_to_data)
-    published = recipe(run.architecture, run.data, found.train_size)
+    images = _training_images(settings, found)
+    published = recipe(run.architecture, run.data, images)
     values = {name: _or(getattr(training, name), getattr(published, name)) for name in RECIPE_FIELDS}
     values["augmentation"] = _augmentation(run.data, values["augmentation"])
-    images = _training_images(settings, found)
     values["batch_size"] = _or(training.batch_size, min(published.batch_size, images))
     values |= _iterations(settings, images // values["batch_size"])
     schedule = _or(training.lr_schedule, published.lr_schedule)
