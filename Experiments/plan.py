@@ -39,6 +39,8 @@ def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Sett
         settings = base.with_values(**values)
         if request.is_given("com_exp"):
             settings = settings.with_values(target_sparsity=None)
+        if request.is_given("validation"):
+            rules.check_validation(settings)
         resolved.append(resolve(settings.with_values(data=data_of[settings.run.architecture])))
     for name in request.values:
         if all(name in item.unused for item in resolved):

@@ -21,6 +21,12 @@ def one_spelling(own: Any) -> Any:
     return dataclasses.replace(own, **values) if values else own
 
 
+def check_validation(settings: Settings) -> None:
+    """Raise `UserError` if a run is told to hold out nothing and to choose its best weights by that."""
+    if settings.run.experiment == "train-then-prune" and settings.own.keep_best and not settings.training.validation:
+        raise UserError("--validation=0 leaves nothing to choose the best weights by; add --keep_best=0")
+
+
 def check(settings: Settings, iterations: int) -> None:
     """Raise `UserError` for settings that cannot go together; `iterations` are those of the run."""
     own, experiment = settings.own, settings.run.experiment

@@ -120,6 +120,7 @@ def test_equal_shares_are_one(tmp_path):
         (["--k_vals=1"], "--k_vals must be fractions, from 0 to less than 1"),
         (["--k_vals=half"], "--k_vals must be a finite number, not 'half'"),
         (["--k_vals="], "--k_vals must be fractions"),
+        (["--validation=0"], "--validation=0 leaves nothing to choose the best weights by; add --keep_best=0"),
         (["--pruner=snip"], "--pruner has no effect with --experiment=train-then-prune"),
         (["--target_sparsity=0.5"], "--target_sparsity has no effect with --experiment=train-then-prune"),
         (["--l1_reg=-1"], "--l1_reg must be at least 0"),
