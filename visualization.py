@@ -52,19 +52,23 @@ def draw(plot: Plot) -> int:
         broken = f" ({len(damaged)} damaged: {damaged[0]})" if damaged else ""
         raise UserError(f"{folder} holds no complete runs{broken}; make some with: python main.py")
     figures = select(complete, plot)
-    lacking: list[str] = []
+    lacking: dict[str, list[str]] = {}
+    drawn: set[str] = set()
     for name, part in figures:
         warn_of_few_samples(name, part, plot)
         for kind in plot.plot_type or FIGURES:
             try:
                 paths = draw_one(kind, part, plot, folder / "figures" / f"{name}_{kind}")
             except NothingToDrawError as reason:
-                lacking.append(f"{name}_{kind}: {reason}")
+                lacking.setdefault(kind, []).append(f"{name}_{kind}: {reason}")
                 continue
+            drawn.add(kind)
             for path in paths:
                 print(path)
-    if plot.plot_type and lacking:  # without a wish, what results do not allow is just not drawn
-        raise UserError(f"there is no figure {'; '.join(lacking)}")
+    # What some results do not allow is just not drawn, but a wish that none allows is not passed over.
+    missing = [text for kind, texts in lacking.items() if kind not in drawn for text in texts]
+    if plot.plot_type and missing:
+        raise UserError(f"there is no figure {'; '.join(missing)}")
     for path in damaged:
         print(f"visualization.py: {path} is damaged and left out; delete it and run it again", file=sys.stderr)
     return 2 if damaged else 0

@@ -98,5 +98,6 @@ def test_everything_is_drawn_from_real_runs(tmp_path, capsys):
     assert not any(name.startswith("train-then-prune") and name.endswith("accuracies") for name in names)
     with Image.open(tmp_path / "figures/train-then-prune_lenet300100_digits_pruned-weights.gif") as animation:
         assert animation.n_frames == 2 and animation.info["duration"] == 1000
+    assert visualization.main([f"--out_path={tmp_path}", "--plot_type=levels"]) == 0, "of the experiment that has them"
     assert visualization.main([f"--out_path={tmp_path}", "--experiment=multishot", "--plot_type=overlaps"]) == 2
     assert "these networks have no masks of several cycles" in capsys.readouterr().err
