@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.network import initial_model, load_data, new_weights
+from Experiments.network import new_weights, restore, start
 from Experiments.ongoing import Ongoing
 from Experiments.outcome import measured, outcome
 from Experiments.pruning import prune_timed, target_kept
@@ -24,7 +24,6 @@ from Pruners.exchange import exchange, gradient_growth, random_growth, share
 from Utils import randomness
 from Utils.data import Batches
 from Utils.distributed import agree
-from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings
 from Utils.training import Hooks, train, untrained
@@ -36,25 +35,24 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune a network, then train it and exchange weights; `settings` are resolved."""
-    device = pick_device(settings.machine.device)
-    data = load_data(settings, device)
-    model = initial_model(settings, data).to(device)
+    data, model = start(settings)
     ongoing = Ongoing(model, data, settings)
     masks, seconds = prune_timed(model, data, settings, None)
     kept = target_kept(model, settings)
     if settings.pruning.reinitialize:
-        model.load_state_dict({**model.state_dict(), **new_weights(settings, data)})
+        restore(model, new_weights(settings, data))
     masks.install(model)
     training, sample, machine = settings.training, settings.run.sample, settings.machine
-    if measured(model, data, settings).totals["collapsed"]:
+    found = measured(model, data, settings)
+    if found.totals["collapsed"]:
         history = untrained(model, data, training, machine)
     else:
         exchanges = Exchanges(ongoing)
         history = train(
             model, data, training, sample, settings.title(), show_progress, machine, Hooks(exchanges.after_step)
         )
+        found = measured(model, data, settings)
     tables: dict[str, pd.DataFrame] = {} if ongoing.is_dense else {"sparsity": ongoing.table()}
-    found = measured(model, data, settings)
     return outcome(model, data, found, history, kept, seconds + ongoing.seconds, {"grow": settings.own.grow}, tables)
 
 

@@ -14,19 +14,15 @@ As long as a single shot, and a little more for each pruning.
 from collections.abc import Mapping
 from decimal import Decimal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.network import initial_model, load_data
-from Experiments.ongoing import Ongoing
-from Experiments.outcome import measured, outcome
-from Experiments.pruning import target_kept
+from Experiments.ongoing import Ongoing, prune_while_training
 from Pruners.ramps import Ramp
-from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings
 from Utils.target import Target
-from Utils.training import Hooks, train
 
 
 def trained_run(settings: Settings) -> None:
@@ -35,18 +31,7 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Train and prune one network; `settings` are resolved."""
-    device = pick_device(settings.machine.device)
-    data = load_data(settings, device)
-    model = initial_model(settings, data).to(device)
-    ongoing = Ongoing(model, data, settings)
-    ongoing.check()
-    pruning = Schedule(ongoing)
-    training, sample, title = settings.training, settings.run.sample, settings.title()
-    history = train(model, data, training, sample, title, show_progress, settings.machine, Hooks(pruning.after_step))
-    found = measured(model, data, settings)
-    kept = target_kept(model, settings)
-    tables = {} if ongoing.is_dense else {"sparsity": ongoing.table()}
-    return outcome(model, data, found, history, kept, ongoing.seconds, tables=tables)
+    return prune_while_training(settings, Schedule, show_progress)
 
 
 class Schedule:
@@ -70,6 +55,10 @@ class Schedule:
             if self.own.carry_mask:
                 sparsity = self.reached = max(self.reached, sparsity)
             self.ongoing.prune(Target(Decimal(repr(sparsity))), step, self.own.carry_mask)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Nothing but what is recorded of every pruning."""
+        return {}
 
 
 def make_ramp(settings: Settings) -> Ramp:

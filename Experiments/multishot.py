@@ -20,14 +20,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from Experiments.network import initial_model, load_data, new_weights
+from Experiments.network import new_weights, restore, start, state_of
 from Experiments.ongoing import Ongoing
 from Experiments.outcome import measured, outcome
 from Experiments.pruning import target_kept
 from Utils.data import Data
 from Utils.errors import UserError
 from Utils.learning_rate import learning_rate
-from Utils.machine import pick_device
 from Utils.results import TRAINING_COLUMNS, Outcome
 from Utils.settings import Settings, Training
 from Utils.sparsity import Measurement
@@ -49,9 +48,8 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune one network level by level; `settings` are resolved."""
-    device = pick_device(settings.machine.device)
-    data = load_data(settings, device)
-    return _Levels(settings, data, initial_model(settings, data).to(device), show_progress).run()
+    data, model = start(settings)
+    return _Levels(settings, data, model, show_progress).run()
 
 
 @dataclass
@@ -69,7 +67,7 @@ class _Levels:
         self.count = 0 if self.ongoing.is_dense else own.levels
         self.point = int(own.rewind) if own.rewind.isdigit() else 0
         """Steps of the first training after which the weights are those to go back to."""
-        self.rewound = _state(self.model)
+        self.rewound = state_of(self.model)
 
     def run(self) -> Outcome:
         """Train, then prune and train again as often as there are levels."""
@@ -109,7 +107,7 @@ class _Levels:
         if level:
             self.ongoing.prune(self._target(level), level, is_carried=True, is_final=level == self.count)
             if self.settings.own.rewind not in ("none", "lr"):
-                _restore(self.model, self.rewound)
+                restore(self.model, self.rewound)
         found = measured(self.model, self.data, self.settings)
         return found, self._train(level, found)
 
@@ -124,7 +122,7 @@ class _Levels:
         if not level or not self.settings.pruning.reinitialize or history.error:
             return history
         self.control = copy.deepcopy(self.model)
-        _restore(self.control, new_weights(self.settings, self.data))
+        restore(self.control, new_weights(self.settings, self.data))
         history = self._history(self.control, level, found, recipe, 0)
         self._keep(self.control, level, "new", found, history)
         return history
@@ -149,7 +147,7 @@ class _Levels:
 
         def remember(step: int, optimizer: torch.optim.Optimizer) -> None:
             if level == 0 and step == self.point:
-                self.rewound = _state(model)
+                self.rewound = state_of(model)
 
         label = f"{self.settings.title()} level {level}"
         return train(model, self.data, recipe, sample, label, self.show_progress, machine, Hooks(remember), start)
@@ -166,12 +164,3 @@ class _Levels:
         self.levels.append(row | {name: last[name] for name in ("top1", "test_loss", "train_loss")})
         rows = pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS))
         self.trainings.append(rows.assign(level=level, weights=weights))
-
-
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of weights and buffers, masks aside."""
-    return {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("_mask")}
-
-
-def _restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    model.load_state_dict({**model.state_dict(), **state})

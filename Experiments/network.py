@@ -1,6 +1,7 @@
 """Which network, and which images, does a run begin with?"""
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from Utils.data import Data, load
 from Utils.errors import UserError
 from Utils.flow import output_layers
 from Utils.frame import Frame
+from Utils.machine import pick_device
 from Utils.settings import Run, Settings
 
 
@@ -55,10 +57,26 @@ def _start_from_imagenet(model: nn.Module, name: str) -> None:
         warnings.warn(f"{name} starts from ImageNet's weights but for {', '.join(fresh)}: other shapes", stacklevel=2)
 
 
+def start(settings: Settings) -> tuple[Data, nn.Module]:
+    """The images and the network that a run begins with, on its device."""
+    device = pick_device(settings.machine.device)
+    data = load_data(settings, device)
+    return data, initial_model(settings, data).to(device)
+
+
 def new_weights(settings: Settings, data: Data) -> dict[str, Tensor]:
     """The state of the same network, masks aside, with initial weights that nothing else of its sample has."""
-    state = _built(settings, data, "new weights").state_dict()
-    return {name: value for name, value in state.items() if not name.endswith("_mask")}
+    return state_of(_built(settings, data, "new weights"))
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's weights and buffers, masks aside."""
+    return {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("_mask")}
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a network weights and buffers; it keeps its masks."""
+    model.load_state_dict({**model.state_dict(), **state})
 
 
 def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:

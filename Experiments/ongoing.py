@@ -1,20 +1,57 @@
 """How is a network pruned while it trains?"""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
+import torch
 from torch import nn
 
-from Experiments.pruning import masks_of, scores_for
+from Experiments.network import start
+from Experiments.outcome import measured, outcome
+from Experiments.pruning import masks_of, scores_for, target_kept
 from Layers import Masks
 from Utils import randomness
 from Utils.data import Data
 from Utils.distributed import agree
 from Utils.errors import UserError
-from Utils.settings import DENSE, Settings
+from Utils.results import Outcome
+from Utils.settings import DENSE, Settings, Training
 from Utils.target import Target
+from Utils.training import Hooks, train
+
+
+class Timetable(Protocol):
+    """Prunes a network at some steps of its training."""
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Prune, if it is time."""
+        ...
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What it found, beside what is recorded of every pruning."""
+        ...
+
+
+def prune_while_training(
+    settings: Settings,
+    timetable: Callable[["Ongoing"], Timetable],
+    show_progress: bool,
+    training: Training | None = None,
+    own: dict[str, Any] | None = None,
+) -> Outcome:
+    """Train one network and prune it as a timetable says; `own` are the experiment's own columns of its summary."""
+    data, model = start(settings)
+    ongoing = Ongoing(model, data, settings)
+    ongoing.check()
+    times = timetable(ongoing)
+    recipe, sample, title = training or settings.training, settings.run.sample, settings.title()
+    history = train(model, data, recipe, sample, title, show_progress, settings.machine, Hooks(times.after_step))
+    found = measured(model, data, settings)
+    tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **times.tables()}
+    return outcome(model, data, found, history, target_kept(model, settings), ongoing.seconds, own, tables)
 
 
 @dataclass

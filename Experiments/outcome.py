@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
+from Experiments.network import state_of
 from Layers import Masks, prunable
 from Utils.data import Data, chance
 from Utils.machine import describe_machine
@@ -60,7 +61,7 @@ def outcome(
 
 def pruned_weights(model: nn.Module) -> dict[str, Tensor]:
     """The state of a network without its masks, pruned entries zero: what anyone can load into a plain network."""
-    state = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    state = state_of(model)
     for name, (weight, mask) in prunable(model).items():
         state[name] = weight.detach() * mask
     return {name: value.cpu().contiguous() for name, value in state.items()}

@@ -14,11 +14,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from Experiments.network import initial_model, load_data, new_weights
+from Experiments.network import new_weights, restore, start
 from Experiments.outcome import measured, outcome
 from Experiments.pruning import prune_timed, target_kept
 from Experiments.trained import trained_run
-from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings
 from Utils.training import train, untrained
@@ -28,13 +27,11 @@ __all__ = ["run", "trained_run"]
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune and train one network; `settings` are resolved, `trained` the weights of `trained_run`."""
-    device = pick_device(settings.machine.device)
-    data = load_data(settings, device)
-    model = initial_model(settings, data).to(device)
+    data, model = start(settings)
     masks, prune_seconds = prune_timed(model, data, settings, trained)
     kept = target_kept(model, settings)
     if settings.pruning.reinitialize:
-        model.load_state_dict({**model.state_dict(), **new_weights(settings, data)})
+        restore(model, new_weights(settings, data))
     masks.install(model)
     found = measured(model, data, settings)
     training, machine = settings.training, settings.machine

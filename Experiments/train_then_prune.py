@@ -18,12 +18,11 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from Experiments.network import initial_model, load_data
+from Experiments.network import restore, start, state_of
 from Experiments.outcome import measured, outcome
 from Layers import Masks, prunable
 from Utils.data import Data
 from Utils.flow import output_layers
-from Utils.machine import pick_device
 from Utils.ordering import strongest
 from Utils.results import Outcome
 from Utils.settings import Settings
@@ -41,9 +40,7 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Train one network, and test it pruned in both ways; `settings` are resolved."""
-    device = pick_device(settings.machine.device)
-    data = load_data(settings, device)
-    model = initial_model(settings, data).to(device)
+    data, model = start(settings)
     hidden = hidden_layers(model)
     best = _Best(model)
     training, sample = settings.training, settings.run.sample
@@ -51,7 +48,7 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
         hooks = Hooks(after_test=best.look, penalty=_penalty(model, hidden, settings.own))
         history = train(model, data, training, sample, settings.title(), show_progress, settings.machine, hooks)
         if settings.own.keep_best and data.validation:
-            model.load_state_dict(best.state)
+            restore(model, best.state)
     else:
         history = untrained(model, data, training, settings.machine)
     table = tests(model, data, settings, hidden)
@@ -119,12 +116,9 @@ class _Best:
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.loss, self.iteration = model, float("inf"), 0
-        self.state = self._copy()
+        self.state = state_of(model)
 
     def look(self, row: dict[str, float]) -> None:
         """See whether it is lower now."""
         if row["iteration"] and row["val_loss"] < self.loss:
-            self.loss, self.iteration, self.state = row["val_loss"], int(row["iteration"]), self._copy()
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.loss, self.iteration, self.state = row["val_loss"], int(row["iteration"]), state_of(self.model)

@@ -15,23 +15,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.network import initial_model, load_data
-from Experiments.ongoing import Ongoing
+from Experiments.ongoing import Ongoing, prune_while_training
 from Experiments.options import union_end
-from Experiments.outcome import measured, outcome
-from Experiments.pruning import counted_sparsity, target_kept
+from Experiments.pruning import counted_sparsity
 from Layers import Masks
 from Pruners.ramps import Ramp
-from Utils.machine import pick_device
 from Utils.results import Outcome
 from Utils.settings import Settings, Training
 from Utils.target import Target
-from Utils.training import Hooks, train
 
 
 def trained_run(settings: Settings) -> None:
@@ -40,18 +37,7 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Train and prune one network in one of the arms; `settings` are resolved."""
-    device = pick_device(settings.machine.device)
-    data = load_data(settings, device)
-    model = initial_model(settings, data).to(device)
-    ongoing = Ongoing(model, data, settings)
-    ongoing.check()
-    cycles = Cycles(ongoing)
-    training, sample, title = recipe(settings), settings.run.sample, settings.title()
-    history = train(model, data, training, sample, title, show_progress, settings.machine, Hooks(cycles.after_step))
-    found = measured(model, data, settings)
-    kept = target_kept(model, settings)
-    tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **cycles.tables()}
-    return outcome(model, data, found, history, kept, ongoing.seconds, {"arm": settings.own.arm}, tables)
+    return prune_while_training(settings, Cycles, show_progress, recipe(settings), {"arm": settings.own.arm})
 
 
 def span(settings: Settings) -> tuple[int, int]:
@@ -84,6 +70,8 @@ class Cycles:
         """The steps where cycles end and begin."""
         self.final = 1 - settings.target.density
         self.found: list[Masks] = []
+        self.unions: list[Masks] = []
+        """Of the cycles so far, after each."""
         self.united: Masks | None = None
         self.initial = 0.0
         """What the last ramp begins with: the sparsity of the union."""
@@ -101,31 +89,29 @@ class Cycles:
             self.ongoing.prune(Target(sparsity), step, is_carried=self.united is not None)
 
     def _ramp(self, step: int) -> Ramp:
-        start, end = next(pair for pair in zip(self.bounds, self.bounds[1:], strict=False) if step < pair[1])
+        start, end = next(pair for pair in pairwise(self.bounds) if step < pair[1])
         if end == self.end:
             return Ramp("linear", start, end, min(self.initial, self.final), self.final, 1)
         return Ramp("half-cycle", start, end, 0.0, self.final, end - start)
 
     def _finish_cycle(self, step: int) -> None:
         self.ongoing.prune(self.target, step, is_carried=False, is_final=True)
-        self.found.append(Masks.of(self.ongoing.model))
-        united = self.found[0]
-        for masks in self.found[1:]:
-            united = united | masks
-        is_before_last = step == self.bounds[-2]
-        if is_before_last:
-            self.united = united
-        self.ongoing.replace(united if is_before_last else self.ongoing.base, step)
-        if is_before_last:
-            self.initial = counted_sparsity(self.ongoing.model, self.ongoing.settings)
+        masks = Masks.of(self.ongoing.model)
+        self.found.append(masks)
+        self.unions.append(masks | self.unions[-1] if self.unions else masks)
+        if step != self.bounds[-2]:
+            self.ongoing.replace(self.ongoing.base, step)
+            return
+        self.united = self.unions[-1]
+        self.ongoing.replace(self.united, step)
+        self.initial = counted_sparsity(self.ongoing.model, self.ongoing.settings)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Each cycle's mask and the union so far; how far the masks of every two cycles are the same."""
         if not self.found:
             return {}
-        cycles, united = [], self.found[0]
-        for number, masks in enumerate(self.found, 1):
-            united = united | masks
+        cycles = []
+        for number, (masks, united) in enumerate(zip(self.found, self.unions, strict=True), 1):
             row = {"cycle": number, "iteration": self.bounds[number], "kept_direct": masks.kept}
             cycles.append({**row, "union_kept": united.kept, "overlap_with_union": masks.overlap(united)})
         pairs = [

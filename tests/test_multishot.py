@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import Experiments.multishot as multishot
 import main
+from Experiments.network import state_of
 from Layers import Masks
 from Utils.target import Target
 
@@ -32,9 +33,9 @@ def trainings(monkeypatch):
     seen, original = [], multishot.train
 
     def spied(model, data, recipe, *others):
-        before, masks = multishot._state(model), Masks.of(model)
+        before, masks = state_of(model), Masks.of(model)
         history = original(model, data, recipe, *others)
-        seen.append((before, masks, recipe, others[-1], multishot._state(model)))
+        seen.append((before, masks, recipe, others[-1], state_of(model)))
         return history
 
     monkeypatch.setattr(multishot, "train", spied)
@@ -90,7 +91,7 @@ def test_training_from_a_later_step_is_the_rest_of_training(tmp_path, monkeypatc
 
     def spied(model, *others):
         history = original(model, *others)
-        ends.append(multishot._state(model))
+        ends.append(state_of(model))
         return history
 
     monkeypatch.setattr(multishot, "train", spied)
