@@ -31,16 +31,20 @@ class Multishot:
 
 
 @dataclass(frozen=True)
-class Gradual:
+class _WhileTraining:
+    start_step: float = setting(0.0, "when pruning starts, as a fraction of the run", kind=float, check=_PART)
+    prune_every: int = setting(100, "iterations from one pruning to the next", kind=int, check=AT_LEAST_ONE)
+
+
+@dataclass(frozen=True)
+class Gradual(_WhileTraining):
     """Pruning while training (`--experiment=gradual`)."""
 
     ramp: str = setting("cubic", "how sparsity changes from start to end", choices=RAMPS)
     initial_sparsity: Decimal = setting(
         Decimal(0), "what linear and cubic ramps begin with", kind=Decimal, check=FRACTION
     )
-    start_step: float = setting(0.0, "when pruning starts, as a fraction of the run", kind=float, check=_PART)
     end_step: float = setting(0.5, "when the target is reached, as a fraction of the run", kind=float, check=_PART)
-    prune_every: int = setting(100, "iterations from one pruning to the next", kind=int, check=AT_LEAST_ONE)
     ramp_cycle: int | None = setting(
         None, "iterations of a cycle of half-cycle and full-cycle (default: a tenth of start to end)", kind=int,
         check=AT_LEAST_ONE,
@@ -83,7 +87,7 @@ class TrainThenPrune:
 
 
 @dataclass(frozen=True)
-class UnionMask:
+class UnionMask(_WhileTraining):
     """Masks of several cycles of pruning, united (`--experiment=union-mask`)."""
 
     arm: str = setting(
@@ -91,12 +95,10 @@ class UnionMask:
         "with those of the method (vanilla-cyclic)", choices=ARMS, many=True,
     )  # fmt: skip
     cycles: int = setting(10, "cycles of pruning; the last prunes the union of the others' masks", kind=int, check=_TWO)
-    start_step: float = setting(0.0, "when pruning starts, as a fraction of the run", kind=float, check=_PART)
     end_step: float | None = setting(
         None, "when the target is reached, as a fraction of the run (default: 0.95; vanilla: 0.5)", kind=float,
         check=_PART,
     )  # fmt: skip
-    prune_every: int = setting(100, "iterations from one pruning to the next", kind=int, check=AT_LEAST_ONE)
 
 
 def union_end(own: UnionMask) -> float:
