@@ -1,6 +1,7 @@
 """Layers with masks, and masks as values."""
 
 from Layers.conversion import add_masks, drop_masks, mask_model, unmask
+from Layers.fixed import fixed_masks
 from Layers.masked import (
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
@@ -20,6 +21,7 @@ __all__ = [
     "Masks",
     "add_masks",
     "drop_masks",
+    "fixed_masks",
     "mask_model",
     "prunable",
     "unmask",

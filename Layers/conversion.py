@@ -177,6 +177,7 @@ def _make_plain(module: nn.Module) -> None:
     if isinstance(module, MaskedIdentity):
         del module._buffers["weight"]
     del module._float_masks
+    module.__dict__.pop("_is_fixed", None)
     module.__class__ = module.__dict__.pop("_plain_class", module.plain)  # type: ignore[assignment]
 
 

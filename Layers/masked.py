@@ -22,6 +22,9 @@ class Masked(nn.Module):
     plain: ClassVar[type[nn.Module]]
     """The layer that this one is without masks."""
 
+    _is_fixed: bool = False
+    """Whether pruned entries are zero anyway: see `Layers/fixed.py`."""
+
     def _prepare_masks(self) -> None:
         self._float_masks: dict[str, tuple[Tensor, int, Tensor]] = {}
         for name, kind in self.kinds.items():
@@ -38,7 +41,9 @@ class Masked(nn.Module):
     def masked(self, name: str) -> Tensor:
         """The parameter as the forward pass uses it, with zeros where it is pruned."""
         parameter, mask = getattr(self, name), getattr(self, f"{name}_mask")
-        return parameter if mask is None else parameter * self._float_mask(name, parameter.dtype, mask)
+        if mask is None or self._is_fixed:
+            return parameter
+        return parameter * self._float_mask(name, parameter.dtype, mask)
 
     def _float_mask(self, name: str, dtype: torch.dtype, mask: Tensor) -> Tensor:
         # Multiplying by a bool mask converts it each time, forward and backward, which costs twice the product.
@@ -52,7 +57,7 @@ class Masked(nn.Module):
         return converted
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_float_masks": {}}
+        return {**self.__dict__, "_float_masks": {}, "_is_fixed": False}
 
 
 class MaskedLinear(Masked, nn.Linear):

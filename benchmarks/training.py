@@ -2,22 +2,25 @@
 
     python -m benchmarks.training FOLDER
 
-FOLDER holds CIFAR-10 as images. Steps of 128 images with crops and flips, momentum, on two cores, in turn: the masked
-network pruned to 90%, the plain network on the same path, and the plain network fed by torchvision's ImageFolder,
-transforms and a DataLoader with two workers. Also the loss of the masked network over its first steps, in bf16.
+FOLDER holds CIFAR-10 as images. Steps of 128 images with crops and flips, momentum, on two cores, in turn: the network
+pruned to 90% whose masks stay, or may change; the plain network on the same path; and the plain network fed by
+torchvision's ImageFolder, transforms and a DataLoader with two workers. Also the loss of the masked network over its
+first steps, in bf16, and how fast LeNet-300-100 trains with one thread and with two.
 """
 
+import itertools
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import keep
-from Layers import unmask
+from Layers import fixed_masks, unmask
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
@@ -51,10 +54,13 @@ def pruned(name: str) -> nn.Module:
     return model
 
 
-def stepper(model: nn.Module, batches: Iterator[Batch], machine: Machine, is_ours: bool) -> Callable[[], float]:
-    """One step of training, which gives its loss."""
+def stepper(
+    model: nn.Module, batches: Iterator[Batch], machine: Machine, is_ours: bool, stack: ExitStack | None = None
+) -> Callable[[], float]:
+    """One step of training, which gives its loss; the masks stay until the stack is left, if there is one."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, fused=True)
     forward = Compute(model, machine).forward() if is_ours else model
+    prepare: Callable[[], object] = stack.enter_context(fixed_masks(model)) if stack else int
     model.train()
 
     def step() -> float:
@@ -62,6 +68,7 @@ def stepper(model: nn.Module, batches: Iterator[Batch], machine: Machine, is_our
         loss = F.cross_entropy(forward(images), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        prepare()
         optimizer.step()
         return loss.item()
 
@@ -74,29 +81,69 @@ def measure(name: str, folder: str, data: Data) -> dict:
     def ours() -> Iterator[Batch]:
         return data.training_batches(0, BATCH, "crop-flip")
 
-    plain = Machine()
-    ways = {
-        "masked": stepper(pruned(name), ours(), plain, is_ours=True),
-        "unmasked": stepper(unmask(pruned(name)), ours(), plain, is_ours=True),
-        "unmasked, as PyTorch has it": stepper(unmask(pruned(name)), ours(), plain, is_ours=False),
-        "DataLoader": stepper(unmask(pruned(name)), theirs(folder), plain, is_ours=False),
-        "masked, bf16": stepper(pruned(name), ours(), Machine(precision="bf16"), is_ours=True),
-    }
+    def fixed(machine: Machine) -> Callable[[], float]:
+        return stepper(pruned(name), ours(), machine, is_ours=True, stack=stack)
+
+    with ExitStack() as stack:
+        plain = Machine()
+        ways = {
+            "masked": fixed(plain),
+            "unmasked": stepper(unmask(pruned(name)), ours(), plain, is_ours=True),
+            "masks that may change": stepper(pruned(name), ours(), plain, is_ours=True),
+            "unmasked, as PyTorch has it": stepper(unmask(pruned(name)), ours(), plain, is_ours=False),
+            "DataLoader": stepper(unmask(pruned(name)), theirs(folder), plain, is_ours=False),
+            "masked, bf16": fixed(Machine(precision="bf16")),
+        }
+        found: dict = in_turn(ways, STEPS[name])
+        found["masked over unmasked"] = ratio(ways["masked"], ways["unmasked"], STEPS[name])
+        losses = [ways["masked, bf16"]() for _ in range(LEARNING[name])]
+    found["loss_by_twenty_steps"] = [
+        round(statistics.mean(losses[start : start + 20]), 4) for start in range(0, len(losses), 20)
+    ]
+    return found
+
+
+def ratio(one: Callable[[], float], other: Callable[[], float], steps: int) -> float:
+    """How many times as fast as another way one is: the median of rounds in which each goes first in turn."""
+    found = []
+    for number in range(3 * ROUNDS):
+        seconds = {}
+        for way in (one, other) if number % 2 else (other, one):
+            started = time.perf_counter()
+            for _ in range(steps):
+                way()
+            seconds[way] = time.perf_counter() - started
+        found.append(seconds[other] / seconds[one])
+    return statistics.median(found)
+
+
+def in_turn(ways: dict[str, Callable[[], float]], steps: int) -> dict[str, float]:
+    """Median images a second of each way."""
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for step in ways.values():
         step(), step()
     for _ in range(ROUNDS):
         for way, step in ways.items():
             started = time.perf_counter()
-            for _ in range(STEPS[name]):
+            for _ in range(steps):
                 step()
-            rates[way].append(STEPS[name] * BATCH / (time.perf_counter() - started))
-    found: dict = {way: statistics.median(values) for way, values in rates.items()}
-    losses = [ways["masked, bf16"]() for _ in range(LEARNING[name])]
-    found["loss_by_twenty_steps"] = [
-        round(statistics.mean(losses[start : start + 20]), 4) for start in range(0, len(losses), 20)
-    ]
-    return found
+            rates[way].append(steps * BATCH / (time.perf_counter() - started))
+    return {way: statistics.median(values) for way, values in rates.items()}
+
+
+def threads() -> dict[str, float]:
+    """Median images a second of LeNet-300-100 with one thread and with two."""
+    images = (torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,)))
+    step = stepper(build("lenet300100"), itertools.repeat(images), Machine(), is_ours=True)
+
+    def with_threads(count: int) -> Callable[[], float]:
+        def call() -> float:
+            torch.set_num_threads(count)
+            return step()
+
+        return call
+
+    return in_turn({"1 thread": with_threads(1), "2 threads": with_threads(2)}, 200)
 
 
 def main(folder: str) -> None:
@@ -104,7 +151,7 @@ def main(folder: str) -> None:
     torch.set_num_threads(2)
     facts("imagefolder", folder)
     data = load("imagefolder", folder, Frame(SHAPE))
-    numbers = {name: measure(name, folder, data) for name in STEPS}
+    numbers = {name: measure(name, folder, data) for name in STEPS} | {"lenet300100": threads()}
     keep("training", "python -m benchmarks.training FOLDER", numbers)
 
 

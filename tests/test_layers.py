@@ -17,6 +17,7 @@ from Layers import (
     MaskedLinear,
     Masks,
     add_masks,
+    fixed_masks,
     prunable,
 )
 
@@ -186,3 +187,37 @@ def test_prunable_names_and_order():
     assert list(prunable(MaskedLinear(2, 2))) == ["weight"]
     prunable(model)["0.weight"][1].zero_()
     assert not Masks.of(model)["0.weight"].any()
+
+
+def test_fixed_masks_compute_the_same_and_leave_pruned_entries_as_they_were():
+    torch.manual_seed(0)
+    model = nn.Sequential(MaskedConv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), MaskedLinear(64, 5))
+    add_masks(model, "bias")
+    add_masks(model, "batchnorm")
+    for _, mask in prunable(model).values():
+        mask.copy_(torch.rand(mask.shape) < 0.5)
+    before = {name: value.detach().clone() for name, (value, _) in prunable(model).items()}
+    x = torch.randn(7, 3, 6, 6)
+    expected = model(x)
+    gradients = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
+    with fixed_masks(model) as zero_pruned_gradients:
+        found = model(x)
+        found.square().sum().backward()
+        zero_pruned_gradients()
+        assert torch.equal(found, expected)
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            assert torch.equal(parameter.grad, gradient)
+        assert all(not value[~mask].any() for value, mask in prunable(model).values())
+        with torch.no_grad():
+            for value, mask in prunable(model).values():
+                value.add_(mask)
+    for name, (value, mask) in prunable(model).items():
+        assert torch.equal(value, torch.where(mask, before[name] + 1, before[name]))
+
+
+def test_a_mask_that_is_changed_while_fixed_is_noticed():
+    layer = MaskedLinear(5, 4)
+    layer.weight_mask[0] = False
+    with pytest.raises(RuntimeError, match="a mask was changed while masks were fixed"), fixed_masks(layer):
+        layer.weight_mask[1] = False
+    assert not layer._is_fixed
