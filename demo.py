@@ -11,10 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from Pruners import parts, style
 from Utils.errors import UserError
@@ -52,7 +49,8 @@ def tour() -> int:
 
     from Utils.figures.demo import accuracy_follows, reached
     from Utils.figures.look import save_figure
-    from Utils.results import Store, replace_file
+    from Utils.files import replace_file
+    from Utils.results import Store
 
     Store(FOLDER).check_writable()
     print(
@@ -149,7 +147,6 @@ def _number(value: float) -> str:
 def train_some():
     """Train a handful of directly pruned networks, or find them trained; the number that failed, and their rows."""
     import pandas as pd
-    from tqdm import tqdm
 
     from Experiments import singleshot
     from Experiments.plan import plan, usual
@@ -161,21 +158,13 @@ def train_some():
     request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
     base = Settings().with_values(**request.single())
     runs = plan(base, request, {base.run.architecture: "digits"})
-    experiment: Any = SimpleNamespace(
-        trained_run=singleshot.trained_run, run=partial(singleshot.run, show_progress=False)
-    )  # fmt: skip
-    with tqdm(total=len(runs), desc="training", unit="network", dynamic_ncols=True, disable=None) as bar:
-
-        def finished(settings, row, layers) -> None:
-            bar.set_postfix_str(f"{settings.title()}: top-1 {row['top1'].iloc[0]:.4f}")
-            bar.update()
-
-        def already(text: str) -> None:
-            bar.update()
-
-        failed = Launcher(experiment, Store(FOLDER), usual, already, finished).launch(runs)
+    failed = Launcher(singleshot, Store(FOLDER), usual, say=_nothing, finished=_nothing).launch(runs)
     rows = load_summaries(FOLDER)
     return failed, pd.DataFrame(rows[rows["run"].isin([settings.key() for settings in runs])])
+
+
+def _nothing(*arguments: object) -> str:
+    return ""
 
 
 def accuracy_table(rows) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import fields
 from functools import partial
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 _OTHERS_WAIT = 10
 """Seconds."""
 
+FEW = 10
+"""Networks that are told of in full."""
+
+INSTEAD = {"target_sparsity": "com_exp", "com_exp": "target_sparsity", "iterations": "epochs", "epochs": "iterations"}
+"""What a file says the one of is forgotten if the other is typed."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit status: 0, 1 if runs failed, 2 for a request that is wrong."""
@@ -56,13 +62,33 @@ def read(arguments: Sequence[str]) -> Request:
     """Read the command line; names are checked against the registries before PyTorch is loaded."""
     own = {name: entry.own for name, entry in EXPERIMENTS.items() if entry.own is not None}
     groups = [*GROUPS.values(), *own.values(), Command]
-    request = parse(arguments, groups, registry_names(), "main.py", (__doc__ or "").split("\n")[0])
+
+    def understood(words: Sequence[str]) -> Request:
+        return parse(words, groups, registry_names(), "main.py", (__doc__ or "").split("\n")[0])
+
+    request = understood(arguments)
+    if request.is_given("config"):
+        request = with_config(request, request.values["config"], understood)
     chosen = request.values.get("experiment", Settings().run.experiment)
     known = {item.name for group in (*GROUPS.values(), Command, own.get(chosen)) if group for item in fields(group)}
     for flag in request.values.keys() - known:
         homes = [name for name, group in own.items() if flag in {item.name for item in fields(group)}]
         raise UserError(f"--{flag} has no effect with --experiment={chosen}; it belongs to {' and '.join(homes)}")
     return request
+
+
+def with_config(request: Request, path: str, understood: Callable[[Sequence[str]], Request]) -> Request:
+    """What was typed, and what a file says of all else."""
+    from Utils.config import words
+
+    typed = words(path)
+    try:
+        given = understood(typed)
+    except UserError as error:
+        raise UserError(f"--config={path}: {error}") from error
+    if given.is_given("config"):
+        raise UserError(f"--config={path} cannot name another file")
+    return request.over(given, INSTEAD)
 
 
 def carry_out(request: Request) -> int:
@@ -73,40 +99,57 @@ def carry_out(request: Request) -> int:
             raise UserError(f"--list runs nothing, so --{next(iter(request.values))} has no effect; leave it out")
         print(as_text(command.list))
         return 0
+    if command.dry_run and command.status:
+        raise UserError("--dry_run and --status are different questions; ask one of them")
     from Utils.distributed import is_first, joined
 
     own = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].own
     base = Settings(own=own and own()).with_values(**request.single())
     with joined(base.machine.device):
         if is_first():
-            return prune_and_train(base, request, command.dry_run)
+            return prune_and_train(base, request, command)
         warnings.showwarning = lambda *_: None
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            return prune_and_train(base, request, command.dry_run)
+            return prune_and_train(base, request, command)
 
 
-def prune_and_train(base: Settings, request: Request, is_dry_run: bool) -> int:
-    """Decide every value, then prune and train or, in a dry run, say what would be done."""
+def prune_and_train(base: Settings, request: Request, command: Command) -> int:
+    """Decide every value, then prune and train or say what is done and what would be."""
+    from Experiments.executors import executor_for
     from Experiments.plan import plan, usual
+    from Experiments.pruning import scores_key
+    from Utils.board import Board
     from Utils.data import is_found
     from Utils.distributed import agree, first_alone
     from Utils.launch import Launcher
     from Utils.machine import pick_device
     from Utils.results import Store
 
-    pick_device(base.machine.device)
-    runs = plan(base, request, agree(lambda: choose_data(base, request, may_download=not is_dry_run)))
+    if base.machine.launcher == "local":
+        pick_device(base.machine.device)
+    asks = command.dry_run or command.status
+    runs = plan(base, request, agree(lambda: choose_data(base, request, may_download=not asks)))
     store = Store(base.run.out_path)
-    experiment: Any = import_module(EXPERIMENTS[base.run.experiment].module)
-    launcher = Launcher(experiment, store, usual, say, partial(report, store))
-    if is_dry_run:
-        check_inputs([settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)])
-        launcher.describe(runs)
+    module = EXPERIMENTS[base.run.experiment].module
+    experiment: Any = import_module(module)
+    launcher = Launcher(
+        experiment, store, usual, say, partial(report, store, len(runs)), scores_key, retry_failed=base.run.retry_failed
+    )
+    if asks:
+        from Experiments.overview import dry_run, status
+
+        found = [settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)]
+        if command.dry_run:
+            check_inputs(found)
+        say(dry_run(launcher, runs, found) if command.dry_run else status(launcher, runs))
         return 0
     if base.run.save:
         store.check_writable()
-    to_do = [settings for settings in runs if not launcher.is_done(settings)]
+    to_do = launcher.to_do(runs)
     first_alone(lambda: check_inputs(to_do))
+    launcher.executor = executor_for(base.machine, module, to_do)
+    if base.machine.tensorboard is not None:
+        launcher.board = Board(base.machine.tensorboard)
     return 1 if launcher.launch(runs) else 0
 
 
@@ -151,17 +194,20 @@ def say(text: str) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def report(store: "Store", settings: Settings, row: "DataFrame", layers: "DataFrame") -> None:
-    """Print what one run reached, and how much smaller its network became."""
+def report(store: "Store", count: int, settings: Settings, row: "DataFrame", layers: "DataFrame") -> str:
+    """What one of so many runs reached and, of a few, how much smaller its network became."""
     from Utils.size import size_report
 
     found = row.iloc[0]
     place = f"  {store.folder(settings)}" if settings.run.save else "  not kept (--save=0)"
     if found["error"]:
-        say(f"{settings.title()}: FAILED, {found['error']}\n{place}")
-        return
-    say(
-        f"{settings.title()}: top-1 {found['top1']:.4f}, best {found['best_top1']:.4f}\n"
+        return f"{settings.title()}: FAILED, {found['error']}\n{place}"
+    reached = f"{settings.title()}: top-1 {found['top1']:.4f}, best {found['best_top1']:.4f}"
+    if count > FEW:
+        kept = f"kept {found['kept_direct']} of {found['prunable']} weights, {found['kept_effective']} effective"
+        return f"{reached}, {kept}"
+    return (
+        f"{reached}\n"
         f"  kept {found['kept_direct']} of {found['prunable']} weights (direct compression "
         f"{found['direct_compression']:.4g}), {found['kept_effective']} effective (effective compression "
         f"{found['effective_compression']:.4g}); target {found['target_kept']} {settings.pruning.pruning_type}\n"

@@ -10,6 +10,7 @@ As long as a single shot, and a little more for each exchange.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import torch
@@ -26,7 +27,7 @@ from Utils.data import Batches
 from Utils.distributed import agree
 from Utils.results import Outcome
 from Utils.settings import Settings
-from Utils.training import Hooks, train, untrained
+from Utils.training import train, untrained
 
 
 def trained_run(settings: Settings) -> None:
@@ -48,9 +49,8 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
         history = untrained(model, data, training, machine)
     else:
         exchanges = Exchanges(ongoing)
-        history = train(
-            model, data, training, sample, settings.title(), show_progress, machine, Hooks(exchanges.after_step)
-        )
+        hooks = ongoing.hooks(exchanges)
+        history = train(model, data, training, sample, settings.title(), show_progress, machine, hooks)
         found = measured(model, data, settings)
     tables: dict[str, pd.DataFrame] = {} if ongoing.is_dense else {"sparsity": ongoing.table()}
     return outcome(model, data, found, history, kept, seconds + ongoing.seconds, {"grow": settings.own.grow}, tables)
@@ -76,6 +76,14 @@ class Exchanges:
         new = exchange(model, fraction, {name: scores.to(device) for name, scores in growth.items()})
         self._forget(optimizer, new)
         self.ongoing.record(step, before)
+
+    def state(self) -> dict[str, Any]:
+        """What the next random choice depends on."""
+        return {"generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember it."""
+        self.generator.set_state(state["generator"])
 
     def _growth(self) -> dict[str, Tensor]:
         if self.own.grow == "random":

@@ -13,6 +13,7 @@ As long as a single shot, and a little more for each pruning.
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -55,6 +56,14 @@ class Schedule:
             if self.own.carry_mask:
                 sparsity = self.reached = max(self.reached, sparsity)
             self.ongoing.prune(Target(Decimal(repr(sparsity))), step, self.own.carry_mask)
+
+    def state(self) -> dict[str, Any]:
+        """The highest sparsity so far."""
+        return {"reached": self.reached}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember it."""
+        self.reached = state["reached"]
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Nothing but what is recorded of every pruning."""

@@ -150,7 +150,13 @@ class _Levels:
                 self.rewound = state_of(model)
 
         label = f"{self.settings.title()} level {level}"
-        return train(model, self.data, recipe, sample, label, self.show_progress, machine, Hooks(remember), start)
+
+        def restore(state: dict[str, Tensor]) -> None:
+            if level == 0:
+                self.rewound = {name: value.to(self.rewound[name].device) for name, value in state.items()}
+
+        hooks = Hooks(remember, state=lambda: self.rewound if level == 0 else {}, restore=restore, only_looks=True)
+        return train(model, self.data, recipe, sample, label, self.show_progress, machine, hooks, start)
 
     def _keep(self, model: nn.Module, level: int, weights: str, found: Measurement, history: History) -> None:
         last, totals = history.last, found.totals

@@ -13,7 +13,7 @@ from Utils.data import Data, load
 from Utils.errors import UserError
 from Utils.flow import output_layers
 from Utils.frame import Frame
-from Utils.machine import pick_device
+from Utils.machine import pick_device, usual_threads
 from Utils.settings import Run, Settings
 
 
@@ -58,7 +58,10 @@ def _start_from_imagenet(model: nn.Module, name: str) -> None:
 
 
 def start(settings: Settings) -> tuple[Data, nn.Module]:
-    """The images and the network that a run begins with, on its device."""
+    """The images and the network that a run begins with, on its device; from here on it has its number of threads."""
+    if settings.machine.threads is not None:
+        usual_threads()  # to be known before it is changed
+        torch.set_num_threads(settings.machine.threads)
     device = pick_device(settings.machine.device)
     data = load_data(settings, device)
     return data, initial_model(settings, data).to(device)

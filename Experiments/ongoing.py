@@ -23,12 +23,24 @@ from Utils.target import Target
 from Utils.training import Hooks, train
 
 
-class Timetable(Protocol):
-    """Prunes a network at some steps of its training."""
+class Remembers(Protocol):
+    """Changes a network at some steps of its training, and can go on where it was interrupted."""
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Prune, if it is time."""
+        """Change it, if it is time."""
         ...
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers, in tensors and plain values."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember that."""
+        ...
+
+
+class Timetable(Remembers, Protocol):
+    """Prunes a network at some steps of its training."""
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """What it found, beside what is recorded of every pruning."""
@@ -48,7 +60,8 @@ def prune_while_training(
     ongoing.check()
     times = timetable(ongoing)
     recipe, sample, title = training or settings.training, settings.run.sample, settings.title()
-    history = train(model, data, recipe, sample, title, show_progress, settings.machine, Hooks(times.after_step))
+    hooks = ongoing.hooks(times)
+    history = train(model, data, recipe, sample, title, show_progress, settings.machine, hooks)
     found = measured(model, data, settings)
     tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **times.tables()}
     return outcome(model, data, found, history, target_kept(model, settings), ongoing.seconds, own, tables)
@@ -69,6 +82,20 @@ class Ongoing:
         self.base = Masks.of(self.model)
         """Masks that nothing returns from."""
         self.generator = randomness.generator(self.settings.run.sample, "random scores")
+
+    def hooks(self, times: Remembers) -> Hooks:
+        """Those of a training in which this prunes, when something says so."""
+
+        def restore(state: dict[str, Any]) -> None:
+            self.rows, self.seconds = state["rows"], state["seconds"]
+            self.generator.set_state(state["generator"])
+            times.restore(state["times"])
+
+        def state() -> dict[str, Any]:
+            own = {"rows": self.rows, "seconds": self.seconds, "generator": self.generator.get_state()}
+            return own | {"times": times.state()}
+
+        return Hooks(times.after_step, state=state, restore=restore)
 
     @property
     def is_dense(self) -> bool:

@@ -12,6 +12,7 @@ from Utils import DATASETS, Facts
 from Utils.data import facts
 from Utils.errors import UserError
 from Utils.flags import Request
+from Utils.machine import usual_threads
 from Utils.recipes import recipe
 from Utils.settings import AUGMENTATION_NAMES, DENSE, Pruning, Run, Settings, Training
 from Utils.streaming import VARIATIONS
@@ -81,6 +82,7 @@ def resolve(settings: Settings) -> Resolved:
     values |= {name: defaults.get(name) for name in unused}
     rules.check(settings, _or(values.get("iterations"), training.iterations) or 0)
     values |= _keys(settings, found)
+    values["threads"] = settings.machine.threads or (1 if architecture(run.architecture).is_small else usual_threads())
     if pruning.pruner == DENSE:
         values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
     return Resolved(settings.with_values(**values), unused)

@@ -117,6 +117,17 @@ def examples(data: Data, settings: Settings) -> Batches:
     return data.prune_examples(settings.run.sample, count, size)
 
 
+def scores_key(settings: Settings) -> str:
+    """Equal for runs that differ only in what comes after scoring, whose scores are the same."""
+    usual, pruning = Pruning(), settings.pruning
+    later = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
+    values = {name: getattr(usual, name) for name in later}
+    criteria = [] if pruning.pruner == DENSE else parts(pruning.pruner)
+    if all((pruning.prune_iterations or criterion.iterations) == 1 for criterion in criteria):
+        values |= {"target_sparsity": usual.target_sparsity, "com_exp": usual.com_exp}
+    return settings.with_values(**values).key()
+
+
 class KnownScores:
     """Scores of runs of this session, which serve others that differ only in what comes after scoring."""
 
@@ -141,12 +152,7 @@ class KnownScores:
 
     @staticmethod
     def _key(settings: Settings, trained: Mapping[str, Tensor] | None) -> str:
-        usual, pruning = Pruning(), settings.pruning
-        later = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
-        values = {name: getattr(usual, name) for name in later}
-        if all((pruning.prune_iterations or criterion.iterations) == 1 for criterion in parts(pruning.pruner)):
-            values |= {"target_sparsity": usual.target_sparsity, "com_exp": usual.com_exp}
-        key = f"{settings.with_values(**values).key()} {settings.run.path_to_data} {settings.machine.device}"
+        key = f"{scores_key(settings)} {settings.run.path_to_data} {settings.machine.device}"
         # The dense run of another folder of results can have other weights.
         return key if trained is None else f"{key} {sha256(save(dict(trained))).hexdigest()}"
 

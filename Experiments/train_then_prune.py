@@ -45,7 +45,12 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
     best = _Best(model)
     training, sample = settings.training, settings.run.sample
     if training.train:
-        hooks = Hooks(after_test=best.look, penalty=_penalty(model, hidden, settings.own))
+        hooks = Hooks(
+            after_test=best.look,
+            state=best.found,
+            restore=best.restore,
+            penalty=_penalty(model, hidden, settings.own),
+        )
         history = train(model, data, training, sample, settings.title(), show_progress, settings.machine, hooks)
         if settings.own.keep_best and data.validation:
             restore(model, best.state)
@@ -117,6 +122,14 @@ class _Best:
     def __init__(self, model: nn.Module) -> None:
         self.model, self.loss, self.iteration = model, float("inf"), 0
         self.state = state_of(model)
+
+    def found(self) -> dict[str, Any]:
+        """What to go on from."""
+        return {"loss": self.loss, "iteration": self.iteration, "state": self.state}
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """Go on from that."""
+        self.loss, self.iteration, self.state = found["loss"], found["iteration"], found["state"]
 
     def look(self, row: dict[str, float]) -> None:
         """See whether it is lower now."""

@@ -12,10 +12,12 @@ As long as a single shot, and a little more for each pruning.
 """
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Any
 
 import pandas as pd
 import torch
@@ -68,6 +70,7 @@ class Cycles:
         count = self.own.cycles if self.own.arm == "union" else 1
         self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
         """The steps where cycles end and begin."""
+        self.device = next(ongoing.model.parameters()).device
         self.final = 1 - settings.target.density
         self.found: list[Masks] = []
         self.unions: list[Masks] = []
@@ -105,6 +108,18 @@ class Cycles:
         self.united = self.unions[-1]
         self.ongoing.replace(self.united, step)
         self.initial = counted_sparsity(self.ongoing.model, self.ongoing.settings)
+
+    def state(self) -> dict[str, Any]:
+        """The masks of the cycles so far, and what the last one begins with."""
+        found = [dict(masks) for masks in self.found]
+        return {"found": found, "is_united": self.united is not None, "initial": self.initial}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember them."""
+        self.found = [Masks(masks).to(self.device) for masks in state["found"]]
+        self.unions = list(accumulate(self.found, operator.or_))
+        self.united = self.unions[-1] if state["is_united"] else None
+        self.initial = state["initial"]
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Each cycle's mask and the union so far; how far the masks of every two cycles are the same."""

@@ -34,17 +34,19 @@ class Architecture(NamedTuple):
     """Whether it is built for as many channels as the images have; otherwise grey images are repeated."""
     options: dict[str, Any] = {}
     """What its function takes further."""
+    is_small: bool = False
+    """Whether one thread of a processor trains it about as fast as many."""
 
 
 IMAGENET = "imagenet/"
 ARCHITECTURES: dict[str, Architecture] = {
     "lenet300100": Architecture(
         "Models.lenet:lenet300100", "LeNet-300-100", "two hidden layers, batch normalisation (LeCun et al. 1998)",
-        "mnist", (1, 28, 28), 266_200,
+        "mnist", (1, 28, 28), 266_200, is_small=True,
     ),
     "lenet5": Architecture(
         "Models.lenet:lenet5", "LeNet-5", "two convolutions, three dense layers (LeCun et al. 1998)",
-        "cifar10", (3, 32, 32), 61_770,
+        "cifar10", (3, 32, 32), 61_770, is_small=True,
     ),
     "vgg16": Architecture(
         "Models.vgg:vgg", "VGG-16", "effective-sparsity's: 13 convolutions, one dense layer", "cifar10", (3, 32, 32),
@@ -127,7 +129,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         )
     },
     "fc": Architecture(
-        "Models.plain:fc", "FC", "synaptic-flow's: five hidden layers of 100 units", "mnist", (1, 28, 28), 119_400
+        "Models.plain:fc", "FC", "synaptic-flow's: five hidden layers of 100 units", "mnist", (1, 28, 28), 119_400,
+        is_small=True,
     ),
     "conv": Architecture(
         "Models.plain:conv", "Conv", "synaptic-flow's: two convolutions and a dense layer", "mnist", (1, 28, 28),

@@ -117,6 +117,15 @@ def total(values: Tensor) -> Tensor:
     return summed
 
 
+def gathered(value: Result) -> list[Result]:
+    """What each process has, in order."""
+    if not _is_started():
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
 def parallel(model: nn.Module) -> nn.Module:
     """The network as all processes train it: gradients are averaged over them."""
     if not _is_started():

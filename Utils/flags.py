@@ -55,6 +55,15 @@ class Request:
         """Whether a flag was typed."""
         return name in self.values
 
+    def over(self, others: "Request", instead: Mapping[str, str]) -> "Request":
+        """This request, completed by what another says of flags that were not typed here.
+
+        `instead` names, for some flags, the one that says the same in another way.
+        """
+        left_out = self.values.keys() | {instead[name] for name in self.values.keys() & instead.keys()}
+        values = {name: value for name, value in others.values.items() if name not in left_out} | self.values
+        return Request(values, (self.many | others.many) & values.keys())
+
     def split(self, group: type) -> tuple[Any, "Request"]:
         """The settings of one group, with defaults for what was not typed, and the request without them."""
         own = {item.name for item in dataclasses.fields(group)}

@@ -1,29 +1,39 @@
-"""How are runs carried out, one after the other, each once?"""
+"""How are runs carried out, each once, whatever happens to the processes that do it?
 
-import time
+A run that is complete is skipped; one that another command is making now is left to it, and taken over if that dies;
+one whose process died is begun again, from its last checkpoint. Only the process that runs this writes results.
+"""
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import pandas as pd
 from torch import Tensor
 
-from Utils.distributed import agree, share
+from Utils.agenda import Agenda, Item
+from Utils.board import Board
+from Utils.claims import Claims
+from Utils.display import Display
+from Utils.distributed import agree, is_first, share
 from Utils.errors import UserError
+from Utils.interruption import interruption
+from Utils.jobs import Broken, Event, Executor, ExperimentModule, Finished, Here, Job, Lost, Told, reason
 from Utils.results import Outcome, Store, summary_row
+from Utils.running import Kept, Progress, Row, Said
 from Utils.settings import Settings
 
+_ATTEMPTS = 5
+"""Times that a run is begun, or goes on from the same checkpoint, whose process dies."""
 
-class ExperimentModule(Protocol):
-    """What an experiment's file offers."""
+_FEW = 10
+"""Networks that are told of one by one."""
 
-    def trained_run(self, settings: Settings) -> Settings | None:
-        """The run whose trained weights this run needs, if any."""
-        ...
+_LOOK_EVERY = 0.5
+"""Seconds between looks for what another command has left to do, when there is nothing else to do."""
 
-    def run(self, settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-        """Carry out one run."""
-        ...
+
+def _own_key(settings: Settings) -> str:
+    return settings.key()
 
 
 @dataclass
@@ -34,84 +44,285 @@ class Launcher:
     store: Store
     usual: Callable[[Settings], Settings]
     """What a run would be without flags, to tell in its row what is unusual."""
-    say: Callable[[str], None]
+    say: Callable[[str], object]
     """Tells the user something."""
-    finished: Callable[[Settings, pd.DataFrame, pd.DataFrame], None]
-    """Is told of every run with its row of `summary.csv` and its `layers.csv`."""
-    trained: dict[str, Mapping[str, Tensor] | UserError] = field(default_factory=dict)
-    """What came of the runs of this session that others need: trained weights, which may not be kept, or a failure."""
+    finished: Callable[[Settings, pd.DataFrame, pd.DataFrame], str]
+    """What to say of a run that is over, from its row of `summary.csv` and its `layers.csv`."""
+    group: Callable[[Settings], str] = _own_key
+    """Runs for which this is the same are made by one process, one after the other."""
+    executor: Callable[[int], Executor] | None = None
+    """Makes what carries out so many runs; None: this process does."""
+    retry_failed: bool = False
+    board: Board | None = None
 
     def is_done(self, settings: Settings) -> bool:
-        """Whether a run is complete and need not be made again."""
+        """Whether a run is over and need not be made again."""
         run = settings.run
-        return run.save and not run.overwrite and agree(lambda: self.store.status(settings)) == "complete"
+        if not run.save or run.overwrite:
+            return False
+        status = agree(lambda: self.store.status(settings))
+        return status == "complete" or (status == "failed" and not self.retry_failed)
+
+    def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
+        """The runs that are not over, after the trained ones that they need, each once."""
+        wanted = {settings.key(): settings for settings in runs if not self.is_done(settings)}
+        first = {}
+        for settings in wanted.values():
+            needed = self.experiment.trained_run(settings)
+            if needed is not None and (needed.key() in wanted or not self._is_at_hand(needed)):
+                first[needed.key()] = needed
+        return list((first | wanted).values())
 
     def launch(self, runs: Sequence[Settings]) -> int:
-        """Carry out what is not complete; returns the number of failed runs.
+        """Carry out what is not over; returns the number of failed runs.
 
         A run of several that cannot be carried out becomes a row with its reason; a single one raises what it raised.
         """
-        needed = {run.key() for run in map(self.experiment.trained_run, runs) if run is not None}
-        failed = 0
-        for settings in runs:
-            if self.is_done(settings):
-                place = self.store.folder(settings)
+        return _Campaign(self, runs).run()
+
+    def _is_at_hand(self, needed: Settings) -> bool:
+        """Whether a run's trained weights are kept, or it is known that there will be none."""
+        if not needed.run.save:
+            return False
+        status = agree(lambda: self.store.status(needed))
+        if status == "failed":
+            return not self.retry_failed
+        return status == "complete" and agree(lambda: self.store.has_weights(needed))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is done with an item: it is begun at a place, or over without."""
+
+    item: Item
+    place: int | None = None
+    status: str = ""
+    error: str = ""
+
+
+@dataclass
+class _Campaign:
+    launcher: Launcher
+    runs: Sequence[Settings]
+    agenda: Agenda = field(default_factory=Agenda)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Reasons, by the names of runs."""
+    attempts: dict[str, int] = field(default_factory=dict)
+    trained: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Weights of runs of this session that others need, where none are kept."""
+
+    def __post_init__(self) -> None:
+        launcher = self.launcher
+        self.store, self.say = launcher.store, launcher.say
+        self.claims = Claims(self.store.path)
+        self.saves = bool(self.runs) and self.runs[0].run.save
+        to_do = launcher.to_do(self.runs)
+        self.needed = {run.key() for run in map(launcher.experiment.trained_run, to_do) if run is not None}
+        self.agenda.add(self._item(settings) for settings in to_do)
+        self.over_before = [settings for settings in self.runs if settings.key() not in {run.key() for run in to_do}]
+        waiting = {settings.key() for settings in to_do}
+        for settings in self.over_before:
+            self._look_back(settings)
+        for settings in map(launcher.experiment.trained_run, to_do):
+            if settings is not None and settings.key() not in waiting:
+                self.agenda.over.add(settings.key())
+                self._look_back(settings)
+        self.total = len(to_do) + len(self.over_before)
+        self.has_said_that_it_waits = False
+
+    def _item(self, settings: Settings) -> Item:
+        needed = self.launcher.experiment.trained_run(settings)
+        name = settings.key()
+        # What others wait for is nobody's to keep for later.
+        group = name if name in self.needed else self.launcher.group(settings)
+        marks = agree(lambda: self.store.marks(settings)) if self.saves else None
+        return Item(settings, name, group, None if needed is None else needed.key(), marks)
+
+    def _look_back(self, settings: Settings) -> None:
+        """Remember how a run failed before, if it did."""
+        record = agree(lambda: self.store.record(settings)) or {}
+        if record.get("status") == "failed":
+            self.failed[settings.key()] = f"{record.get('error')} (--retry_failed runs it again)"
+
+    def run(self) -> int:
+        self._say_what_is_over()
+        if not self.agenda.waiting:
+            return self._summed_up()
+        make = self.launcher.executor
+        self.executor: Executor = Here(self.launcher.experiment, listener=self._hear) if make is None else make(
+            self.agenda.waiting
+        )  # fmt: skip
+        self.display = Display(self.say, self.total, len(self.over_before), has_lines=make is not None)
+        try:
+            with interruption(self.display.tell) as wish:
+                while self.agenda.running or (self.agenda.waiting and not wish.is_wished):
+                    if not wish.is_wished:
+                        self._hand_out()
+                    for event in self.executor.wait(_LOOK_EVERY):
+                        self._hear(event)
+            if self.agenda.waiting:
+                raise KeyboardInterrupt
+        finally:
+            self.executor.close()
+            self.display.close()
+            self.claims.release_all()
+        return self._summed_up()
+
+    def _say_what_is_over(self) -> None:
+        count = len(self.over_before)
+        if count > _FEW:
+            failed = sum(settings.key() in self.failed for settings in self.over_before)
+            self.say(f"{count - failed} of {self.total} networks are complete already, {failed} failed before")
+            return
+        for settings in self.over_before:
+            place, error = self.store.folder(settings), self.failed.get(settings.key())
+            if error is None:
                 self.say(f"{settings.title()}: complete already, in {place} (--overwrite runs it again)")
+            else:
+                self.say(f"{settings.title()}: failed before, {error}\n  {place}")
+
+    def _summed_up(self) -> int:
+        failed = [settings for settings in self.runs if settings.key() in self.failed]
+        if failed and len(self.runs) > 1:
+            self.say(f"{len(failed)} of {len(self.runs)} networks failed; --retry_failed runs them again:")
+            for settings in failed[:_FEW]:
+                self.say(f"  {settings.title()}: {self.failed[settings.key()]}")
+            if len(failed) > _FEW:
+                self.say(f"  and {len(failed) - _FEW} more; --status lists them")
+        return len(failed)
+
+    def _hand_out(self) -> None:
+        """Begin what can begin now."""
+        places = self.executor.places()
+        for place in places:
+            for step in agree(lambda place=place: self._steps(place)):
+                if step.place is None:
+                    self._is_over(step.item, step.status, step.error)
+                else:
+                    self._begin(step.item, step.place)
+        is_idle = bool(places and self.agenda.asked) and not self.agenda.running
+        if is_idle and not self.has_said_that_it_waits:
+            self.has_said_that_it_waits = True
+            self.display.tell(f"another command is making the last {self.agenda.waiting} networks; waiting for it")
+
+    def _steps(self, place: int) -> list[_Step]:
+        """Find the next run for a place, and claim it. Of several processes, the first decides for all."""
+        steps = []
+        for item in self.agenda.candidates(place):
+            if item.needs in self.failed:
+                return [*steps, _Step(item, status="impossible")]
+            if self.saves and not self.claims.take(item.name):
+                self.agenda.met(item)
                 continue
-            try:
-                outcome = self._carry_out(settings, settings.key() in needed)
-            except Exception as error:
-                # Of several processes that train one network, the others may not have met the error.
-                if len(runs) == 1 or share().of > 1:
-                    raise
-                reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                outcome = Outcome.failed(reason)
-                self._keep(settings, outcome, 0.0)
-            failed += bool(outcome.error)
-        return failed
+            # Another command may have made it since this one looked.
+            if self.saves and self.store.marks(item.settings) != item.marks:
+                record = self.store.record(item.settings)
+                if record is not None:
+                    self.claims.release(item.name)
+                    steps.append(_Step(item, status=record["status"], error=record.get("error", "")))
+                    continue
+            return [*steps, _Step(item, place)]
+        return steps
 
-    def describe(self, runs: Sequence[Settings]) -> None:
-        """Say what `launch` would do, and do nothing."""
-        done = [settings for settings in runs if self.is_done(settings)]
-        keys, first = {settings.key() for settings in runs}, 0
-        for settings in runs:
-            if settings in done:
-                self.say(f"complete  {settings.title()}  {self.store.folder(settings)}")
-                continue
-            needed = self.experiment.trained_run(settings)
-            if needed is not None and needed.key() not in keys and self.store.status(needed) != "complete":
-                keys.add(needed.key())
-                first += 1
-                self.say(f"train     {needed.title()}  {self.store.folder(needed)}  (scored by the next)")
-            self.say(f"run       {settings.title()}  {self.store.folder(settings)}")
-        to_do = len(runs) - len(done) + first
-        self.say(f"{len(done)} complete, {to_do} to do; nothing was run (--dry_run)")
+    def _is_over(self, item: Item, status: str, error: str) -> None:
+        if status != "impossible":
+            self.agenda.drop(item)
+            if error:
+                self.failed[item.name] = error
+            words = f"FAILED, {error}" if error else "complete"
+            self.display.end(item.name, f"{item.settings.title()}: {words}, by another command meanwhile")
+            return
+        self.agenda.begin(item, -1)
+        assert item.needs is not None
+        needed = self.launcher.experiment.trained_run(item.settings)
+        title = item.needs if needed is None else needed.title()
+        self._fail(item, UserError(f"it needs {title}, which failed: {self.failed[item.needs]}"))
 
-    def _carry_out(self, settings: Settings, is_needed: bool) -> Outcome:
-        started = time.perf_counter()
-        outcome = self.experiment.run(settings, self._trained(settings))
-        if is_needed:
-            reason = f"it needs {settings.title()}, which failed: {outcome.error}"
-            self.trained[settings.key()] = UserError(reason) if outcome.error else outcome.weights
-        self._keep(settings, outcome, time.perf_counter() - started)
-        return outcome
+    def _begin(self, item: Item, place: int) -> None:
+        self.agenda.begin(item, place)
+        settings = item.settings
+        try:
+            trained = self._trained(item)
+        except UserError as error:
+            self._fail(item, error)
+            return
+        keeps = self.saves and settings.machine.checkpoint_every != 0
+        checkpoints = agree(lambda: self.store.checkpoints(settings)) if keeps and not settings.run.overwrite else {}
+        every = settings.machine.checkpoint_every if keeps else 0
+        above = 1 if self.total > 1 and self.display.is_terminal else 0
+        self.display.begin(item.name, settings.title())
+        self.executor.begin(Job(item.name, settings, trained, checkpoints, every, above), place)
 
-    def _trained(self, settings: Settings) -> Mapping[str, Tensor] | None:
-        needed = self.experiment.trained_run(settings)
+    def _trained(self, item: Item) -> Mapping[str, Tensor] | None:
+        needed = self.launcher.experiment.trained_run(item.settings)
         if needed is None:
             return None
         weights = self.trained.get(needed.key()) or agree(lambda: self.store.weights(needed))
         if weights is None:
-            self.say(f"{settings.title()} scores trained weights: training {needed.title()} first")
-            self._carry_out(needed, is_needed=True)
-            weights = self.trained[needed.key()]
-        if isinstance(weights, UserError):
-            raise weights
+            raise UserError(f"the trained weights of {needed.title()} cannot be read; run it again with --overwrite")
         return weights
 
-    def _keep(self, settings: Settings, outcome: Outcome, seconds: float) -> None:
-        if settings.run.save:
-            row = agree(lambda: self.store.write(settings, self.usual(settings), outcome, seconds))
+    def _hear(self, event: Event) -> None:
+        item = self.agenda.running[event.name]
+        if isinstance(event, Told):
+            self._listen(item, event)
+        elif isinstance(event, Lost):
+            self._lose(item, event.reason)
+        elif isinstance(event, Broken):
+            self._fail(item, event.error, event.trace)
         else:
-            row = summary_row(settings, self.usual(settings), outcome)
-        self.finished(settings, row, outcome.layers)
+            self._keep(item, event)
+
+    def _listen(self, item: Item, told: Told) -> None:
+        heard = told.heard
+        if isinstance(heard, Progress):
+            self.display.hear(item.name, heard)
+        elif isinstance(heard, Said):
+            self.display.warn(heard.text)
+        elif isinstance(heard, Row) and self.launcher.board is not None and is_first():
+            self.launcher.board.add(item.settings, heard)
+        elif isinstance(heard, Kept):
+            try:
+                self.store.keep_checkpoint(item.settings, heard.name, heard.content)
+                self.attempts.pop(item.name, None)
+            except UserError as error:
+                self.display.warn(f"{item.settings.title()} goes on without a checkpoint: {error}")
+
+    def _lose(self, item: Item, why: str) -> None:
+        """A process died: its run is made again, unless it kills every one."""
+        self.attempts[item.name] = self.attempts.get(item.name, 0) + 1
+        if self.attempts[item.name] >= _ATTEMPTS:
+            self._fail(item, UserError(f"{why}, {_ATTEMPTS} times"))
+            return
+        self.agenda.again(item.name)
+        self._let_go(item)
+        self.display.end(item.name, f"{item.settings.title()}: {why}; it will begin again", is_over=False)
+
+    def _fail(self, item: Item, error: Exception, trace: str = "") -> None:
+        # Of several processes that train one network, the others may not have met the error.
+        if len(self.runs) == 1 or share().of > 1:
+            raise error
+        outcome = Outcome.failed(reason(error), trace)
+        self._write(item, outcome, 0.0, keeps_checkpoints=True)
+
+    def _keep(self, item: Item, found: Finished) -> None:
+        if item.name in self.needed and not self.saves:
+            self.trained[item.name] = found.outcome.weights
+        self._write(item, found.outcome, found.seconds)
+
+    def _write(self, item: Item, outcome: Outcome, seconds: float, keeps_checkpoints: bool = False) -> None:
+        settings, usual = item.settings, self.launcher.usual(item.settings)
+        if self.saves:
+            row = agree(lambda: self.store.write(settings, usual, outcome, seconds, keeps_checkpoints))
+        else:
+            row = summary_row(settings, usual, outcome)
+        if outcome.error:
+            self.failed[item.name] = outcome.error
+        self.agenda.end(item.name)
+        self._let_go(item)
+        number = f"[{self.display.done + 1}/{self.total}] " if self.total > 1 and not self.display.is_terminal else ""
+        self.display.end(item.name, number + self.launcher.finished(settings, row, outcome.layers))
+
+    def _let_go(self, item: Item) -> None:
+        if item.name in self.claims.held:
+            self.claims.release(item.name)

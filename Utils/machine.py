@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -16,6 +17,12 @@ def pick_device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+@lru_cache(maxsize=1)
+def usual_threads() -> int:
+    """The threads that PyTorch takes if nobody says how many: a core each, or OMP_NUM_THREADS."""
+    return torch.get_num_threads()
 
 
 def total_memory() -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import subprocess
 import tempfile
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from Utils import index
 from Utils.errors import UserError
+from Utils.files import TEMPORARY, replace_file, unwritable, write_file
 from Utils.settings import Settings, as_flags, plain
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ TRAINING_COLUMNS = (
 _TEXT_COLUMNS = ("run", "error", "settings")
 """Read as text even where they look like numbers, as the key 12e4567890 does."""
 
+_STATUSES = ("complete", "failed")
+_CHECKPOINTS = "checkpoint-*.pt"
+
 _NUMBER_COLUMNS = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("sample") :]
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
@@ -72,12 +76,14 @@ class Outcome:
     """Further tables, each kept as a CSV file of its name."""
     error: str = ""
     """Why the run failed, if it did."""
+    trace: str = ""
+    """Where in the program, if that was not foreseen."""
 
     @classmethod
-    def failed(cls, error: str) -> Outcome:
+    def failed(cls, error: str, trace: str = "") -> Outcome:
         """Nothing but a reason."""
         layers, training = pd.DataFrame(columns=list(LAYER_COLUMNS)), pd.DataFrame(columns=list(TRAINING_COLUMNS))
-        return cls({}, layers, training, error=error)
+        return cls({}, layers, training, error=error, trace=trace)
 
 
 class Store:
@@ -93,7 +99,7 @@ class Store:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(b"x" * 4096)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def folder(self, settings: Settings) -> Path:
         """The folder of a resolved run."""
@@ -104,10 +110,39 @@ class Store:
 
     def status(self, settings: Settings) -> str:
         """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
+        record = self.record(settings)
+        return record["status"] if record is not None else "missing"
+
+    def record(self, settings: Settings) -> dict[str, Any] | None:
+        """What `run.json` holds; None if there is nothing, or something unreadable."""
         try:
-            return json.loads((self.folder(settings) / "run.json").read_text())["status"]
+            record = json.loads((self.folder(settings) / "run.json").read_bytes())
+            return record if record["status"] in _STATUSES else None
         except (OSError, ValueError, KeyError, TypeError):
-            return "missing"
+            return None
+
+    def marks(self, settings: Settings) -> tuple[int, int] | None:
+        """What is another one as soon as a run is written again; None if there is none."""
+        try:
+            found = (self.folder(settings) / "run.json").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def has_weights(self, settings: Settings) -> bool:
+        """Whether a run's weights are there."""
+        return (self.folder(settings) / "weights.safetensors").is_file()
+
+    def checkpoints(self, settings: Settings) -> dict[str, bytes]:
+        """What an interrupted run left to go on from, by the names of its files."""
+        try:
+            return {path.name: path.read_bytes() for path in self.folder(settings).glob(_CHECKPOINTS)}
+        except OSError:
+            return {}
+
+    def keep_checkpoint(self, settings: Settings, name: str, content: bytes) -> None:
+        """Keep what a run can go on from; raises `UserError` if it cannot be written."""
+        replace_file(self.folder(settings) / name, content)
 
     def weights(self, settings: Settings) -> dict[str, Tensor] | None:
         """The trained weights of a complete run, if they were kept."""
@@ -121,8 +156,18 @@ class Store:
         except (OSError, SafetensorError):
             return None
 
-    def write(self, settings: Settings, defaults: Settings, outcome: Outcome, seconds: float) -> pd.DataFrame:
-        """Keep a run; returns its row of `summary.csv`. `defaults` is what would run without any flag."""
+    def write(
+        self,
+        settings: Settings,
+        defaults: Settings,
+        outcome: Outcome,
+        seconds: float,
+        keeps_checkpoints: bool = False,
+    ) -> pd.DataFrame:
+        """Keep a run; returns its row of `summary.csv`. `defaults` is what would run without any flag.
+
+        Its checkpoints go, unless it is to go on from them. Only one process at a time may write a run.
+        """
         row = summary_row(settings, defaults, outcome)
         folder = self.folder(settings)
         try:
@@ -130,20 +175,22 @@ class Store:
             # A run that is made again is unfinished until its new run.json is there, and keeps nothing of the old one.
             tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
             (folder / "run.json").unlink(missing_ok=True)
-            for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors")):
+            for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors"), *folder.glob(f".*{TEMPORARY}")):
                 if old.stem not in tables:
                     old.unlink()
             for name, table in tables.items():
-                _write(folder / f"{name}.csv", table.to_csv(index=False).encode())
+                write_file(folder / f"{name}.csv", table.to_csv(index=False).encode())
             if outcome.masks is not None:
-                _write(folder / "masks.safetensors", outcome.masks.to_bytes())
+                write_file(folder / "masks.safetensors", outcome.masks.to_bytes())
             if outcome.weights:
                 from safetensors.torch import save
 
-                _write(folder / "weights.safetensors", save(outcome.weights))
-            _write(folder / "run.json", json.dumps(_record(settings, outcome, seconds), indent=1).encode())
+                write_file(folder / "weights.safetensors", save(outcome.weights))
+            write_file(folder / "run.json", json.dumps(_record(settings, outcome, seconds), indent=1).encode())
+            for old in () if keeps_checkpoints else folder.glob(_CHECKPOINTS):
+                old.unlink()
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
         return row
 
 
@@ -185,24 +232,12 @@ def load_summaries(path: str | Path = "Results", status: str | None = "complete"
 
 def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
     """Every row below a results folder, with a column for its folder, and the folders that cannot be read."""
-    tables, damaged = [], []
-    for record in sorted(Path(path).glob("*/*/*/*/*/*/run.json")):
-        try:
-            status = json.loads(record.read_text())["status"]
-            table = pd.read_csv(record.with_name("summary.csv"), dtype=dict.fromkeys(_TEXT_COLUMNS, str))
-            if len(table) != 1 or not set(SUMMARY_COLUMNS) <= set(table.columns) or table["status"][0] != status:
-                raise ValueError("not one row with the columns of summary.csv")
-            if not all(pd.api.types.is_numeric_dtype(table[column]) for column in _NUMBER_COLUMNS):
-                raise ValueError("text where numbers belong")
-        except (OSError, ValueError, KeyError, TypeError):
-            damaged.append(record.parent)
-        else:
-            tables.append(table.assign(folder=str(record.parent)))
-    if not tables:
+    path = Path(path)
+    entries, damaged = index.read(path, SUMMARY_COLUMNS, _NUMBER_COLUMNS)
+    if not entries:
         return pd.DataFrame(columns=[*SUMMARY_COLUMNS, "folder"]), damaged
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # pandas: columns that are all empty in some tables
-        rows = pd.concat(tables, ignore_index=True)
+    rows = index.table(entries, _TEXT_COLUMNS)
+    rows["folder"] = [str(path / folder) for folder in rows["folder"]]
     rows[list(_TEXT_COLUMNS)] = rows[list(_TEXT_COLUMNS)].fillna("")
     return rows, damaged
 
@@ -233,34 +268,11 @@ def find_run(path: str | Path, name: str) -> list[Path]:
     return sorted(record.parent for record in records)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; raises `UserError` if the folder cannot be written to."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
-    except OSError as error:
-        raise _unwritable(path.parent, error) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
 def _record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, Any]:
     return {
         "status": "failed" if outcome.error else "complete",
         "error": outcome.error,
+        **({"trace": outcome.trace} if outcome.trace else {}),
         "run": settings.key(),
         "identity": settings.identity(),
         "settings": {name: plain(value) for name, value in settings.values().items()},
@@ -286,7 +298,3 @@ def _commit() -> str | None:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
     return None
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to {path}: {error.strerror or error}; give another folder as --out_path")

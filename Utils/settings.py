@@ -105,6 +105,7 @@ class Run:
     out_path: str = setting("Results", "the folder that results are kept in", identity=False)
     save: bool = setting(True, "keep results", kind=bool, identity=False)
     overwrite: bool = setting(False, "run again what is complete already", kind=bool, identity=False)
+    retry_failed: bool = setting(False, "run again what failed", kind=bool, identity=False)
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,31 @@ class Machine:
     device: str = setting("auto", "the processor", choices=("auto", "cpu", "cuda"), identity=False)
     precision: str = setting("fp32", "numbers of the forward and backward passes", choices=("fp32", "bf16"))
     compile: bool = setting(False, "compile the network before training", kind=bool, identity=False)
+    threads: int | None = setting(
+        None, "threads of the processor for each network (default: one for small ones, else all); sums of other "
+        "numbers of threads can differ in the last digit", kind=int, identity=False, check=AT_LEAST_ONE,
+    )  # fmt: skip
+    launcher: str = setting(
+        "local", "what carries out runs: this machine, or Ray, here or on a cluster", choices=("local", "ray"),
+        identity=False,
+    )  # fmt: skip
+    workers: int | None = setting(
+        None, "networks that are made at the same time (default: 1; with Ray, as many as there is room for)", kind=int,
+        identity=False, check=AT_LEAST_ONE,
+    )  # fmt: skip
+    ray_address: str | None = setting(
+        None, "the Ray cluster: HOST:PORT, or auto for one that runs here (default: a new one, here)", identity=False,
+        placeholder="ADDRESS",
+    )  # fmt: skip
+    gpus: float | None = setting(
+        None, "with Ray, GPUs for each network, of which several can share one (default: one, where there are any)",
+        kind=float, identity=False, check=NOT_NEGATIVE,
+    )  # fmt: skip
+    checkpoint_every: int | None = setting(
+        None, "steps after which a network can go on if it is interrupted (default: those of five minutes; 0: none)",
+        kind=int, identity=False, check=NOT_NEGATIVE,
+    )  # fmt: skip
+    tensorboard: str | None = setting(None, "also write every evaluation there, for TensorBoard", identity=False)
 
 
 LISTS = ("pruners", "architectures", "data", "experiments", "recipes", "figures", "aliases")
@@ -231,7 +257,11 @@ class Command:
     list: tuple[str, ...] | None = setting(
         None, "print what there is (default: all of it)", choices=LISTS, sequence=True
     )
-    dry_run: bool = setting(False, "print what would run, and run nothing", kind=bool)
+    dry_run: bool = setting(False, "print what would run, how long and how much that takes, and run nothing", kind=bool)
+    status: bool = setting(False, "print how many networks are done, running, failed and missing", kind=bool)
+    config: str | None = setting(
+        None, "a YAML file of flags and their values; those that are typed win", placeholder="FILE.yml"
+    )
 
 
 GROUPS: dict[str, type] = {"run": Run, "pruning": Pruning, "training": Training, "machine": Machine}

@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from Layers import prunable
-from Utils import distributed, randomness
+from Layers import fixed_masks, prunable
+from Utils import distributed, randomness, running
 from Utils.compute import Compute, Forward
 from Utils.data import Batches, Data, Split
 from Utils.errors import UserError
@@ -33,8 +34,19 @@ class Hooks:
     """Called with the number of steps done, from the start on, before any test; may change weights and masks."""
     after_test: Callable[[dict[str, float]], None] = _nothing
     """Called with every row of the history."""
+    state: Callable[[], dict[str, Any]] = dict
+    """What these functions remember, in tensors and plain values, to go on from."""
+    restore: Callable[[Any], None] = _nothing
+    """Makes what `state` gave what they remember."""
     penalty: Callable[[], Tensor] | None = None
     """Added to the loss of each step, but not recorded."""
+    only_looks: bool = False
+    """Whether `after_step` changes nothing, so that masks are worked into the weights once."""
+
+    @property
+    def leave_masks(self) -> bool:
+        """Whether masks stay what they are."""
+        return self.only_looks or self.after_step is _nothing
 
 
 _CHECK_EVERY = 50
@@ -160,14 +172,15 @@ def train(
 
     The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
     `History.error`. The network is left in evaluation mode. Training that starts at a later step has the learning rates
-    and the batches of the steps from there on.
+    and the batches of the steps from there on. One that was interrupted (`Utils/running.py`) goes on from its last
+    checkpoint, and ends as if it had not been.
     """
-    device, share = next(model.parameters()).device, distributed.share()
+    device, share, stage = next(model.parameters()).device, distributed.share(), running.surroundings().begin()
     dropout = randomness.generator(sample, "dropout")
     with randomness.isolated(dropout, device, share.number):
         compute = Compute(model, machine or Machine())
         try:
-            loop = _Loop(model, data, training, sample, compute, hooks, start)
+            loop = _Loop(model, data, training, sample, compute, hooks, start, stage)
             return loop.run(label, show_progress and share.number == 0)
         except Exception as error:
             explained = compute.explained(error)
@@ -199,54 +212,133 @@ class _Loop:
         compute: Compute,
         hooks: Hooks,
         start: int,
+        stage: running.Stage,
     ) -> None:
-        assert training.batch_size is not None and training.augmentation is not None
-        self.model, self.data, self.training = model, data, training
-        self.hooks, self.start = hooks, start
+        assert training.batch_size is not None
+        self.model, self.data, self.training, self.sample = model, data, training, sample
+        self.hooks, self.start, self.stage = hooks, start, stage
         self.network = distributed.parallel(model)
         self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
         parts = _parts(training.batch_size, training.accumulate)
         self.sizes = [len(part) for part in parts]
         is_whole = parts == [range(training.batch_size)]
-        positions = None if is_whole else [place for part in parts for place in part]
-        self.batches = data.training_batches(sample, training.batch_size, training.augmentation, positions, start)
+        self.positions = None if is_whole else [place for part in parts for place in part]
         self.steps_per_epoch = len(data.train) // training.batch_size
         self.history = History()
         # Summed on the device and read only when a row is made: loss, right answers, images.
         self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
-        self.seconds = 0.0
+        self.seconds = self.started = 0.0
+        self.zero_pruned_gradients: Callable[[], None] = _nothing
 
     def run(self, label: str, show_progress: bool) -> History:
-        iterations, every = self.training.iterations or 0, self.training.evaluate_every or 1
+        if not self.hooks.leave_masks:
+            return self._run(label, show_progress)
+        with fixed_masks(self.model) as self.zero_pruned_gradients:
+            return self._run(label, show_progress)
+
+    def _run(self, label: str, show_progress: bool) -> History:
+        iterations = self.training.iterations or 0
         optimizer = make_optimizer(self.model, self.training)
-        self.hooks.after_step(self.start, optimizer)
-        self._record(self.start)
+        done = self._begin(optimizer)
         self.model.train()
-        started = time.perf_counter()
+        surroundings = running.surroundings()
+        has_bar = show_progress and surroundings.has_bar
         with tqdm(
             total=iterations,
-            initial=self.start,
+            initial=done,
             desc=label,
             unit="step",
-            disable=None if show_progress else True,
+            disable=None if has_bar else True,
             dynamic_ncols=True,
+            position=surroundings.bars_above,
+            leave=not surroundings.bars_above,
         ) as bar:
-            for iteration in range(self.start + 1, iterations + 1):
-                self._step(optimizer, learning_rate(self.training, iteration - 1))
-                self.hooks.after_step(iteration, optimizer)
-                is_test = iteration % every == 0 or iteration == iterations
-                if iteration % _CHECK_EVERY == 0 or is_test:
-                    if not self._is_finite(bar):
-                        self.history.error = f"training diverged: the loss is not finite at iteration {iteration}"
-                    bar.update(iteration - bar.n)
-                if is_test or self.history.error:
-                    self.seconds += time.perf_counter() - started
-                    self._record(iteration)
-                    started = time.perf_counter()
-                if self.history.error:
-                    break
+            if not self.history.error:
+                self._steps(done, iterations, optimizer, bar)
         self.model.eval()
         return self.history
+
+    def _begin(self, optimizer: torch.optim.Optimizer) -> int:
+        """Start, or go on from a checkpoint; returns the steps done."""
+        saved = distributed.agree(self.stage.saved)
+        if saved is not None and saved["processes"] != distributed.share().of:
+            saved = None
+        done = self.start if saved is None else saved["iteration"]
+        training = self.training
+        assert training.batch_size is not None and training.augmentation is not None
+        self.batches = self.data.training_batches(
+            self.sample, training.batch_size, training.augmentation, self.positions, done
+        )
+        if saved is not None:
+            self._restore(saved, optimizer)
+            return done
+        self.hooks.after_step(self.start, optimizer)
+        self._record(self.start)
+        return done
+
+    def _steps(self, done: int, iterations: int, optimizer: torch.optim.Optimizer, bar: tqdm) -> None:
+        every = self.training.evaluate_every or 1
+        self.started = time.perf_counter()
+        for iteration in range(done + 1, iterations + 1):
+            self._step(optimizer, learning_rate(self.training, iteration - 1))
+            self.hooks.after_step(iteration, optimizer)
+            is_last = iteration == iterations
+            is_test = iteration % every == 0 or is_last
+            is_look = iteration % _CHECK_EVERY == 0 or is_test
+            if is_look:
+                loss, top1 = self._so_far()
+                if not math.isfinite(loss):
+                    self.history.error = f"training diverged: the loss is not finite at iteration {iteration}"
+                words = f"loss {loss:.4f}, top-1 {top1:.4f}"
+                bar.set_postfix_str(words, refresh=False)
+                bar.update(iteration - bar.n)
+                self.stage.tell(iteration, iterations, words)
+            if is_test or self.history.error:
+                self._stop_clock()
+                self._record(iteration)
+                self.started = time.perf_counter()
+            self._keep(iteration, optimizer, is_look, is_last or bool(self.history.error))
+            if self.history.error:
+                break
+
+    def _stop_clock(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+
+    def _keep(self, iteration: int, optimizer: torch.optim.Optimizer, is_look: bool, is_last: bool) -> None:
+        """Keep a checkpoint, if it is time, by the clock of the first process."""
+        if self.stage.is_timed and not is_look:
+            return
+        is_due = self.stage.is_due(iteration, is_last)
+        if not (distributed.agree(lambda: is_due) if self.stage.is_timed else is_due):
+            return
+        self._stop_clock()
+        generators = distributed.gathered(_generators(self.sums.device))
+        if distributed.is_first():
+            self.stage.keep({
+                "iteration": iteration,
+                "processes": distributed.share().of,
+                "model": self.model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "generators": generators,
+                "rows": self.history.rows,
+                "error": self.history.error,
+                "sums": self.sums,
+                "seconds": self.seconds,
+                "hooks": self.hooks.state(),
+            })  # fmt: skip
+        self.started = time.perf_counter()
+
+    def _restore(self, saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        masks_stay = self.hooks.leave_masks
+        state = {name: value for name, value in saved["model"].items() if not (masks_stay and name.endswith("_mask"))}
+        self.model.load_state_dict(state, strict=not masks_stay)
+        optimizer.load_state_dict(saved["optimizer"])
+        self.history = History(saved["rows"], saved["error"])
+        self.sums.copy_(saved["sums"])
+        self.seconds = saved["seconds"]
+        self.hooks.restore(saved["hooks"])
+        _set_generators(saved["generators"][distributed.share().number], self.sums.device)
 
     def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
         for group in optimizer.param_groups:
@@ -260,6 +352,7 @@ class _Loop:
         self._backward(*parts[-1])
         if self.hooks.penalty is not None:
             self.hooks.penalty().backward()
+        self.zero_pruned_gradients()
         optimizer.step()
 
     def _backward(self, images: Tensor, labels: Tensor) -> None:
@@ -279,11 +372,10 @@ class _Loop:
         self.sums[1] += right
         self.sums[2] += count
 
-    def _is_finite(self, bar: tqdm) -> bool:
+    def _so_far(self) -> tuple[float, float]:
+        """Mean loss and top-1 of the images since the last evaluation; there are some."""
         loss, right, count = distributed.total(self.sums).tolist()
-        if count:
-            bar.set_postfix(loss=f"{loss / count:.4f}", top1=f"{right / count:.4f}", refresh=False)
-        return math.isfinite(loss)
+        return loss / count, right / count
 
     def _record(self, iteration: int) -> None:
         tested = _test(self.model, self.data, self.training, self.forward_in_tests)
@@ -299,4 +391,17 @@ class _Loop:
             "seconds": self.seconds,
         }
         self.history.rows.append(row)
+        self.stage.tell_row(row)
         self.hooks.after_test(row)
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """The states of PyTorch's global generators, which dropout draws from."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_generators(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)

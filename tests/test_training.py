@@ -16,7 +16,7 @@ from Utils.errors import UserError
 from Utils.frame import Frame
 from Utils.learning_rate import learning_rate
 from Utils.settings import Machine, Training
-from Utils.training import evaluate, evaluation_batch_size, make_optimizer, train
+from Utils.training import Hooks, evaluate, evaluation_batch_size, make_optimizer, train
 
 RECIPE = Training(
     iterations=40, optimizer="momentum", lr=0.1, lr_drops=(20, 30), lr_drop_rate=0.1, momentum=0.9, weight_decay=1e-3,
@@ -221,3 +221,20 @@ def test_a_compiled_network_is_the_same_network():
         history = train(model, digits(), recipe, 0, show_progress=False, machine=Machine(compile=is_compiled))
         rows.append((history.last["train_loss"], history.last["test_loss"]))
     assert rows[0] == pytest.approx(rows[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "nesterov", "rmsprop", "sgd"])
+def test_masks_that_stay_train_as_masks_that_may_change(optimizer):
+    training = dataclasses.replace(RECIPE, optimizer=optimizer, lr=0.01)
+    trained, histories = [], []
+    for hooks in (Hooks(), Hooks(after_step=lambda step, optimizer: None)):
+        model = fresh()
+        for index, (_, mask) in enumerate(prunable(model).values()):
+            mask.copy_(torch.rand(mask.shape, generator=torch.Generator().manual_seed(index)) < 0.1)
+        histories.append(train(model, digits(), training, 0, show_progress=False, hooks=hooks))
+        trained.append({name: (weight * mask).detach() for name, (weight, mask) in prunable(model).items()})
+    for name, weight in trained[0].items():
+        assert torch.equal(weight, trained[1][name])
+    seconds_aside = [[{**row, "seconds": 0, "train_loss": str(row["train_loss"]), "train_top1": str(row["train_top1"]),
+                       "val_loss": 0, "val_top1": 0} for row in history.rows] for history in histories]  # fmt: skip
+    assert seconds_aside[0] == seconds_aside[1]

@@ -1,0 +1,44 @@
+"""How is a file written whole or not at all?"""
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from Utils.errors import UserError
+
+TEMPORARY = ".partial"
+"""How a file's name ends that is being written; one that is left is of a process that died."""
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; raises `UserError` if the folder cannot be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content)
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; raises `OSError` if that cannot be done."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=TEMPORARY)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What a failure to write means to the user."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "make room, and run the same command again" if is_full else "give another folder as --out_path"
+    return UserError(f"cannot write to {path}: {error.strerror or error}; {advice}")

@@ -1,0 +1,38 @@
+"""What does Ctrl-C mean? Once: finish what is running. Twice: stop now."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Interruption:
+    """Whether the user wants an end."""
+
+    is_wished: bool = False
+
+
+@contextmanager
+def interruption(say: Callable[[str], None]) -> Iterator[Interruption]:
+    """Inside, the first Ctrl-C is only remembered, and answered with a word; the second raises `KeyboardInterrupt`."""
+    wish = Interruption()
+
+    def handle(number: int, frame: object) -> None:
+        if wish.is_wished:
+            raise KeyboardInterrupt
+        wish.is_wished = True
+        say("interrupted: what is running now is finished and kept; Ctrl-C again stops at once")
+
+    # Someone else's handler stays: a test's, or that of a program which calls this one.
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield wish
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield wish
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,150 @@
+"""What surrounds the run that this process carries out: who hears how far it is, and where does it go on from?
+
+A run's checkpoints are one file for each of its trainings, in order. Those that are over are as they were left; the one
+that was interrupted goes on after its last step. Everything between trainings is made again, the same as before. A file
+holds tensors and plain values, and is read without running code.
+"""
+
+import io
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+SECONDS_BETWEEN_CHECKPOINTS = 300.0
+"""Unless a number of steps is given."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    iteration: int
+    iterations: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an evaluation found: a row of `training.csv`, of which training of its run."""
+
+    training: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A warning."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The content of a run's checkpoint file."""
+
+    name: str
+    content: bytes
+
+
+Heard = Progress | Row | Said | Kept
+
+
+def _nobody(heard: Heard) -> None:
+    pass
+
+
+@dataclass
+class Surroundings:
+    """What a run finds where it is carried out."""
+
+    heard: Callable[[Heard], None] = _nobody
+    saved: Mapping[str, bytes] = field(default_factory=dict)
+    """The checkpoint files that an interrupted run left, by name."""
+    checkpoint_every: int | None = 0
+    """Steps from one checkpoint to the next; None: minutes; 0: no checkpoints."""
+    has_bar: bool = True
+    """Whether training draws a bar of its own, below that many others."""
+    bars_above: int = 0
+    trainings: int = 0
+    """Begun so far."""
+    kept_at: float = field(default_factory=time.monotonic)
+
+    def begin(self) -> "Stage":
+        """The next training."""
+        self.trainings += 1
+        return Stage(self, self.trainings - 1)
+
+
+@dataclass
+class Stage:
+    """One training of a run."""
+
+    surroundings: Surroundings
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"checkpoint-{self.number}.pt"
+
+    def saved(self) -> dict[str, Any] | None:
+        """What an interrupted run left; None if that is nothing, or nothing that can be read."""
+        content = self.surroundings.saved.get(self.name)
+        if content is None:
+            return None
+        try:
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+            self.surroundings.heard(Said(f"{self.name} is damaged ({error}); that training starts again"))
+            return None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the clock, rather than a number of steps, says when to keep a checkpoint."""
+        return self.surroundings.checkpoint_every is None
+
+    def is_due(self, iteration: int, is_last: bool) -> bool:
+        """Whether it is time to keep a checkpoint."""
+        every = self.surroundings.checkpoint_every
+        if every is None:
+            return time.monotonic() - self.surroundings.kept_at >= SECONDS_BETWEEN_CHECKPOINTS
+        return every > 0 and (is_last or iteration % every == 0)
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Keep a checkpoint."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        self.surroundings.heard(Kept(self.name, buffer.getvalue()))
+        self.surroundings.kept_at = time.monotonic()
+
+    def tell(self, iteration: int, iterations: int, words: str) -> None:
+        """Say how far it is."""
+        self.surroundings.heard(Progress(iteration, iterations, words))
+
+    def tell_row(self, values: dict[str, float]) -> None:
+        """Say what an evaluation found."""
+        self.surroundings.heard(Row(self.number, values))
+
+
+_surroundings = Surroundings()
+
+
+def surroundings() -> Surroundings:
+    """Those of the run that this process carries out."""
+    return _surroundings
+
+
+@contextmanager
+def surrounded(those: Surroundings) -> Iterator[None]:
+    """Carry out a run in these surroundings."""
+    global _surroundings
+    before, _surroundings = _surroundings, those
+    try:
+        yield
+    finally:
+        _surroundings = before

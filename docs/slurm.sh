@@ -1,0 +1,30 @@
+#!/bin/bash
+# A campaign on many machines of a Slurm cluster: the words after the script's name are those of main.py.
+#
+#     sbatch --nodes=4 docs/slurm.sh --config=campaign.yml
+#
+# Ray runs on the machines of the job; results come back to the first one. When time is up, submit the same again.
+#SBATCH --job-name=campaign
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+# Five minutes before the end, as Ctrl-C: what is running is finished, nothing is begun.
+#SBATCH --signal=B:INT@300
+set -euo pipefail
+
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))
+each=(--num-cpus="$SLURM_CPUS_PER_TASK" --block)
+[ -z "${SLURM_GPUS_ON_NODE:-}" ] || each+=(--num-gpus="$SLURM_GPUS_ON_NODE")
+
+srun --nodes=1 --ntasks=1 --nodelist="$first" \
+    ray start --head --port="$port" --include-dashboard=false "${each[@]}" &
+until ray status --address="$first:$port" > /dev/null 2>&1; do sleep 1; done
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+    others=$((SLURM_JOB_NUM_NODES - 1))
+    srun --nodes="$others" --ntasks="$others" --exclude="$first" ray start --address="$first:$port" "${each[@]}" &
+fi
+
+# In place of this script, so that Slurm's signal reaches it.
+exec python main.py --launcher=ray --ray_address="$first:$port" "$@"

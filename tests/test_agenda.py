@@ -1,0 +1,87 @@
+"""Every run is handed out once, after the one that it needs, and equal scores are left to one place where possible."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Utils.agenda import Agenda, Item
+from Utils.settings import Settings
+
+
+def item(name: str, group: str, needs: str | None = None) -> Item:
+    return Item(Settings(), name, group, needs)
+
+
+def agenda_of(*items: Item) -> Agenda:
+    agenda = Agenda()
+    agenda.add(items)
+    return agenda
+
+
+def begin(agenda: Agenda, place: int) -> str | None:
+    found = next(agenda.candidates(place), None)
+    if found is None:
+        return None
+    agenda.begin(found, place)
+    return found.name
+
+
+@given(
+    items=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=30),
+    choices=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["end", "again"])), max_size=200),
+)
+def test_each_is_begun_until_it_is_over_and_none_twice_at_once(items, choices):
+    needed = item("dense", "dense")
+    agenda = agenda_of(
+        needed, *(item(str(n), f"group {group}", "dense" if needs else None) for n, (group, needs) in enumerate(items))
+    )
+    running: dict[int, str] = {}
+    over = []
+
+    def step(place: int, end: str) -> None:
+        if place in running:
+            name = running.pop(place)
+            if end == "end":
+                agenda.end(name)
+                over.append(name)
+            else:
+                agenda.again(name)
+            return
+        name = begin(agenda, place)
+        if name is not None:
+            assert name not in running.values() and name not in over
+            assert agenda.running[name].needs is None or "dense" in over
+            running[place] = name
+
+    for place, end in choices:
+        step(place, end)
+    for place in (0, 1, 2) * (4 * len(items) + 8):
+        step(place, "end")
+    assert sorted(over) == sorted(["dense", *map(str, range(len(items)))]) and not agenda.waiting and not agenda.groups
+
+
+def test_places_stay_with_their_group_and_begin_groups_of_their_own():
+    agenda = agenda_of(*(item(f"{group}{n}", group) for group in "ab" for n in range(3)))
+    assert [begin(agenda, 0), begin(agenda, 1)] == ["a0", "b0"]
+    agenda.end("b0")
+    assert begin(agenda, 1) == "b1"
+    for name in ("a0", "b1"):
+        agenda.end(name)
+    assert [begin(agenda, 0), begin(agenda, 1)] == ["a1", "b2"]
+    agenda.end("b2")
+    assert begin(agenda, 1) == "a2", "helps with what is left"
+
+
+def test_what_another_command_makes_is_asked_for_later():
+    agenda = agenda_of(*(item(f"{group}{n}", group) for group in "ab" for n in range(2)))
+    first = next(agenda.candidates(0))
+    agenda.met(first)
+    assert [found.name for found in agenda.candidates(0)] == ["b0", "b1", "a1"], "its group comes last, from its end"
+    agenda.asked.clear()
+    assert "a0" in [found.name for found in agenda.candidates(0)]
+
+
+def test_a_run_whose_process_died_comes_after_all_others():
+    agenda = agenda_of(item("a0", "a"), item("a1", "a"), item("b0", "b"))
+    assert begin(agenda, 0) == "a0"
+    agenda.again("a0")
+    assert [found.name for found in agenda.candidates(0)] == ["a1", "b0", "a0"]

@@ -1,0 +1,56 @@
+"""A run is made by one process at a time, and is free as soon as that process ends, in whatever way."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from Utils.claims import Claims
+from Utils.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+HOLDS = "import sys, time; from Utils.claims import Claims; from pathlib import Path\n"
+HOLDS += "claims = Claims(Path(sys.argv[1])); print(claims.take('run'), flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def other(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None and process.stdout.readline() == b"True\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_claim_of_another_process(tmp_path, other):
+    claims = Claims(tmp_path)
+    assert not claims.take("run") and claims.take("another")
+    assert claims.owner("run") == f"process {other.pid} on {os.uname().nodename}"
+    assert claims.owners().keys() == {"run", "another"}
+    claims.release("another")
+    assert claims.owners().keys() == {"run"} and claims.take("another")
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_claim_ends_with_its_process(tmp_path, other, end):
+    other.send_signal(end)
+    other.wait()
+    claims = Claims(tmp_path)
+    assert claims.owner("run") is None and claims.owners() == {}
+    assert claims.take("run")
+
+
+def test_a_claim_is_exclusive_within_a_process(tmp_path):
+    one, two = Claims(tmp_path), Claims(tmp_path)
+    assert one.take("run") and not two.take("run")
+    one.release_all()
+    assert two.take("run") and two.owners().keys() == {"run"}
+
+
+def test_claims_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be locked"):
+        Claims(tmp_path / "file").take("run")

@@ -1,0 +1,163 @@
+"""A run that is killed goes on from its last checkpoint, and ends with the very rows of one that was not."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import main
+from Utils import running
+from Utils.results import Store, load_summaries
+
+QUICK = ["--data=digits", "--iterations=120", "--evaluate_every=40", "--threads=1"]
+SECONDS = ["prune_seconds", "train_seconds", "seconds"]
+EXPERIMENTS = {
+    "dropout and adam": ["--architecture=imagenet/squeezenet1_1", "--iterations=6", "--optimizer=adam", "--lr=0.001",
+                         "--image_size=32", "--batch_size=16", "--evaluate_every=3"],
+    "nesterov, batch normalisation, validation": ["--optimizer=nesterov", "--validation=100", "--augmentation=rotation",
+                                                  "--pruner=random/igq", "--target_sparsity=0.95"],
+    "trained scores": ["--pruner=magnitude/erk"],
+    "multishot": ["--experiment=multishot", "--levels=2", "--rewind=50", "--reinitialize", "--pruner=magnitude"],
+    "gradual": ["--experiment=gradual", "--pruner=random", "--prune_every=7", "--ramp=half-cycle"],
+    "gradual, carried": ["--experiment=gradual", "--pruner=magnitude", "--prune_every=7", "--carry_mask"],
+    "union-mask": ["--experiment=union-mask", "--pruner=magnitude", "--prune_every=5", "--cycles=4"],
+    "dynamic, random": ["--experiment=dynamic", "--pruner=random/erk", "--exchange_every=11", "--grow=random"],
+    "dynamic, gradient": ["--experiment=dynamic", "--pruner=random", "--exchange_every=11"],
+    "train-then-prune": ["--experiment=train-then-prune", "--architecture=mlp", "--iterations=60", "--l2_reg=0.001",
+                         "--evaluate_every=20"],
+    "two parts, bf16": ["--accumulate=2", "--precision=bf16"],
+}  # fmt: skip
+
+
+class Killed(BaseException):
+    """What no one catches."""
+
+
+def killed_after(monkeypatch, number: int) -> None:
+    """Let the process die when it has kept so many checkpoints."""
+    keep, kept = Store.keep_checkpoint, []
+
+    def dies(self, settings, name, content):
+        keep(self, settings, name, content)
+        kept.append(name)
+        if len(kept) == number:
+            raise Killed
+
+    monkeypatch.setattr(Store, "keep_checkpoint", dies)
+
+
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Every table below a results folder, seconds aside."""
+    paths = sorted(folder.rglob("*.csv"))
+    return {str(path.relative_to(folder)): pd.read_csv(path).drop(columns=SECONDS, errors="ignore") for path in paths}
+
+
+def check_same(one: Path, other: Path) -> None:
+    found, expected = tables(one), tables(other)
+    assert found.keys() == expected.keys() and found
+    for name, table in found.items():
+        pd.testing.assert_frame_equal(table, expected[name], check_exact=True)
+    for path in one.rglob("*.safetensors"):
+        assert path.read_bytes() == (other / path.relative_to(one)).read_bytes(), path
+    assert not list(one.rglob("checkpoint-*")) + list(one.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("number", [1, 3])
+def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, name, number):
+    words = [*QUICK, *EXPERIMENTS[name]]
+    every = 2 if "--iterations=6" in words else 17
+    assert main.main([*words, f"--out_path={tmp_path}/calm"]) == 0
+    with monkeypatch.context() as patch:
+        killed_after(patch, number)
+        with pytest.raises(Killed):
+            main.main([*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"])
+    assert list((tmp_path / "killed").rglob("checkpoint-*.pt"))
+    read: list[bool] = []
+    saved = running.Stage.saved
+    monkeypatch.setattr(running.Stage, "saved", lambda self: (found := saved(self), read.append(found is not None))[0])
+    assert main.main([*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"]) == 0
+    assert read[0], "it started again"
+    check_same(tmp_path / "killed", tmp_path / "calm")
+
+
+def test_a_training_that_is_over_is_not_made_again(tmp_path, monkeypatch):
+    words = [*QUICK, *EXPERIMENTS["multishot"], "--checkpoint_every=1000", f"--out_path={tmp_path}"]
+    with monkeypatch.context() as patch:
+        killed_after(patch, 3)  # at the end of the third training
+        with pytest.raises(Killed):
+            main.main(words)
+    steps: list[int] = []
+    original = torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *rest: (steps.append(1), original(self, *rest))[1])
+    assert main.main(words) == 0
+    assert len(steps) == (120 - 50) + 120  # the last level, rewound and from new weights
+
+
+def test_a_damaged_checkpoint_starts_the_training_again_and_says_so(tmp_path, monkeypatch, capsys):
+    words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/killed"]
+    with monkeypatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(Killed):
+            main.main(words)
+    (path,) = tmp_path.rglob("checkpoint-*.pt")
+    path.write_bytes(path.read_bytes()[:-100])
+    capsys.readouterr()
+    assert main.main(words) == 0
+    assert "checkpoint-0.pt is damaged" in capsys.readouterr().err
+    assert main.main([*QUICK, f"--out_path={tmp_path}/calm"]) == 0
+    check_same(tmp_path / "killed", tmp_path / "calm")
+
+
+def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
+    class Evil:
+        def __reduce__(self):
+            return (Path(tmp_path / "evil").touch, ())
+
+    words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/killed"]
+    with monkeypatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(Killed):
+            main.main(words)
+    (path,) = tmp_path.rglob("checkpoint-*.pt")
+    torch.save({"iteration": Evil()}, path)
+    assert main.main(words) == 0
+    assert not (tmp_path / "evil").exists()
+
+
+def test_overwriting_starts_from_the_beginning(tmp_path, monkeypatch):
+    words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}"]
+    with monkeypatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(Killed):
+            main.main(words)
+    loads: list[object] = []
+    monkeypatch.setattr(running.torch, "load", lambda *rest, **options: loads.append(rest))
+    assert main.main([*words, "--overwrite"]) == 0
+    assert not loads and len(load_summaries(tmp_path)) == 1
+
+
+def test_by_default_a_checkpoint_is_kept_every_few_minutes(tmp_path, monkeypatch):
+    kept: list[str] = []
+    monkeypatch.setattr(Store, "keep_checkpoint", lambda self, settings, name, content: kept.append(name))
+    assert main.main([*QUICK, f"--out_path={tmp_path}"]) == 0
+    assert not kept, "no time has passed"
+    monkeypatch.setattr(running, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    assert main.main([*QUICK, "--sample=1", f"--out_path={tmp_path}"]) == 0
+    assert set(kept) == {"checkpoint-0.pt"}
+    kept.clear()
+    assert main.main([*QUICK, "--sample=2", "--checkpoint_every=0", f"--out_path={tmp_path}"]) == 0
+    assert not kept
+
+
+def test_a_checkpoint_that_cannot_be_kept_stops_nothing(tmp_path, monkeypatch, capsys):
+    from Utils import results
+
+    def full(path, content):
+        raise results.UserError("cannot write: no room")
+
+    monkeypatch.setattr(results, "replace_file", full)
+    assert main.main([*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}"]) == 0
+    assert "goes on without a checkpoint: cannot write: no room" in capsys.readouterr().err
+    assert len(load_summaries(tmp_path)) == 1
