@@ -201,6 +201,8 @@ def connect(address: str | None, needs: Needs) -> Any:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise UserError("--launcher=ray needs the package ray: pip install ray") from error
+    # Otherwise Ray warns that it leaves out what is left out anyway.
+    os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", "")
     code = {"working_dir": str(ROOT), "excludes": list(_STAYS)}
     own = {} if address is not None else {"include_dashboard": False}
     try:

@@ -14,17 +14,20 @@
 set -euo pipefail
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address=$(srun --nodes=1 --ntasks=1 --nodelist="$first" hostname --ip-address | awk '{print $1}')
 port=$((20000 + SLURM_JOB_ID % 20000))
+export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token RAY_AUTH_TOKEN
+RAY_AUTH_TOKEN=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 each=(--num-cpus="$SLURM_CPUS_PER_TASK" --block)
 [ -z "${SLURM_GPUS_ON_NODE:-}" ] || each+=(--num-gpus="$SLURM_GPUS_ON_NODE")
 
 srun --nodes=1 --ntasks=1 --nodelist="$first" \
-    ray start --head --port="$port" --include-dashboard=false "${each[@]}" &
-until ray status --address="$first:$port" > /dev/null 2>&1; do sleep 1; done
+    ray start --head --node-ip-address="$address" --port="$port" --include-dashboard=false "${each[@]}" &
+until ray status --address="$address:$port" > /dev/null 2>&1; do sleep 1; done
 if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
     others=$((SLURM_JOB_NUM_NODES - 1))
-    srun --nodes="$others" --ntasks="$others" --exclude="$first" ray start --address="$first:$port" "${each[@]}" &
+    srun --nodes="$others" --ntasks="$others" --exclude="$first" ray start --address="$address:$port" "${each[@]}" &
 fi
 
 # In place of this script, so that Slurm's signal reaches it.
-exec python main.py --launcher=ray --ray_address="$first:$port" "$@"
+exec python main.py --launcher=ray --ray_address="$address:$port" "$@"
