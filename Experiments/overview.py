@@ -40,14 +40,13 @@ def status(launcher: Launcher, runs: Sequence[Settings]) -> str:
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     failed, running = [], []
     for settings in runs:
-        name, record = settings.key(), launcher.store.record(settings)
-        state = "done" if record is not None and record["status"] == "complete" else "missing"
-        if name in owners and state == "missing":
+        name, found = settings.key(), launcher.state(settings)
+        state = "done" if found.status == "complete" else found.status
+        if name in owners and state != "done":
             state = "running"
             running.append(f"running: {settings.title()} ({owners[name]})")
-        elif record is not None and record["status"] == "failed":
-            state = "failed"
-            failed.append(f"failed: {settings.title()}: {record.get('error')}")
+        elif state == "failed":
+            failed.append(f"failed: {settings.title()}: {found.error}")
         run, pruning = settings.run, settings.pruning
         counts[run.architecture, str(run.data), pruning.pruner, pruning.pruning_type][state] += 1
     lines: list[tuple[str, ...]] = [("architecture", "data", "pruner", "type", *_STATES, "all")]
@@ -66,7 +65,7 @@ def dry_run(launcher: Launcher, runs: Sequence[Settings], found: Sequence[Settin
     first = [settings for settings in to_do if settings.key() not in wanted]
     left = {settings.key() for settings in to_do}
     done = [settings for settings in runs if settings.key() not in left]
-    failed = sum(launcher.store.status(settings) == "failed" for settings in done)
+    failed = sum(launcher.state(settings).status == "failed" for settings in done)
     lines = _listed(launcher, runs, first, left) if len(runs) + len(first) <= _FEW else _counted(runs, first, left)
     over = f"{len(done) - failed} complete, " + (f"{failed} failed (--retry_failed), " if failed else "")
     lines.append(f"{over}{len(to_do)} to do; nothing was run (--dry_run)")
@@ -79,7 +78,7 @@ def dry_run(launcher: Launcher, runs: Sequence[Settings], found: Sequence[Settin
 def _listed(launcher: Launcher, runs: Sequence[Settings], first: Sequence[Settings], left: Iterable[str]) -> list[str]:
     lines = [f"train     {run.title()}  {launcher.store.folder(run)}  (scored by others)" for run in first]
     for settings in runs:
-        state = "run" if settings.key() in left else launcher.store.status(settings)
+        state = "run" if settings.key() in left else launcher.state(settings).status
         lines.append(f"{state:9} {settings.title()}  {launcher.store.folder(settings)}")
     return lines
 

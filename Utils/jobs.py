@@ -30,6 +30,10 @@ class ExperimentModule(Protocol):
         ...
 
 
+class ElsewhereError(Exception):
+    """An error in another process, in words, since not every one can be sent."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One run, with all that it begins with."""
@@ -132,15 +136,15 @@ def carry_out_elsewhere(module: str, job: Job, tell: Callable[[Told], None]) -> 
     finally:
         warnings.showwarning = before
     if isinstance(found, Broken) and not isinstance(found.error, UserError):
-        return Broken(found.name, RuntimeError(reason(found.error)), found.trace)
+        return Broken(found.name, ElsewhereError(reason(found.error)), found.trace)
     return found
 
 
 def reason(error: Exception) -> str:
     """An error in words."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | ElsewhereError):
         return str(error)
-    return str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass

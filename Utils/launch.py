@@ -18,7 +18,7 @@ from Utils.distributed import agree, is_first, share
 from Utils.errors import UserError
 from Utils.interruption import interruption
 from Utils.jobs import Broken, Event, Executor, ExperimentModule, Finished, Here, Job, Lost, Told, reason
-from Utils.results import Outcome, Store, summary_row
+from Utils.results import Outcome, State, Store, summary_row
 from Utils.running import Kept, Progress, Row, Said
 from Utils.settings import Settings
 
@@ -54,13 +54,22 @@ class Launcher:
     """Makes what carries out so many runs; None: this process does."""
     retry_failed: bool = False
     board: Board | None = None
+    seen: dict[str, State] = field(default_factory=dict)
+    """What there was of each run at the first look."""
+
+    def state(self, settings: Settings) -> State:
+        """What there was of a run when this launcher first looked."""
+        name = settings.key()
+        if name not in self.seen:
+            self.seen[name] = agree(lambda: self.store.state(settings))
+        return self.seen[name]
 
     def is_done(self, settings: Settings) -> bool:
         """Whether a run is over and need not be made again."""
         run = settings.run
         if not run.save or run.overwrite:
             return False
-        status = agree(lambda: self.store.status(settings))
+        status = self.state(settings).status
         return status == "complete" or (status == "failed" and not self.retry_failed)
 
     def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
@@ -84,7 +93,7 @@ class Launcher:
         """Whether a run's trained weights are kept, or it is known that there will be none."""
         if not needed.run.save:
             return False
-        status = agree(lambda: self.store.status(needed))
+        status = self.state(needed).status
         if status == "failed":
             return not self.retry_failed
         return status == "complete" and agree(lambda: self.store.has_weights(needed))
@@ -116,7 +125,7 @@ class _Campaign:
         self.store, self.say = launcher.store, launcher.say
         self.claims = Claims(self.store.path)
         self.saves = bool(self.runs) and self.runs[0].run.save
-        to_do = launcher.to_do(self.runs)
+        to_do = self.to_do = launcher.to_do(self.runs)
         self.needed = {run.key() for run in map(launcher.experiment.trained_run, to_do) if run is not None}
         self.agenda.add(self._item(settings) for settings in to_do)
         self.over_before = [settings for settings in self.runs if settings.key() not in {run.key() for run in to_do}]
@@ -135,17 +144,17 @@ class _Campaign:
         name = settings.key()
         # What others wait for is nobody's to keep for later.
         group = name if name in self.needed else self.launcher.group(settings)
-        marks = agree(lambda: self.store.marks(settings)) if self.saves else None
+        marks = self.launcher.state(settings).marks if self.saves else None
         return Item(settings, name, group, None if needed is None else needed.key(), marks)
 
     def _look_back(self, settings: Settings) -> None:
         """Remember how a run failed before, if it did."""
-        record = agree(lambda: self.store.record(settings)) or {}
-        if record.get("status") == "failed":
-            self.failed[settings.key()] = f"{record.get('error')} (--retry_failed runs it again)"
+        state = self.launcher.state(settings)
+        if state.status == "failed":
+            self.failed[settings.key()] = f"{state.error} (--retry_failed runs it again)"
 
     def run(self) -> int:
-        self._say_what_is_over()
+        self._say_what_is_to_come()
         if not self.agenda.waiting:
             return self._summed_up()
         make = self.launcher.executor
@@ -168,7 +177,12 @@ class _Campaign:
             self.claims.release_all()
         return self._summed_up()
 
-    def _say_what_is_over(self) -> None:
+    def _say_what_is_to_come(self) -> None:
+        wanted = {settings.key() for settings in self.runs}
+        first = [settings.title() for settings in self.to_do if settings.key() not in wanted]
+        if first:
+            words = first[0] if len(first) == 1 else f"{len(first)} networks"
+            self.say(f"training {words} first, whose weights others score")
         count = len(self.over_before)
         if count > _FEW:
             failed = sum(settings.key() in self.failed for settings in self.over_before)
@@ -215,12 +229,11 @@ class _Campaign:
                 self.agenda.met(item)
                 continue
             # Another command may have made it since this one looked.
-            if self.saves and self.store.marks(item.settings) != item.marks:
-                record = self.store.record(item.settings)
-                if record is not None:
-                    self.claims.release(item.name)
-                    steps.append(_Step(item, status=record["status"], error=record.get("error", "")))
-                    continue
+            state = self.store.state(item.settings) if self.saves else None
+            if state is not None and state.marks != item.marks and state.status != "missing":
+                self.claims.release(item.name)
+                steps.append(_Step(item, status=state.status, error=state.error))
+                continue
             return [*steps, _Step(item, place)]
         return steps
 

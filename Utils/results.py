@@ -14,9 +14,10 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -52,7 +53,6 @@ TRAINING_COLUMNS = (
 _TEXT_COLUMNS = ("run", "error", "settings")
 """Read as text even where they look like numbers, as the key 12e4567890 does."""
 
-_STATUSES = ("complete", "failed")
 _CHECKPOINTS = "checkpoint-*.pt"
 
 _NUMBER_COLUMNS = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("sample") :]
@@ -86,6 +86,16 @@ class Outcome:
         return cls({}, layers, training, error=error, trace=trace)
 
 
+class State(NamedTuple):
+    """What there is of a run."""
+
+    status: str
+    """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
+    error: str
+    marks: tuple[int, int] | None
+    """Others as soon as it is written again; None if there is nothing."""
+
+
 class Store:
     """A results folder."""
 
@@ -110,24 +120,22 @@ class Store:
 
     def status(self, settings: Settings) -> str:
         """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
-        record = self.record(settings)
-        return record["status"] if record is not None else "missing"
+        return self.state(settings).status
 
-    def record(self, settings: Settings) -> dict[str, Any] | None:
-        """What `run.json` holds; None if there is nothing, or something unreadable."""
+    def state(self, settings: Settings) -> State:
+        """What there is of a run."""
+        path = self.folder(settings) / "run.json"
+        # Marks come first: what is written meanwhile is to look new afterwards.
+        marks = None
         try:
-            record = json.loads((self.folder(settings) / "run.json").read_bytes())
-            return record if record["status"] in _STATUSES else None
+            found = path.stat()
+            marks = found.st_ino, found.st_mtime_ns
+            record = json.loads(path.read_bytes())
+            if record["status"] in ("complete", "failed"):
+                return State(record["status"], str(record.get("error", "")), marks)
         except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def marks(self, settings: Settings) -> tuple[int, int] | None:
-        """What is another one as soon as a run is written again; None if there is none."""
-        try:
-            found = (self.folder(settings) / "run.json").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
+            pass
+        return State("missing", "", marks)
 
     def has_weights(self, settings: Settings) -> bool:
         """Whether a run's weights are there."""
@@ -284,6 +292,7 @@ def _record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, A
     }
 
 
+@lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
@@ -292,8 +301,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=1)
 def _commit() -> str | None:
-    """The commit that the program runs from, if it is a git checkout."""
+    """The commit that the program was started from, if it is a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from Utils.target import Target
@@ -285,14 +286,15 @@ class Settings:
 
     def groups(self) -> dict[str, Any]:
         """The settings dataclasses by name, the experiment's own one last."""
-        return {name: group for name, group in vars(self).items() if group is not None}
+        groups = {"run": self.run, "pruning": self.pruning, "training": self.training, "machine": self.machine}
+        return groups if self.own is None else groups | {"own": self.own}
 
     def with_values(self, **values: Any) -> "Settings":
         """A copy with some fields, of any group, replaced."""
         groups = {}
         for name, group in self.groups().items():
             own = {key: values.pop(key) for key in list(values) if hasattr(group, key)}
-            groups[name] = dataclasses.replace(group, **own)
+            groups[name] = dataclasses.replace(group, **own) if own else group
         if values:
             raise TypeError(f"there are no settings {', '.join(values)}")
         return Settings(**groups)
@@ -316,6 +318,10 @@ class Settings:
 
     def key(self) -> str:
         """Ten hexadecimal digits that stand for the identity."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         text = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 

@@ -313,17 +313,16 @@ class _Loop:
         if not (distributed.agree(lambda: is_due) if self.stage.is_timed else is_due):
             return
         self._stop_clock()
-        generators = distributed.gathered(_generators(self.sums.device))
+        of_each = distributed.gathered({"sums": self.sums.cpu(), "generators": _generators(self.sums.device)})
         if distributed.is_first():
             self.stage.keep({
                 "iteration": iteration,
                 "processes": distributed.share().of,
                 "model": self.model.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                "generators": generators,
+                "of_each": of_each,
                 "rows": self.history.rows,
                 "error": self.history.error,
-                "sums": self.sums,
                 "seconds": self.seconds,
                 "hooks": self.hooks.state(),
             })  # fmt: skip
@@ -335,10 +334,11 @@ class _Loop:
         self.model.load_state_dict(state, strict=not masks_stay)
         optimizer.load_state_dict(saved["optimizer"])
         self.history = History(saved["rows"], saved["error"])
-        self.sums.copy_(saved["sums"])
+        own = saved["of_each"][distributed.share().number]
+        self.sums.copy_(own["sums"])
         self.seconds = saved["seconds"]
         self.hooks.restore(saved["hooks"])
-        _set_generators(saved["generators"][distributed.share().number], self.sums.device)
+        _set_generators(own["generators"], self.sums.device)
 
     def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
         for group in optimizer.param_groups:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from Utils.errors import UserError
@@ -53,7 +54,7 @@ class Workers:
         if "forkserver" in methods:
             self.context.set_forkserver_preload(["Utils.workers", self.module])
         with suppress(BaseException):
-            self.workers = [self._start() for _ in range(self.count)]
+            self.workers = [self._start(number) for number in range(self.count)]
             return
         self.close()
         raise UserError(f"--workers={self.count} processes cannot be started")
@@ -81,7 +82,7 @@ class Workers:
                 is_alive &= self._read(worker, events)
             if not is_alive:
                 events += self._bury(worker)
-                self.workers[number] = self._start()
+                self.workers[number] = self._start(number)
         return events
 
     def close(self) -> None:
@@ -96,9 +97,9 @@ class Workers:
             worker.process.join()
         self.workers = []
 
-    def _start(self) -> _Worker:
+    def _start(self, number: int) -> _Worker:
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_serve, args=(self.module, theirs))
+        process = self.context.Process(target=_serve, args=(self.module, theirs, number))
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -139,12 +140,15 @@ def _in_words(exit_code: int | None) -> str:
     return f"its process was killed ({name}{memory})"
 
 
-def _serve(module: str, connection: Connection) -> None:
-    """Carry out jobs until the process that started this one ends."""
+def _serve(module: str, connection: Connection, number: int) -> None:
+    """Carry out jobs until the process that started this one ends; GPUs, if there are several, are shared out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdin = open(os.devnull)  # noqa: SIM115
     tqdm.set_lock(threading.RLock())  # the usual one is shared by processes, and left over by those that are killed
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
 
     def send(event: Event) -> None:
         connection.send_bytes(pickle.dumps(event))

@@ -34,7 +34,7 @@ def test_a_claim_of_another_process(tmp_path, other):
     assert claims.owners().keys() == {"run"} and claims.take("another")
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_a_claim_ends_with_its_process(tmp_path, other, end):
     other.send_signal(end)
     other.wait()

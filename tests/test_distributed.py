@@ -1,8 +1,10 @@
 """Several processes that train one network, against a single one; gradients summed over parts of a batch."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -151,3 +153,28 @@ def test_too_small_parts(tmp_path, capsys):
     assert "--accumulate=4 leaves less than 2 of --batch_size=7 images in a part" in capsys.readouterr().err
     done = torchrun("--data=digits", "--batch_size=3", f"--out_path={tmp_path}")
     assert done.returncode != 0 and done.stderr.count("leaves less than 2 images for each of 2 processes") == 1
+
+
+@pytest.mark.slow
+def test_several_processes_go_on_where_they_were_killed(tmp_path):
+    words = ["--data=digits", "--iterations=300", "--evaluate_every=100", "--experiment=gradual", "--pruner=random",
+             "--prune_every=20", "--checkpoint_every=30"]  # fmt: skip
+    assert torchrun(*words, f"--out_path={tmp_path / 'calm'}").returncode == 0
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "main.py", *words]
+    environment = {**os.environ, **LOCAL, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen([*start, f"--out_path={tmp_path / 'killed'}"], cwd=ROOT, env=environment)
+    while process.poll() is None and not list((tmp_path / "killed").rglob("checkpoint-0.pt")):
+        time.sleep(0.02)
+    children = [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    for one in (process.pid, *children):
+        os.kill(one, signal.SIGKILL)
+    process.wait()
+    assert not list((tmp_path / "killed").rglob("run.json"))
+    done = torchrun(*words, f"--out_path={tmp_path / 'killed'}")
+    assert done.returncode == 0, done.stderr
+    for name in ("training.csv", "sparsity.csv"):
+        found, expected = (pd.read_csv(next((tmp_path / place).rglob(name))) for place in ("killed", "calm"))
+        pd.testing.assert_frame_equal(
+            found.drop(columns="seconds", errors="ignore"), expected.drop(columns="seconds", errors="ignore"),
+            check_exact=True,
+        )  # fmt: skip

@@ -334,16 +334,20 @@ def test_an_out_path_that_cannot_be_written_to(tmp_path, capsys):
 @pytest.mark.skipif(not Path("/dev/full").exists() or os.name != "posix", reason="needs a file system that fills up")
 def test_a_full_disk_leaves_finished_results_untouched(tmp_path, capsys, monkeypatch):
     assert call(tmp_path, *QUICK) == 0
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     from Utils import results
+
+    def kept() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.glob("singleshot/**/*") if path.is_file()}
+
+    before = kept()
 
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results, "_write", full)
+    monkeypatch.setattr(results, "write_file", full)
     assert call(tmp_path, *QUICK, "--sample=1") == 2
     assert "No space left on device" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert kept() == before and len(before) == 8
 
 
 def test_as_a_program(tmp_path):
@@ -358,17 +362,17 @@ def test_a_dry_run_says_what_would_run_and_runs_nothing(tmp_path, capsys, monkey
     words = ["--pruner=dense,snip,magnitude/erk", "--target_sparsity=0.5,0.9", *QUICK]
     assert call(tmp_path / "new", *words, "--dry_run") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["run"] * 5 + ["0"] and not (tmp_path / "new").exists()
-    assert lines[-1] == "0 complete, 5 to do; nothing was run (--dry_run)"
+    assert [line.split()[0] for line in lines] == ["run"] * 5 + ["0", "about"] and not (tmp_path / "new").exists()
+    assert lines[-2] == "0 complete, 5 to do; nothing was run (--dry_run)"
     assert call(tmp_path, "--pruner=magnitude", "--sample=0,1", *QUICK, "--dry_run") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["train", "run", "train", "run", "0"]
-    assert lines[-1].startswith("0 complete, 4 to do")
+    assert [line.split()[0] for line in lines] == ["train", "train", "run", "run", "0", "about"]
+    assert lines[-2].startswith("0 complete, 4 to do")
     assert call(tmp_path, "--pruner=snip", "--target_sparsity=0.5", *QUICK) == 0
     capsys.readouterr()
     assert call(tmp_path, *words, "--dry_run") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sorted(line.split()[0] for line in lines) == ["1", "complete", "run", "run", "run", "run"]
+    assert sorted(line.split()[0] for line in lines) == ["1", "about", "complete", "run", "run", "run", "run"]
     (done,) = (line for line in lines if line.startswith("complete"))
     assert Path(done.split()[-1]).is_dir()
 

@@ -116,8 +116,8 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
             raise full
         original(handle)
 
-    monkeypatch.setattr(results.os, "fsync", fail_later)
-    with pytest.raises(UserError, match="No space left on device; give another folder as --out_path"):
+    monkeypatch.setattr(os, "fsync", fail_later)
+    with pytest.raises(UserError, match="No space left on device; make room"):
         write(store, run)
     assert store.status(run) == "missing", "a run that is being replaced is unfinished"
     after = {path.name: path.read_bytes() for path in store.folder(run).iterdir()}

@@ -64,7 +64,7 @@ def check_same(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, name, number):
     words = [*QUICK, *EXPERIMENTS[name]]
     every = 2 if "--iterations=6" in words else 17

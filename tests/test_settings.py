@@ -102,7 +102,7 @@ def test_defaults():
     assert {name: value for name, value in vars(settings.run).items() if value is not None or name == "data"} == {
         "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
         "data": None, "path_to_data": "Data", "sample": 0,
-        "out_path": "Results", "save": True, "overwrite": False,
+        "out_path": "Results", "save": True, "overwrite": False, "retry_failed": False,
     }  # fmt: skip
     assert (settings.pruning.pruner, settings.pruning.pruning_type) == ("snip", "direct")
     assert settings.pruning.target_sparsity == Decimal("0.9") and settings.training.train is True
@@ -168,7 +168,7 @@ BAD = [
     ("--augmentation=rotate", "did you mean 'rotation'?"),
     ("--prune=snip", "unknown flag --prune; did you mean --pruner? (see --help)"),
     ("--gpu=0", "there is no flag --gpu: choose one with the variable CUDA_VISIBLE_DEVICES"),
-    ("--gpus=0", "unknown flag --gpus"),
+    ("--gpuss=0", "unknown flag --gpuss; did you mean --gpus?"),
     ("-x", "unknown flag -x"),
     ("snip", "'snip' belongs to no flag; see --help"),
     ("--data=mnist cifar10", "'cifar10' belongs to no flag"),
