@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from typing import Any
 from Utils.data import Frame, provide
 from Utils.errors import UserError
 from Utils.frame import Images
-from Utils.jobs import Broken, Event, Finished, Job, Lost, Told, carry_out_elsewhere, reason
+from Utils.jobs import Broken, Event, Finished, Job, Lost, Told, carry_out_elsewhere
 from Utils.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -146,9 +147,13 @@ class Cluster:
             place.ready, self.deaths = None, 0
 
     def _heard(self) -> list[Event]:
-        waiting = self.told.qsize()
         running = {place.job.name for place in self.all if place.job is not None}
-        events = [pickle.loads(content) for content in self.told.get_nowait_batch(waiting)] if waiting else []
+        try:
+            waiting = self.told.qsize()
+            events = [pickle.loads(content) for content in self.told.get_nowait_batch(waiting)] if waiting else []
+        except self.ray.exceptions.RayError as error:
+            reason = "Ray has ended on the machine that this command runs on"
+            raise UserError(f"{reason} ({_in_words(error)}); the same command goes on from here") from error
         return [event for event in events if event.name in running]
 
     def _room(self) -> int:
@@ -201,12 +206,14 @@ def connect(address: str | None, needs: Needs) -> Any:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise UserError("--launcher=ray needs the package ray: pip install ray") from error
+    _check_address(address)
     # Otherwise Ray warns that it leaves out what is left out anyway.
     os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", "")
     code = {"working_dir": str(ROOT), "excludes": list(_STAYS)}
     own = {} if address is not None else {"include_dashboard": False}
     try:
-        ray.init(address=address, runtime_env=code, logging_level="warning", log_to_driver=False, **own)
+        # "local" for a new one in any case: left out, Ray looks for one that runs, or did, on this machine.
+        ray.init(address=address or "local", runtime_env=code, logging_level="error", log_to_driver=False, **own)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         where = address or "here"
         raise UserError(f"--ray_address={where}: no Ray cluster answers ({str(error).splitlines()[0]})") from error
@@ -221,7 +228,18 @@ def connect(address: str | None, needs: Needs) -> Any:
     return ray
 
 
+def _check_address(address: str | None) -> None:
+    """Raise `UserError` at once where nobody answers: Ray itself would try for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ray_address={address}: no Ray cluster answers ({error})") from error
+
+
 def _in_words(error: Exception) -> str:
     kind = type(error).__name__
     memory = "; out of memory" if "Memory" in kind else ""
-    return f"its worker was lost ({kind}{memory}; {reason(error).splitlines()[0]})"
+    return f"its worker was lost ({kind}{memory}; {str(error).splitlines()[0]})"

@@ -92,7 +92,7 @@ def scale() -> dict:
             numbers["--status"] = seconds("main.py", *words(size, folder), "--status")
             numbers["--dry_run"] = seconds("main.py", *words(size, folder), "--dry_run")
             numbers["figure"] = seconds(
-                "visualization.py", f"--out_path={folder}", "--architecture=lenet300100", "--plot_type=accuracy"
+                "visualization.py", f"--out_path={folder}", "--architecture=lenet300100", "--plot_type=accuracies"
             )
             found[f"{size:,}"] = numbers
     return found

@@ -63,7 +63,7 @@ def slurm(tmp_path):
 
 
 def raylets(group: int) -> list[int]:
-    """The processes of a job that stand for its machines."""
+    """The processes of a job that stand for its machines, that of the command itself first."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -72,7 +72,16 @@ def raylets(group: int) -> list[int]:
                 found.append(int(process.name))
         except OSError:
             continue
-    return sorted(found)
+    return sorted(
+        found, key=lambda process: not any("_QueueActor" in name_of(child) for child in faults.below(process))
+    )
+
+
+def name_of(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def test_a_job_of_two_machines_one_of_which_is_lost(tmp_path, slurm):
