@@ -5,6 +5,7 @@ one whose process died is begun again, from its last checkpoint. Only the proces
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -16,7 +17,7 @@ from Utils.claims import Claims
 from Utils.display import Display
 from Utils.distributed import agree, is_first, share
 from Utils.errors import UserError
-from Utils.interruption import interruption
+from Utils.interruption import Interruption, interruption
 from Utils.jobs import Broken, Event, Executor, ExperimentModule, Finished, Here, Job, Lost, Told, reason
 from Utils.results import Outcome, State, Store, summary_row
 from Utils.running import Kept, Progress, Row, Said
@@ -105,8 +106,8 @@ class _Step:
 
     item: Item
     place: int | None = None
-    status: str = ""
     error: str = ""
+    """Why it failed, if it did."""
 
 
 @dataclass
@@ -128,8 +129,8 @@ class _Campaign:
         to_do = self.to_do = launcher.to_do(self.runs)
         self.needed = {run.key() for run in map(launcher.experiment.trained_run, to_do) if run is not None}
         self.agenda.add(self._item(settings) for settings in to_do)
-        self.over_before = [settings for settings in self.runs if settings.key() not in {run.key() for run in to_do}]
         waiting = {settings.key() for settings in to_do}
+        self.over_before = [settings for settings in self.runs if settings.key() not in waiting]
         for settings in self.over_before:
             self._look_back(settings)
         for settings in map(launcher.experiment.trained_run, to_do):
@@ -163,7 +164,9 @@ class _Campaign:
         )  # fmt: skip
         self.display = Display(self.say, self.total, len(self.over_before), has_lines=make is not None)
         try:
-            with interruption(self.display.tell) as wish:
+            # Several processes that train one network must all do the same.
+            watch = interruption(self.display.tell) if share().of == 1 else nullcontext(Interruption())
+            with watch as wish:
                 while self.agenda.running or (self.agenda.waiting and not wish.is_wished):
                     if not wish.is_wished:
                         self._hand_out()
@@ -211,7 +214,7 @@ class _Campaign:
         for place in places:
             for step in agree(lambda place=place: self._steps(place)):
                 if step.place is None:
-                    self._is_over(step.item, step.status, step.error)
+                    self._is_over(step.item, step.error)
                 else:
                     self._begin(step.item, step.place)
         is_idle = bool(places and self.agenda.asked) and not self.agenda.running
@@ -223,8 +226,6 @@ class _Campaign:
         """Find the next run for a place, and claim it. Of several processes, the first decides for all."""
         steps = []
         for item in self.agenda.candidates(place):
-            if item.needs in self.failed:
-                return [*steps, _Step(item, status="impossible")]
             if self.saves and not self.claims.take(item.name):
                 self.agenda.met(item)
                 continue
@@ -232,24 +233,17 @@ class _Campaign:
             state = self.store.state(item.settings) if self.saves else None
             if state is not None and state.marks != item.marks and state.status != "missing":
                 self.claims.release(item.name)
-                steps.append(_Step(item, status=state.status, error=state.error))
+                steps.append(_Step(item, error=state.error))
                 continue
             return [*steps, _Step(item, place)]
         return steps
 
-    def _is_over(self, item: Item, status: str, error: str) -> None:
-        if status != "impossible":
-            self.agenda.drop(item)
-            if error:
-                self.failed[item.name] = error
-            words = f"FAILED, {error}" if error else "complete"
-            self.display.end(item.name, f"{item.settings.title()}: {words}, by another command meanwhile")
-            return
-        self.agenda.begin(item, -1)
-        assert item.needs is not None
-        needed = self.launcher.experiment.trained_run(item.settings)
-        title = item.needs if needed is None else needed.title()
-        self._fail(item, UserError(f"it needs {title}, which failed: {self.failed[item.needs]}"))
+    def _is_over(self, item: Item, error: str) -> None:
+        self.agenda.drop(item)
+        if error:
+            self.failed[item.name] = error
+        words = f"FAILED, {error}" if error else "complete"
+        self.display.end(item.name, f"{item.settings.title()}: {words}, by another command meanwhile")
 
     def _begin(self, item: Item, place: int) -> None:
         self.agenda.begin(item, place)
@@ -270,6 +264,8 @@ class _Campaign:
         needed = self.launcher.experiment.trained_run(item.settings)
         if needed is None:
             return None
+        if needed.key() in self.failed:
+            raise UserError(f"it needs {needed.title()}, which failed: {self.failed[needed.key()]}")
         weights = self.trained.get(needed.key()) or agree(lambda: self.store.weights(needed))
         if weights is None:
             raise UserError(f"the trained weights of {needed.title()} cannot be read; run it again with --overwrite")

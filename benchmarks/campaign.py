@@ -8,6 +8,7 @@ in this process, by two workers and through Ray with two; what each network take
 longer more of them take, so that starting up does not count.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ ARCHITECTURES = ("lenet300100", "lenet5", "vgg16", "vgg19", "resnet18")
 SIZES = {700: (7, 4), 7_000: (28, 10), 70_000: (100, 28)}
 """Levels and samples of so many networks, with the architectures and five pruners."""
 PRUNERS = ("random", "snip", "synflow", "mag", "random/erk")
-FEW, MANY = 10, 60
+FEW, MANY = 10, 110
 SHORT = ("--data=digits", "--iterations=100", "--evaluate_every=50", "--threads=1")
 
 
@@ -104,6 +105,11 @@ def campaign(folder: Path, count: int, *more: str) -> float:
     return seconds("main.py", *SHORT, "--pruner", *PRUNERS, "--sample", *samples, f"--out_path={folder}", *more)
 
 
+def own_work(folder: Path) -> float:
+    """Seconds that all networks of a campaign took themselves."""
+    return sum(json.loads(path.read_text())["seconds"] for path in folder.rglob("run.json"))
+
+
 def throughput() -> dict:
     """Networks an hour, and seconds of each beyond its own work."""
     found = {}
@@ -112,10 +118,8 @@ def throughput() -> dict:
         workers = 1 if way == "1 worker" else 2
         with tempfile.TemporaryDirectory() as place:
             few, many = (campaign(Path(place) / str(count), count, *more) for count in (FEW, MANY))
-            records = [
-                pd.read_json(path, typ="series")["seconds"] for path in (Path(place) / str(MANY)).rglob("run.json")
-            ]
-        own = pd.Series(records).mean()
+            work = {count: own_work(Path(place) / str(count)) for count in (FEW, MANY)}
+        own = (work[MANY] - work[FEW]) / (MANY - FEW)
         each = (many - few) / (MANY - FEW)
         found[way] = {
             "networks an hour": round(3600 / each),
