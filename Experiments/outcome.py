@@ -53,7 +53,7 @@ def outcome(
     }
     device = next(model.parameters()).device
     return Outcome(
-        summary, found.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)), Masks.of(model),
+        summary, found.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)), Masks.of(model).to("cpu"),
         pruned_weights(model), describe_machine(device),
         {"units": found.units, "inputs": found.inputs, **(tables or {})}, history.error,
     )  # fmt: skip

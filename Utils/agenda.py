@@ -60,13 +60,15 @@ class Agenda:
 
     def candidates(self, place: int) -> Iterator[Item]:
         """What a place could begin now, the best first. `met` and `begin` may be called meanwhile."""
-        now = time.monotonic()
+        now, offered = time.monotonic(), set[str]()
         for group, is_first_come in self._groups(place, now):
             items = list(group.items.values())
             for item in items if is_first_come else reversed(items):
                 if item.needs is not None and item.needs not in self.over:
                     continue
-                if now - self.asked.get(item.name, float("-inf")) >= _ASK_AGAIN:
+                is_new = item.name not in offered and now - self.asked.get(item.name, float("-inf")) >= _ASK_AGAIN
+                if is_new:
+                    offered.add(item.name)
                     yield item
                 if is_first_come and now - group.taken_at < _ASK_AGAIN:
                     break  # another campaign is at this group: rather look for one of its own
@@ -75,9 +77,9 @@ class Agenda:
         """Groups with something to do, and whether to take their first runs or, helping, their last."""
         waiting = {name: group for name, group in self.groups.items() if group.items}
         own = waiting.pop(self.last.get(place, ""), None)
-        if own is not None:
+        if own is not None and now - own.taken_at >= _ASK_AGAIN:
             yield own, True
-        busy = []
+        busy = [] if own is None else [own]
         for group in waiting.values():
             if group.running or now - group.taken_at < _ASK_AGAIN:
                 busy.append(group)

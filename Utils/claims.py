@@ -6,9 +6,10 @@ however that ends, and no clock takes part; so a run whose process died is free 
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from Utils.errors import UserError
 
@@ -26,6 +27,10 @@ class Claims:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
+            if isinstance(lock, SoftFileLock):
+                # Which stays when its process dies, and would stop all others.
+                lock.release()
+                raise NotImplementedError("the file system has no locks")
         except Timeout:
             return False
         except (OSError, NotImplementedError) as error:
@@ -33,12 +38,14 @@ class Claims:
                 f"files in {self.folder} cannot be locked ({error}); give another folder as --out_path"
             ) from error
         self.held[name] = lock
-        self._owner(name).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with suppress(OSError):  # it only says who it is
+            self._owner(name).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         return True
 
     def release(self, name: str) -> None:
         """Give a claim back."""
-        self._owner(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._owner(name).unlink(missing_ok=True)
         self.held.pop(name).release()
 
     def release_all(self) -> None:

@@ -24,8 +24,8 @@ from Utils.jobs import Broken, Event, Finished, Job, Lost, Told, carry_out_elsew
 from Utils.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-_STAYS = (".git", ".venv", "Results", "Data", "docs", "benchmarks", "tests", "**/__pycache__", "*.egg-info", ".*_cache")
-"""What no worker needs of the program's folder."""
+_SENT = ("Experiments", "Layers", "Models", "Pruners", "Utils")
+"""What workers need of the program's folder."""
 
 _DEATHS_AT_START = 5
 """Of workers, one after the other."""
@@ -87,11 +87,15 @@ class Cluster:
 
     def places(self) -> list[int]:
         """The workers that have nothing to do."""
+        self._welcome_all()
+        return [number for number, place in enumerate(self.all) if place.ready is None and place.job is None]
+
+    def _welcome_all(self) -> None:
+        """See which workers have started."""
         starting = {place.ready: place for place in self.all if place.ready is not None}
         ready, _ = self.ray.wait(list(starting), num_returns=len(starting), timeout=0) if starting else ([], [])
         for reference in ready:
             self._welcome(starting[reference])
-        return [number for number, place in enumerate(self.all) if place.ready is None and place.job is None]
 
     def begin(self, job: Job, place: int) -> None:
         """Give a worker a job."""
@@ -101,6 +105,7 @@ class Cluster:
 
     def wait(self, seconds: float) -> list[Event]:
         """What workers told; those that died are replaced."""
+        self._welcome_all()
         busy = {place.result: number for number, place in enumerate(self.all) if place.job is not None}
         starting = [place.ready for place in self.all if place.ready is not None]
         if busy or starting:
@@ -197,6 +202,9 @@ def anywhere(settings: Settings) -> Settings:
         place = getattr(pruning, name)
         if place is not None and os.path.exists(place):
             values[name] = os.path.abspath(place)
+    source, colon, factory = run.architecture.rpartition(":")
+    if colon and os.path.exists(source):
+        values["architecture"] = f"{os.path.abspath(source)}:{factory}"
     return settings.with_values(**values)
 
 
@@ -207,9 +215,7 @@ def connect(address: str | None, needs: Needs) -> Any:
     except ImportError as error:
         raise UserError("--launcher=ray needs the package ray: pip install ray") from error
     _check_address(address)
-    # Otherwise Ray warns that it leaves out what is left out anyway.
-    os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", "")
-    code = {"working_dir": str(ROOT), "excludes": list(_STAYS)}
+    code = {"py_modules": [str(ROOT / name) for name in _SENT], "excludes": ["**/__pycache__"]}
     own = {} if address is not None else {"include_dashboard": False}
     try:
         # "local" for a new one in any case: left out, Ray looks for one that runs, or did, on this machine.

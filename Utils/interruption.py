@@ -1,8 +1,9 @@
 """What does Ctrl-C mean? Once: finish what is running. Twice: stop now."""
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class Interruption:
 
 
 @contextmanager
-def interruption(say: Callable[[str], None]) -> Iterator[Interruption]:
+def interruption() -> Iterator[Interruption]:
     """Inside, the first Ctrl-C is only remembered, and answered with a word; the second raises `KeyboardInterrupt`."""
     wish = Interruption()
 
@@ -23,7 +24,8 @@ def interruption(say: Callable[[str], None]) -> Iterator[Interruption]:
         if wish.is_wished:
             raise KeyboardInterrupt
         wish.is_wished = True
-        say("interrupted: what is running now is finished and kept; Ctrl-C again stops at once")
+        # Past Python's own buffers, in whose midst the signal may have come.
+        os.write(2, b"\ninterrupted: what is running now is finished and kept; Ctrl-C again stops at once\n")
 
     # Someone else's handler stays: a test's, or that of a program which calls this one.
     if threading.current_thread() is not threading.main_thread() or (

@@ -118,6 +118,7 @@ class _Campaign:
     failed: dict[str, str] = field(default_factory=dict)
     """Reasons, by the names of runs."""
     attempts: dict[str, int] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
     trained: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
     """Weights of runs of this session that others need, where none are kept."""
 
@@ -165,7 +166,7 @@ class _Campaign:
         self.display = Display(self.say, self.total, len(self.over_before), has_lines=make is not None)
         try:
             # Several processes that train one network must all do the same.
-            watch = interruption(self.display.tell) if share().of == 1 else nullcontext(Interruption())
+            watch = interruption() if share().of == 1 else nullcontext(Interruption())
             with watch as wish:
                 while self.agenda.running or (self.agenda.waiting and not wish.is_wished):
                     if not wish.is_wished:
@@ -251,10 +252,13 @@ class _Campaign:
         try:
             trained = self._trained(item)
         except UserError as error:
-            self._fail(item, error)
+            self._fail(item, error, is_met_by_all=True)
             return
         keeps = self.saves and settings.machine.checkpoint_every != 0
-        checkpoints = agree(lambda: self.store.checkpoints(settings)) if keeps and not settings.run.overwrite else {}
+        if self.saves and settings.run.overwrite and item.name not in self.begun:
+            agree(lambda: self.store.forget_checkpoints(settings))
+        self.begun.add(item.name)
+        checkpoints = agree(lambda: self.store.checkpoints(settings)) if keeps else {}
         every = settings.machine.checkpoint_every if keeps else 0
         above = 1 if self.total > 1 and self.display.is_terminal else 0
         self.display.begin(item.name, settings.title())
@@ -288,14 +292,23 @@ class _Campaign:
             self.display.hear(item.name, heard)
         elif isinstance(heard, Said):
             self.display.warn(heard.text)
-        elif isinstance(heard, Row) and self.launcher.board is not None and is_first():
-            self.launcher.board.add(item.settings, heard)
+        elif isinstance(heard, Row):
+            self._write_to_board(item, heard)
         elif isinstance(heard, Kept):
             try:
                 self.store.keep_checkpoint(item.settings, heard.name, heard.content)
                 self.attempts.pop(item.name, None)
             except UserError as error:
                 self.display.warn(f"{item.settings.title()} goes on without a checkpoint: {error}")
+
+    def _write_to_board(self, item: Item, row: Row) -> None:
+        if self.launcher.board is None or not is_first():
+            return
+        try:
+            self.launcher.board.add(item.settings, row)
+        except OSError as error:
+            self.launcher.board = None
+            self.display.warn(f"nothing more is written for TensorBoard: {error.strerror or error}")
 
     def _lose(self, item: Item, why: str) -> None:
         """A process died: its run is made again, unless it kills every one."""
@@ -307,9 +320,9 @@ class _Campaign:
         self._let_go(item)
         self.display.end(item.name, f"{item.settings.title()}: {why}; it will begin again", is_over=False)
 
-    def _fail(self, item: Item, error: Exception, trace: str = "") -> None:
+    def _fail(self, item: Item, error: Exception, trace: str = "", is_met_by_all: bool = False) -> None:
         # Of several processes that train one network, the others may not have met the error.
-        if len(self.runs) == 1 or share().of > 1:
+        if len(self.runs) == 1 or (share().of > 1 and not is_met_by_all):
             raise error
         outcome = Outcome.failed(reason(error), trace)
         self._write(item, outcome, 0.0, keeps_checkpoints=True)

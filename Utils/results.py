@@ -148,6 +148,11 @@ class Store:
         except OSError:
             return {}
 
+    def forget_checkpoints(self, settings: Settings) -> None:
+        """Leave nothing that a run could go on from."""
+        for path in self.folder(settings).glob(_CHECKPOINTS):
+            path.unlink(missing_ok=True)
+
     def keep_checkpoint(self, settings: Settings, name: str, content: bytes) -> None:
         """Keep what a run can go on from; raises `UserError` if it cannot be written."""
         replace_file(self.folder(settings) / name, content)

@@ -69,6 +69,7 @@ class Files:
             batch_sampler=numbers,  # type: ignore[arg-type]
             num_workers=min(len(numbers), os.cpu_count() or 1, _MOST_WORKERS),
             collate_fn=_collate,
+            generator=torch.Generator(),  # its own, since networks draw from the global one
             pin_memory=device.type == "cuda",
             prefetch_factor=_READ_AHEAD if numbers else None,
         )

@@ -35,6 +35,7 @@ class _Worker:
     process: Any
     connection: Connection
     job: Job | None = None
+    is_ready: bool = False
 
 
 @dataclass
@@ -53,15 +54,18 @@ class Workers:
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             self.context.set_forkserver_preload(["Utils.workers", self.module])
-        with suppress(BaseException):
-            self.workers = [self._start(number) for number in range(self.count)]
-            return
-        self.close()
-        raise UserError(f"--workers={self.count} processes cannot be started")
+        try:
+            for number in range(self.count):
+                self.workers.append(self._start(number))
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError | EOFError):
+                raise UserError(f"--workers={self.count} processes cannot be started: {error}") from error
+            raise
 
     def places(self) -> list[int]:
         """The workers that have nothing to do."""
-        return [number for number, worker in enumerate(self.workers) if worker.job is None]
+        return [number for number, worker in enumerate(self.workers) if worker.is_ready and worker.job is None]
 
     def begin(self, job: Job, place: int) -> None:
         """Give a worker a job."""
@@ -108,9 +112,12 @@ class Workers:
         """Take what a worker has sent; False if it is dead."""
         try:
             while worker.connection.poll():
-                event: Event = pickle.loads(worker.connection.recv_bytes())
+                event: Event | None = pickle.loads(worker.connection.recv_bytes())
+                worker.is_ready, self.deaths = True, 0
+                if event is None:
+                    continue
                 if isinstance(event, Finished | Broken):
-                    worker.job, self.deaths = None, 0
+                    worker.job = None
                 events.append(event)
         except (EOFError, OSError, pickle.UnpicklingError):
             return False
@@ -126,7 +133,7 @@ class Workers:
         how = _in_words(worker.process.exitcode)
         if worker.job is not None:
             return [*events, Lost(worker.job.name, how)]
-        self.deaths += 1
+        self.deaths += not worker.is_ready
         if self.deaths >= _DEATHS_AT_START:
             raise UserError(f"workers die before they do anything ({how}); try fewer --workers, or none")
         return events
@@ -150,10 +157,11 @@ def _serve(module: str, connection: Connection, number: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
 
-    def send(event: Event) -> None:
+    def send(event: Event | None) -> None:
         connection.send_bytes(pickle.dumps(event))
 
     with suppress(EOFError, BrokenPipeError):
+        send(None)  # it is there
         while True:
             job: Job = pickle.loads(connection.recv_bytes())
             send(carry_out_elsewhere(module, job, send))

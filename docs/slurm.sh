@@ -23,7 +23,11 @@ each=(--num-cpus="$SLURM_CPUS_PER_TASK" --block)
 
 srun --nodes=1 --ntasks=1 --nodelist="$first" \
     ray start --head --node-ip-address="$address" --port="$port" --include-dashboard=false "${each[@]}" &
-until ray status --address="$address:$port" > /dev/null 2>&1; do sleep 1; done
+head=$!
+until ray status --address="$address:$port" > /dev/null 2>&1; do
+    kill -0 "$head" || { echo "Ray did not start on $first" >&2; exit 1; }
+    sleep 1
+done
 if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
     others=$((SLURM_JOB_NUM_NODES - 1))
     srun --nodes="$others" --ntasks="$others" --exclude="$first" ray start --address="$address:$port" "${each[@]}" &

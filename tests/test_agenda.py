@@ -85,3 +85,25 @@ def test_a_run_whose_process_died_comes_after_all_others():
     assert begin(agenda, 0) == "a0"
     agenda.again("a0")
     assert [found.name for found in agenda.candidates(0)] == ["a1", "b0", "a0"]
+
+
+def test_two_commands_share_a_group():
+    """Each with one place; both are told at once of what the other makes, as claims would."""
+    items = [item(str(number), "group") for number in range(20)]
+    agendas = [agenda_of(*items), agenda_of(*items)]
+    claimed: set[str] = set()
+    made: list[list[str]] = [[], []]
+    for _ in range(200):
+        for mine, agenda in zip(made, agendas, strict=True):
+            agenda.asked.clear()
+            for name in list(agenda.running):
+                agenda.end(name)
+            for found in list(agenda.candidates(0)):
+                if found.name in claimed:
+                    agenda.met(found)
+                    continue
+                claimed.add(found.name)
+                agenda.begin(found, 0)
+                mine.append(found.name)
+                break
+    assert len(claimed) == 20 and min(map(len, made)) >= 9, made

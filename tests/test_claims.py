@@ -54,3 +54,25 @@ def test_claims_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be locked"):
         Claims(tmp_path / "file").take("run")
+
+
+def test_who_holds_a_claim_need_not_be_written(tmp_path, monkeypatch):
+    def full(self, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    claims = Claims(tmp_path)
+    assert claims.take("run") and not Claims(tmp_path).take("run")
+    claims.release("run")
+    assert Claims(tmp_path).take("run")
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    import filelock._unix as unix
+
+    def missing(*rest):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(unix.fcntl, "flock", missing)
+    with pytest.raises(UserError, match="cannot be locked"):
+        Claims(tmp_path).take("run")
