@@ -12,7 +12,7 @@ from Utils.distributed import share
 from Utils.errors import UserError
 from Utils.frame import Images
 from Utils.jobs import Executor
-from Utils.machine import usual_threads
+from Utils.machine import cores
 from Utils.settings import Machine, Settings
 
 
@@ -30,10 +30,10 @@ def executor_for(machine: Machine, module: str, runs: Sequence[Settings]) -> Cal
     if count == 1 or len(runs) < 2:
         return None
     threads = max((settings.machine.threads or 1 for settings in runs), default=1)
-    if min(count, len(runs)) * threads > usual_threads():
+    if min(count, len(runs)) * threads > cores():
         warnings.warn(
-            f"{min(count, len(runs))} workers of {threads} threads are more than the {usual_threads()} that there is "
-            "room for, and will wait for each other; give less --threads or --workers",
+            f"{min(count, len(runs))} workers of {threads} threads each will wait for each other on {cores()} cores; "
+            "give less --threads or --workers",
             stacklevel=2,
         )
 

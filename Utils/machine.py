@@ -25,6 +25,11 @@ def usual_threads() -> int:
     return torch.get_num_threads()
 
 
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def total_memory() -> float:
     """Bytes of main memory; infinite where the system does not say."""
     names = getattr(os, "sysconf_names", {})
