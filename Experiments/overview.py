@@ -15,6 +15,7 @@ from Layers import Masks
 from Utils.claims import Claims
 from Utils.errors import UserError
 from Utils.launch import Launcher
+from Utils.machine import cores
 from Utils.results import find_run, load_summaries
 from Utils.settings import Settings
 from Utils.streaming import Files
@@ -136,10 +137,14 @@ def _estimate(launcher: Launcher, runs: Sequence[Settings], count: int) -> str:
         steps = (training.iterations or 0) if training.train else 0
         seconds += speed.rest + speed.step * steps * _trainings(settings)
         size += speed.bytes
-    workers = runs[0].machine.workers or 1
+    machine = runs[0].machine
+    workers = machine.workers or 1
+    if machine.launcher == "local":
+        # More processes than cores wait for each other.
+        workers = min(workers, max(1, cores() // max(settings.machine.threads or 1 for settings in runs)))
     sources = " and ".join(sorted({speed.source for speed in speeds.values()}))
     rest = f"; {count - len(runs)} more whose data is not here yet" if count > len(runs) else ""
-    times = _time(seconds / workers) + (f" with {workers} workers" if workers > 1 else "")
+    times = _time(seconds / workers) + (f" with {workers} at a time" if workers > 1 else "")
     return f"about {times} and {_size(size)} on disk, from {sources}{rest}"
 
 
@@ -178,7 +183,7 @@ def _from_steps(settings: Settings) -> _Speed:
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
         optimizer.zero_grad()
-        float(next(model.parameters()).flatten()[0])  # the device has done it all
+        float(next(model.parameters()).detach().flatten()[0])  # the device has done it all
         ends.append(time.perf_counter())
     step = (ends[-1] - ends[0]) / _STEPS
     if isinstance(data.train, Files):
