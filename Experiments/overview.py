@@ -24,6 +24,7 @@ from Utils.training import make_optimizer
 _FEW = 20
 """Networks that are listed one by one."""
 
+_KIND = ("architecture", "data", "pruner", "type")
 _STATES = ("done", "running", "failed", "missing")
 _STEPS = 3
 """Steps that are timed where no finished run says how long one takes."""
@@ -48,13 +49,12 @@ def status(launcher: Launcher, runs: Sequence[Settings]) -> str:
             running.append(f"running: {settings.title()} ({owners[name]})")
         elif state == "failed":
             failed.append(f"failed: {settings.title()}: {found.error}")
-        run, pruning = settings.run, settings.pruning
-        counts[run.architecture, str(run.data), pruning.pruner, pruning.pruning_type][state] += 1
-    lines: list[tuple[str, ...]] = [("architecture", "data", "pruner", "type", *_STATES, "all")]
+        counts[_kind(settings)][state] += 1
+    lines: list[tuple[str, ...]] = [(*_KIND, *_STATES, "all")]
     for group, states in counts.items():
         lines.append((*group, *(str(states[state] or "") for state in _STATES), str(states.total())))
     total: Counter[str] = sum(counts.values(), Counter())
-    lines.append(("all", "", "", "", *(str(total[state]) for state in _STATES), str(total.total())))
+    lines.append(("all", *[""] * (len(_KIND) - 1), *(str(total[state]) for state in _STATES), str(total.total())))
     more = [f"failed: {len(failed) - _FEW} more"] if len(failed) > _FEW else []
     return "\n".join([*_columns(lines), *running[:_FEW], *failed[:_FEW], *more])
 
@@ -87,20 +87,24 @@ def _listed(launcher: Launcher, runs: Sequence[Settings], first: Sequence[Settin
 def _counted(runs: Sequence[Settings], first: Sequence[Settings], left: Iterable[str]) -> list[str]:
     counts: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0])
     for settings in (*first, *runs):
-        run, pruning = settings.run, settings.pruning
-        count = counts[run.architecture, str(run.data), pruning.pruner, pruning.pruning_type]
+        count = counts[_kind(settings)]
         count[0] += 1
         count[1] += settings.key() in left
     rows = [(*group, str(whole), str(to_do)) for group, (whole, to_do) in counts.items()]
-    return _columns([("architecture", "data", "pruner", "type", "networks", "to do"), *rows])
+    return _columns([(*_KIND, "networks", "to do"), *rows])
+
+
+def _kind(settings: Settings) -> tuple[str, ...]:
+    """The networks that a line of a table counts together."""
+    run, pruning = settings.run, settings.pruning
+    return run.architecture, str(run.data), pruning.pruner, pruning.pruning_type
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = 4  # the others are numbers
     return [
         "  ".join(
-            cell.ljust(width) if index < texts else cell.rjust(width)
+            cell.ljust(width) if index < len(_KIND) else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

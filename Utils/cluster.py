@@ -20,15 +20,12 @@ from typing import Any
 from Utils.data import Frame, provide
 from Utils.errors import UserError
 from Utils.frame import Images
-from Utils.jobs import Broken, Event, Finished, Job, Lost, Told, carry_out_elsewhere
+from Utils.jobs import DEATHS_AT_START, Broken, Event, Finished, Job, Lost, Told, carry_out_elsewhere
 from Utils.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 _SENT = ("Experiments", "Layers", "Models", "Pruners", "Utils")
 """What workers need of the program's folder."""
-
-_DEATHS_AT_START = 5
-"""Of workers, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +142,7 @@ class Cluster:
             self.ray.get(place.ready)
         except self.ray.exceptions.RayError as error:
             self.deaths += 1
-            if self.deaths >= _DEATHS_AT_START:
+            if self.deaths >= DEATHS_AT_START:
                 raise UserError(f"Ray's workers die at their start: {_in_words(error)}") from error
             self.all[self.all.index(place)] = self._start()
         else:

@@ -17,6 +17,9 @@ from Utils.settings import Settings
 
 Listener = Callable[[Heard], None]
 
+DEATHS_AT_START = 5
+"""Of workers that had done nothing, one after the other, after which there is no use in further ones."""
+
 
 class ExperimentModule(Protocol):
     """What an experiment's file offers."""

@@ -20,11 +20,7 @@ import torch
 from tqdm import tqdm
 
 from Utils.errors import UserError
-from Utils.jobs import Broken, Event, Finished, Job, Lost, carry_out_elsewhere
-
-_DEATHS_AT_START = 5
-"""Of processes that had done nothing, one after the other."""
-
+from Utils.jobs import DEATHS_AT_START, Broken, Event, Finished, Job, Lost, carry_out_elsewhere
 
 _PATIENCE = 5.0
 """Seconds."""
@@ -134,7 +130,7 @@ class Workers:
         if worker.job is not None:
             return [*events, Lost(worker.job.name, how)]
         self.deaths += not worker.is_ready
-        if self.deaths >= _DEATHS_AT_START:
+        if self.deaths >= DEATHS_AT_START:
             raise UserError(f"workers die before they do anything ({how}); try fewer --workers, or none")
         return events
 

@@ -34,8 +34,8 @@ class Killed(BaseException):
     """What no one catches."""
 
 
-def killed_after(monkeypatch, number: int) -> None:
-    """Let the process die when it has kept so many checkpoints."""
+def kill_after(monkeypatch, number: int, words: list[str]) -> None:
+    """Carry out a command until it has kept so many checkpoints, when its process dies."""
     keep, kept = Store.keep_checkpoint, []
 
     def dies(self, settings, name, content):
@@ -44,7 +44,10 @@ def killed_after(monkeypatch, number: int) -> None:
         if len(kept) == number:
             raise Killed
 
-    monkeypatch.setattr(Store, "keep_checkpoint", dies)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "keep_checkpoint", dies)
+        with pytest.raises(Killed):
+            main.main(words)
 
 
 def tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -69,10 +72,7 @@ def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, 
     words = [*QUICK, *EXPERIMENTS[name]]
     every = 2 if "--iterations=6" in words else 17
     assert main.main([*words, f"--out_path={tmp_path}/calm"]) == 0
-    with monkeypatch.context() as patch:
-        killed_after(patch, number)
-        with pytest.raises(Killed):
-            main.main([*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"])
+    kill_after(monkeypatch, number, [*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"])
     assert list((tmp_path / "killed").rglob("checkpoint-*.pt"))
     read: list[bool] = []
     saved = running.Stage.saved
@@ -84,10 +84,7 @@ def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, 
 
 def test_a_training_that_is_over_is_not_made_again(tmp_path, monkeypatch):
     words = [*QUICK, *EXPERIMENTS["multishot"], "--checkpoint_every=1000", f"--out_path={tmp_path}"]
-    with monkeypatch.context() as patch:
-        killed_after(patch, 3)  # at the end of the third training
-        with pytest.raises(Killed):
-            main.main(words)
+    kill_after(monkeypatch, 3, words)  # at the end of the third training
     steps: list[int] = []
     original = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *rest: (steps.append(1), original(self, *rest))[1])
@@ -97,10 +94,7 @@ def test_a_training_that_is_over_is_not_made_again(tmp_path, monkeypatch):
 
 def test_a_damaged_checkpoint_starts_the_training_again_and_says_so(tmp_path, monkeypatch, capsys):
     words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/killed"]
-    with monkeypatch.context() as patch:
-        killed_after(patch, 1)
-        with pytest.raises(Killed):
-            main.main(words)
+    kill_after(monkeypatch, 1, words)
     (path,) = tmp_path.rglob("checkpoint-*.pt")
     path.write_bytes(path.read_bytes()[:-100])
     capsys.readouterr()
@@ -116,10 +110,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
             return (Path(tmp_path / "evil").touch, ())
 
     words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/killed"]
-    with monkeypatch.context() as patch:
-        killed_after(patch, 1)
-        with pytest.raises(Killed):
-            main.main(words)
+    kill_after(monkeypatch, 1, words)
     (path,) = tmp_path.rglob("checkpoint-*.pt")
     torch.save({"iteration": Evil()}, path)
     assert main.main(words) == 0
@@ -128,10 +119,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
 
 def test_overwriting_starts_from_the_beginning(tmp_path, monkeypatch):
     words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}"]
-    with monkeypatch.context() as patch:
-        killed_after(patch, 1)
-        with pytest.raises(Killed):
-            main.main(words)
+    kill_after(monkeypatch, 1, words)
     loads: list[object] = []
     monkeypatch.setattr(running.torch, "load", lambda *rest, **options: loads.append(rest))
     assert main.main([*words, "--overwrite"]) == 0
