@@ -78,7 +78,7 @@ class Cluster:
 
         self.references = [self.ray.put(pickle.dumps(shipped)) for shipped in self.data]
         # What is told must outlive the machines that tell it.
-        here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=True)
+        here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
         self.told: Any = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self.all = [self._start() for _ in range(min(self.count, self.workers or self._room()))]
 
