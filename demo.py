@@ -151,14 +151,15 @@ def train_some():
     from Experiments import singleshot
     from Experiments.plan import plan, usual
     from main import read
-    from Utils.launch import Launcher
+    from Utils.launch import Campaign
+    from Utils.ledger import Ledger
     from Utils.results import Store, load_summaries
     from Utils.settings import Settings
 
     request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
     base = Settings().with_values(**request.single())
     runs = plan(base, request, {base.run.architecture: "digits"})
-    failed = Launcher(singleshot, Store(FOLDER), usual, say=_nothing, finished=_nothing).launch(runs)
+    failed = Campaign(Ledger(singleshot, Store(FOLDER)), runs, usual, say=_nothing, finished=_nothing).run()
     rows = load_summaries(FOLDER)
     return failed, pd.DataFrame(rows[rows["run"].isin([settings.key() for settings in runs])])
 

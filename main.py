@@ -121,7 +121,8 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
     from Utils.board import Board
     from Utils.data import is_found
     from Utils.distributed import agree, first_alone
-    from Utils.launch import Launcher
+    from Utils.launch import Campaign
+    from Utils.ledger import Ledger
     from Utils.machine import pick_device
     from Utils.results import Store
 
@@ -132,25 +133,23 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
     store = Store(base.run.out_path)
     module = EXPERIMENTS[base.run.experiment].module
     experiment: Any = import_module(module)
-    launcher = Launcher(
-        experiment, store, usual, say, partial(report, store, len(runs)), scores_key, retry_failed=base.run.retry_failed
-    )
+    ledger = Ledger(experiment, store, base.run.retry_failed)
     if asks:
         from Experiments.overview import dry_run, status
 
         found = [settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)]
         if command.dry_run:
             check_inputs(found)
-        say(dry_run(launcher, runs, found) if command.dry_run else status(launcher, runs))
+        say(dry_run(ledger, runs, found) if command.dry_run else status(ledger, runs))
         return 0
     if base.run.save:
         store.check_writable()
-    to_do = launcher.to_do(runs)
+    to_do = ledger.to_do(runs)
     first_alone(lambda: check_inputs(to_do))
-    launcher.executor = executor_for(base.machine, module, to_do)
-    if base.machine.tensorboard is not None:
-        launcher.board = Board(base.machine.tensorboard)
-    return 1 if launcher.launch(runs) else 0
+    executor = executor_for(base.machine, module, to_do)
+    board = None if base.machine.tensorboard is None else Board(base.machine.tensorboard)
+    finished = partial(report, store, len(runs))
+    return 1 if Campaign(ledger, runs, usual, say, finished, scores_key, executor, board).run() else 0
 
 
 def choose_data(base: Settings, request: Request, may_download: bool) -> dict[str, str]:

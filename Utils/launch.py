@@ -18,8 +18,9 @@ from Utils.display import Display
 from Utils.distributed import agree, is_first, share
 from Utils.errors import UserError
 from Utils.interruption import Interruption, interruption
-from Utils.jobs import Broken, Event, Executor, ExperimentModule, Finished, Here, Job, Lost, Told, reason
-from Utils.results import Outcome, State, Store, summary_row
+from Utils.jobs import Broken, Event, Executor, Finished, Here, Job, Lost, Told, reason
+from Utils.ledger import Ledger
+from Utils.results import Outcome, summary_row
 from Utils.running import Kept, Progress, Row, Said
 from Utils.settings import Settings
 
@@ -33,73 +34,6 @@ _LOOK_EVERY = 0.5
 """Seconds between looks for what another command has left to do, when there is nothing else to do."""
 
 
-def _own_key(settings: Settings) -> str:
-    return settings.key()
-
-
-@dataclass
-class Launcher:
-    """Carries out resolved runs and keeps what they give."""
-
-    experiment: ExperimentModule
-    store: Store
-    usual: Callable[[Settings], Settings]
-    """What a run would be without flags, to tell in its row what is unusual."""
-    say: Callable[[str], object]
-    """Tells the user something."""
-    finished: Callable[[Settings, pd.DataFrame, pd.DataFrame], str]
-    """What to say of a run that is over, from its row of `summary.csv` and its `layers.csv`."""
-    group: Callable[[Settings], str] = _own_key
-    """Runs for which this is the same are made by one process, one after the other."""
-    executor: Callable[[int], Executor] | None = None
-    """Makes what carries out so many runs; None: this process does."""
-    retry_failed: bool = False
-    board: Board | None = None
-    seen: dict[str, State] = field(default_factory=dict)
-    """What there was of each run at the first look."""
-
-    def state(self, settings: Settings) -> State:
-        """What there was of a run when this launcher first looked."""
-        name = settings.key()
-        if name not in self.seen:
-            self.seen[name] = agree(lambda: self.store.state(settings))
-        return self.seen[name]
-
-    def is_done(self, settings: Settings) -> bool:
-        """Whether a run is over and need not be made again."""
-        run = settings.run
-        if not run.save or run.overwrite:
-            return False
-        status = self.state(settings).status
-        return status == "complete" or (status == "failed" and not self.retry_failed)
-
-    def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
-        """The runs that are not over, after the trained ones that they need, each once."""
-        wanted = {settings.key(): settings for settings in runs if not self.is_done(settings)}
-        first = {}
-        for settings in wanted.values():
-            needed = self.experiment.trained_run(settings)
-            if needed is not None and (needed.key() in wanted or not self._is_at_hand(needed)):
-                first[needed.key()] = needed
-        return list((first | wanted).values())
-
-    def launch(self, runs: Sequence[Settings]) -> int:
-        """Carry out what is not over; returns the number of failed runs.
-
-        A run of several that cannot be carried out becomes a row with its reason; a single one raises what it raised.
-        """
-        return _Campaign(self, runs).run()
-
-    def _is_at_hand(self, needed: Settings) -> bool:
-        """Whether a run's trained weights are kept, or it is known that there will be none."""
-        if not needed.run.save:
-            return False
-        status = self.state(needed).status
-        if status == "failed":
-            return not self.retry_failed
-        return status == "complete" and agree(lambda: self.store.has_weights(needed))
-
-
 @dataclass(frozen=True)
 class _Step:
     """What is done with an item: it is begun at a place, or over without."""
@@ -110,10 +44,27 @@ class _Step:
     """Why it failed, if it did."""
 
 
+def _own_key(settings: Settings) -> str:
+    return settings.key()
+
+
 @dataclass
-class _Campaign:
-    launcher: Launcher
+class Campaign:
+    """Carries out what is not over of some resolved runs, and keeps what they give."""
+
+    ledger: Ledger
     runs: Sequence[Settings]
+    usual: Callable[[Settings], Settings]
+    """What a run would be without flags, to tell in its row what is unusual."""
+    say: Callable[[str], object]
+    """Tells the user something."""
+    finished: Callable[[Settings, pd.DataFrame, pd.DataFrame], str]
+    """What to say of a run that is over, from its row of `summary.csv` and its `layers.csv`."""
+    group: Callable[[Settings], str] = _own_key
+    """Runs for which this is the same are made by one process, one after the other."""
+    make_executor: Callable[[int], Executor] | None = None
+    """Makes what carries out so many runs; None: this process does."""
+    board: Board | None = None
     agenda: Agenda = field(default_factory=Agenda)
     failed: dict[str, str] = field(default_factory=dict)
     """Reasons, by the names of runs."""
@@ -123,44 +74,48 @@ class _Campaign:
     """Weights of runs of this session that others need, where none are kept."""
 
     def __post_init__(self) -> None:
-        launcher = self.launcher
-        self.store, self.say = launcher.store, launcher.say
+        self.store = self.ledger.store
         self.claims = Claims(self.store.path)
         self.saves = bool(self.runs) and self.runs[0].run.save
-        to_do = self.to_do = launcher.to_do(self.runs)
-        self.needed = {run.key() for run in map(launcher.experiment.trained_run, to_do) if run is not None}
+        to_do = self.to_do = self.ledger.to_do(self.runs)
+        needed = {run.key(): run for run in map(self.ledger.trained_run, to_do) if run is not None}
+        self.needed = frozenset(needed)
         self.agenda.add(self._item(settings) for settings in to_do)
         waiting = {settings.key() for settings in to_do}
         self.over_before = [settings for settings in self.runs if settings.key() not in waiting]
         for settings in self.over_before:
             self._look_back(settings)
-        for settings in map(launcher.experiment.trained_run, to_do):
-            if settings is not None and settings.key() not in waiting:
-                self.agenda.over.add(settings.key())
+        for name, settings in needed.items():
+            if name not in waiting:
+                self.agenda.over.add(name)
                 self._look_back(settings)
         self.total = len(to_do) + len(self.over_before)
         self.has_said_that_it_waits = False
 
     def _item(self, settings: Settings) -> Item:
-        needed = self.launcher.experiment.trained_run(settings)
+        needed = self.ledger.trained_run(settings)
         name = settings.key()
         # What others wait for is nobody's to keep for later.
-        group = name if name in self.needed else self.launcher.group(settings)
-        marks = self.launcher.state(settings).marks if self.saves else None
+        group = name if name in self.needed else self.group(settings)
+        marks = self.ledger.state(settings).marks if self.saves else None
         return Item(settings, name, group, None if needed is None else needed.key(), marks)
 
     def _look_back(self, settings: Settings) -> None:
         """Remember how a run failed before, if it did."""
-        state = self.launcher.state(settings)
+        state = self.ledger.state(settings)
         if state.status == "failed":
             self.failed[settings.key()] = f"{state.error} (--retry_failed runs it again)"
 
     def run(self) -> int:
+        """Carry out what is not over; returns the number of failed runs.
+
+        A run of several that cannot be carried out becomes a row with its reason; a single one raises what it raised.
+        """
         self._say_what_is_to_come()
         if not self.agenda.waiting:
             return self._summed_up()
-        make = self.launcher.executor
-        self.executor: Executor = Here(self.launcher.experiment, listener=self._hear) if make is None else make(
+        make = self.make_executor
+        self.executor: Executor = Here(self.ledger.experiment, listener=self._hear) if make is None else make(
             self.agenda.waiting
         )  # fmt: skip
         self.display = Display(self.say, self.total, len(self.over_before), has_lines=make is not None)
@@ -265,7 +220,7 @@ class _Campaign:
         self.executor.begin(Job(item.name, settings, trained, checkpoints, every, above), place)
 
     def _trained(self, item: Item) -> Mapping[str, Tensor] | None:
-        needed = self.launcher.experiment.trained_run(item.settings)
+        needed = self.ledger.trained_run(item.settings)
         if needed is None:
             return None
         if needed.key() in self.failed:
@@ -302,12 +257,12 @@ class _Campaign:
                 self.display.warn(f"{item.settings.title()} goes on without a checkpoint: {error}")
 
     def _write_to_board(self, item: Item, row: Row) -> None:
-        if self.launcher.board is None or not is_first():
+        if self.board is None or not is_first():
             return
         try:
-            self.launcher.board.add(item.settings, row)
+            self.board.add(item.settings, row)
         except OSError as error:
-            self.launcher.board = None
+            self.board = None
             self.display.warn(f"nothing more is written for TensorBoard: {error.strerror or error}")
 
     def _lose(self, item: Item, why: str) -> None:
@@ -333,7 +288,7 @@ class _Campaign:
         self._write(item, found.outcome, found.seconds)
 
     def _write(self, item: Item, outcome: Outcome, seconds: float, keeps_checkpoints: bool = False) -> None:
-        settings, usual = item.settings, self.launcher.usual(item.settings)
+        settings, usual = item.settings, self.usual(item.settings)
         if self.saves:
             row = agree(lambda: self.store.write(settings, usual, outcome, seconds, keeps_checkpoints))
         else:
@@ -343,7 +298,7 @@ class _Campaign:
         self.agenda.end(item.name)
         self._let_go(item)
         number = f"[{self.display.done + 1}/{self.total}] " if self.total > 1 and not self.display.is_terminal else ""
-        self.display.end(item.name, number + self.launcher.finished(settings, row, outcome.layers))
+        self.display.end(item.name, number + self.finished(settings, row, outcome.layers))
 
     def _let_go(self, item: Item) -> None:
         if item.name in self.claims.held:
