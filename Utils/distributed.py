@@ -2,9 +2,9 @@
 
     torchrun --nproc_per_node=8 main.py --architecture=imagenet/resnet50 --data=imagenet
 
-Each process has a share of every batch; gradients and the statistics of batch normalisation are those of the whole, so
-that the result is a single process's up to the order of sums. The first one alone prunes, reads and writes results, and
-talks; started any other way, there is only the first.
+Each process has a share of every batch; gradients are those of the whole, and layers do what they would with all of it
+(`Utils/joint.py`), so that the result is a single process's up to the order of sums. The first one alone prunes, reads
+and writes results, and talks; started any other way, there is only the first.
 """
 
 import os
@@ -20,7 +20,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from Layers.masked import Masked
 from Utils.errors import UserError
 
 Result = TypeVar("Result")
@@ -142,66 +141,6 @@ def without_averaging(network: nn.Module) -> AbstractContextManager:
     if isinstance(network, nn.parallel.DistributedDataParallel):
         return network.no_sync()
     return nullcontext()
-
-
-@contextmanager
-def joint_statistics(model: nn.Module) -> Iterator[None]:
-    """In a forward pass of training, batch normalisation has the statistics of all processes' parts together."""
-    if not _is_started():
-        yield
-        return
-    modules = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for module in modules:
-        alone = module.forward
-        module.forward = lambda x, module=module, alone=alone: (  # type: ignore[method-assign]
-            _normalise(module, x) if module.training else alone(x)
-        )
-    try:
-        yield
-    finally:
-        for module in modules:
-            del module.forward
-
-
-def _normalise(module: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    """What the layer does in training, with statistics of all processes. `nn.SyncBatchNorm` works on GPUs only."""
-    axes = [axis for axis in range(x.dim()) if axis != 1]
-    shape = [1, -1, *[1] * (x.dim() - 2)]
-    single = x.to(torch.promote_types(x.dtype, torch.float32))
-    count = total(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
-    mean = _Sum.apply(single.sum(axes)) / count
-    centred = single - mean.reshape(shape)
-    variance = _Sum.apply(centred.square().sum(axes)) / count
-    _follow(module, mean.detach(), variance.detach() * count / (count - 1))
-    normalised = centred * (variance + module.eps).rsqrt().reshape(shape)
-    scale, shift = (
-        (module.masked("weight"), module.masked("bias")) if isinstance(module, Masked) else (module.weight, module.bias)
-    )
-    if scale is not None:
-        normalised = normalised * scale.reshape(shape)
-    return (normalised if shift is None else normalised + shift.reshape(shape)).to(x.dtype)
-
-
-@torch.no_grad()
-def _follow(module: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    if module.running_mean is None or module.running_var is None or module.num_batches_tracked is None:
-        return
-    module.num_batches_tracked.add_(1)
-    momentum = 1 / float(module.num_batches_tracked) if module.momentum is None else module.momentum
-    module.running_mean.lerp_(mean, momentum)
-    module.running_var.lerp_(variance, momentum)
-
-
-class _Sum(torch.autograd.Function):
-    """A sum over all processes, each of which has a part of the loss."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return total(values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return total(gradients[0])
 
 
 def _is_started() -> bool:

@@ -24,12 +24,9 @@ def generator(sample: int, purpose: str) -> torch.Generator:
 
 
 @contextmanager
-def isolated(seed_source: torch.Generator, device: torch.device, process: int = 0) -> Iterator[None]:
-    """Seed PyTorch's global generators (dropout draws from them), and put them back as they were afterwards.
-
-    Each process of several has another seed.
-    """
-    seed = seed_source.initial_seed() + process
+def isolated(seed_source: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's global generators (dropout draws from them), and put them back as they were afterwards."""
+    seed = seed_source.initial_seed()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":

@@ -16,6 +16,7 @@ from Utils import distributed, randomness, running
 from Utils.compute import Compute, Forward
 from Utils.data import Batches, Data, Split
 from Utils.errors import UserError
+from Utils.joint import Joint
 from Utils.learning_rate import learning_rate
 from Utils.results import TRAINING_COLUMNS
 from Utils.settings import Machine, Training
@@ -177,7 +178,7 @@ def train(
     """
     device, share, stage = next(model.parameters()).device, distributed.share(), running.surroundings().begin()
     dropout = randomness.generator(sample, "dropout")
-    with randomness.isolated(dropout, device, share.number):
+    with randomness.isolated(dropout, device):
         compute = Compute(model, machine or Machine())
         try:
             loop = _Loop(model, data, training, sample, compute, hooks, start, stage)
@@ -221,6 +222,7 @@ class _Loop:
         self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
         parts = _parts(training.batch_size, training.accumulate)
         self.sizes = [len(part) for part in parts]
+        self.joint = Joint(model, training.batch_size, training.accumulate)
         is_whole = parts == [range(training.batch_size)]
         self.positions = None if is_whole else [place for part in parts for place in part]
         self.steps_per_epoch = len(data.train) // training.batch_size
@@ -347,16 +349,16 @@ class _Loop:
         parts = list(zip(images.split(self.sizes), labels.split(self.sizes), strict=True))
         optimizer.zero_grad(set_to_none=True)
         with distributed.without_averaging(self.network):
-            for part in parts[:-1]:
-                self._backward(*part)
-        self._backward(*parts[-1])
+            for number, part in enumerate(parts[:-1]):
+                self._backward(number, *part)
+        self._backward(len(parts) - 1, *parts[-1])
         if self.hooks.penalty is not None:
             self.hooks.penalty().backward()
         self.zero_pruned_gradients()
         optimizer.step()
 
-    def _backward(self, images: Tensor, labels: Tensor) -> None:
-        with distributed.joint_statistics(self.model):
+    def _backward(self, part: int, images: Tensor, labels: Tensor) -> None:
+        with self.joint.passing(part):
             outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
         # Gradients are summed over parts and averaged over processes: each image counts the same in the end.

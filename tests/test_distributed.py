@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ from conftest import rows_of, run_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch import nn
+from torchvision.ops import StochasticDepth
 
 import main
 from Layers import add_masks
@@ -23,8 +26,9 @@ from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Utils import data
-from Utils.distributed import Share, agree, first_alone, is_first, joint_statistics, parallel, share
+from Utils.distributed import Share, agree, first_alone, is_first, parallel, share
 from Utils.frame import Frame
+from Utils.joint import Joint
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
@@ -71,22 +75,39 @@ def test_a_single_process_agrees_with_itself():
     assert share() == Share(0, 1) and is_first()
 
 
-def step_in_double_precision(number: int, of: int, place: str) -> dict[str, torch.Tensor]:
-    """Gradients and statistics of one step of this process's share of a batch, masks and all."""
-    if of > 1:
-        os.environ.update(LOCAL)
-        dist.init_process_group("gloo", f"file://{place}/meeting", rank=number, world_size=of)
+def random_network() -> nn.Module:
+    """Every layer that draws numbers in training, on maps and on units, and twice as many rows as images."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Dropout(0.3), nn.BatchNorm2d(8), StochasticDepth(0.4, "row"), nn.Dropout2d(0.3),
+        StochasticDepth(0.1, "batch"), nn.AdaptiveAvgPool2d(2), nn.Flatten(2), nn.Dropout1d(0.2), nn.Flatten(0, 1),
+        nn.Dropout(0.5), nn.Linear(4, 4), nn.Unflatten(0, (-1, 8)), nn.Flatten(), nn.Dropout(0.5), nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+def residual_network() -> nn.Module:
+    """Batch normalisation, masks and all."""
     model = build("lottery/resnet20", generator=torch.Generator().manual_seed(0))
     add_masks(model, "batchnorm")
     allocate(model, make_pruner("random").score(model), 0.5, (3, 32, 32), "direct").install(model)
-    images, labels = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.arange(7)
-    (positions,) = share().positions(7)
-    model = model.double().train()
-    network = parallel(model)
-    with joint_statistics(model):
-        outputs = network(images[positions].double())
-    loss = F.cross_entropy(outputs, labels[positions]) * (len(positions) * of / 7)
-    loss.backward()
+    return model
+
+
+def step_in_double_precision(number: int, of: int, place: str, make: Callable, parts: int) -> dict[str, torch.Tensor]:
+    """Gradients and statistics of one step of this process's share of a batch."""
+    if of > 1:
+        os.environ.update(LOCAL)
+        dist.init_process_group("gloo", f"file://{place}/meeting", rank=number, world_size=of)
+    model = make()
+    images, labels = torch.rand(14, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.arange(14) % 10
+    images = images.double().contiguous(memory_format=torch.channels_last)
+    model = model.double().train().to(memory_format=torch.channels_last)
+    network, joint = parallel(model), Joint(model, 14, parts)
+    torch.manual_seed(2)
+    for part, positions in enumerate(share().positions(14, parts)):
+        with joint.passing(part):
+            outputs = network(images[positions])
+        (F.cross_entropy(outputs, labels[positions]) * (len(positions) * of / 14)).backward()
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     found |= {name: value.double() for name, value in model.named_buffers() if not name.endswith("_mask")}
     if of > 1:
@@ -95,9 +116,10 @@ def step_in_double_precision(number: int, of: int, place: str) -> dict[str, torc
     return found
 
 
-def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path):
-    torch.multiprocessing.spawn(step_in_double_precision, (3, str(tmp_path)), nprocs=3)
-    expected = step_in_double_precision(0, 1, str(tmp_path))
+@pytest.mark.parametrize(("make", "parts"), [(residual_network, 1), (random_network, 1), (random_network, 2)])
+def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path, make, parts):
+    torch.multiprocessing.spawn(step_in_double_precision, (3, str(tmp_path), make, parts), nprocs=3)
+    expected = step_in_double_precision(0, 1, str(tmp_path), make, parts)
     for number in range(3):
         found = torch.load(tmp_path / str(number), weights_only=True)
         assert found.keys() == expected.keys()
@@ -108,6 +130,7 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path):
 @pytest.mark.parametrize("more", [
     ["--architecture=lottery/resnet20", "--pruner=snip", "--prune_examples=64"],
     ["--architecture=lottery/resnet20", "--pruner=random/erk", "--accumulate=2", "--prune_batchnorm", "--validation=9"],
+    ["--architecture=imagenet/squeezenet1_1", "--pruner=random", "--image_size=32"],
 ])  # fmt: skip
 def test_two_processes_train_the_network_of_one(tmp_path, more):
     done = torchrun(*WORDS, *more, f"--out_path={tmp_path / 'two'}")
