@@ -142,9 +142,9 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
             check_inputs(found)
         say(dry_run(ledger, runs, found) if command.dry_run else status(ledger, runs))
         return 0
-    if base.run.save:
-        store.check_writable()
     to_do = ledger.to_do(runs)
+    if base.run.save and to_do:
+        store.check_writable()
     first_alone(lambda: check_inputs(to_do))
     executor = executor_for(base.machine, module, to_do)
     board = None if base.machine.tensorboard is None else Board(base.machine.tensorboard)

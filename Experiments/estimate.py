@@ -2,28 +2,37 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from statistics import median
 
 import pandas as pd
+import torch
 import torch.nn.functional as F
+from torch import nn
 
 from Experiments.network import start
+from Experiments.plan import usual
 from Layers import Masks
+from Utils.data import Batches
 from Utils.errors import UserError
 from Utils.ledger import Ledger
 from Utils.machine import cores
 from Utils.results import find_run, load_summaries
 from Utils.settings import Settings
 from Utils.streaming import Files
-from Utils.training import make_optimizer
+from Utils.training import evaluation_batch_size, make_optimizer
 
 _STEPS = 3
 """Steps that are timed where no finished run says how long one takes."""
 
 _SOME = 20
 """Finished networks that are looked at closely."""
+
+_PACE = ("batch_size", "precision")
+"""What makes steps longer or shorter."""
 
 _TABLES = 20_000
 """Bytes of a run's tables and its `run.json`, about."""
@@ -50,7 +59,7 @@ def estimate(ledger: Ledger, runs: Sequence[Settings], count: int) -> str:
     seconds, size = 0.0, 0.0
     for settings in runs:
         run, training = settings.run, settings.training
-        kind = run.architecture, run.data, training.batch_size, settings.machine.precision
+        kind = run.architecture, run.data, training.train, training.batch_size, settings.machine.precision
         if kind not in speeds:
             try:
                 speeds[kind] = _from_results(ledger, summaries, settings) or _from_steps(settings)
@@ -79,42 +88,71 @@ def _trainings(settings: Settings) -> int:
 
 def _from_results(ledger: Ledger, summaries: pd.DataFrame, settings: Settings) -> _Speed | None:
     """What finished networks of the same kind took."""
-    run = settings.run
-    alike = summaries[(summaries["architecture"] == run.architecture) & (summaries["data"] == run.data)]
-    trained = alike[(alike["iterations"] > 0) & (alike["experiment"] == run.experiment)]
-    if trained.empty:
+    run, is_trained = settings.run, settings.training.train
+    alike = summaries[
+        (summaries["architecture"] == run.architecture)
+        & (summaries["data"] == run.data)
+        & (summaries["experiment"] == run.experiment)
+        & ((summaries["iterations"] > 0) == is_trained)
+    ]
+    values, plain = settings.values(), usual(settings).values()
+    for name in _PACE if is_trained else ():
+        given = alike["settings"].str.extract(rf"--{name}=(\S+)", expand=False).fillna("")
+        alike = alike[given == ("" if values[name] == plain[name] else str(values[name]))]
+    some = alike.iloc[:: max(1, len(alike) // _SOME)]
+    found = [_weighed(folder) for name in some["run"] for folder in find_run(ledger.store.path, name)]
+    found = [both for both in found if both is not None]
+    if not found:
         return None
-    step = median(trained["train_seconds"] / trained["iterations"]) / _trainings(settings)
-    some = trained.iloc[:: max(1, len(trained) // _SOME)]
-    folders = [folder for name in some["run"] for folder in find_run(ledger.store.path, name)]
-    sizes = [sum(path.stat().st_size for path in folder.iterdir()) for folder in folders]
-    whole = [json.loads((folder / "run.json").read_text())["seconds"] for folder in folders]
-    rest = max(0.0, median(whole) - median(some["train_seconds"]))
-    return _Speed(step, rest, median(sizes), f"{len(trained)} finished network" + "s" * (len(trained) > 1))
+    step = median(alike["train_seconds"] / alike["iterations"]) / _trainings(settings) if is_trained else 0.0
+    whole, sizes = zip(*found, strict=True)
+    rest = max(0.0, median(whole) - (median(some["train_seconds"]) if is_trained else 0.0))
+    return _Speed(step, rest, median(sizes), f"{len(alike)} finished network" + "s" * (len(alike) > 1))
+
+
+def _weighed(folder: Path) -> tuple[float, float] | None:
+    """Seconds and bytes of a finished run; None if it is being written again."""
+    try:
+        seconds = json.loads((folder / "run.json").read_bytes())["seconds"]
+        return float(seconds), float(sum(path.stat().st_size for path in folder.iterdir()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _from_steps(settings: Settings) -> _Speed:
-    """What a few steps take here, and tests, at a third of a step for as many images."""
+    """What a few steps take here, and tests, at a third of a step for as many images; or tests, without training."""
     data, model = start(settings)
     training = settings.training
+    tested = len(data.test) + len(data.validation or ())
+    values = sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
+    room = _TABLES + 4 * values + Masks.of(model).total / 8
+    if not training.train:
+        size = evaluation_batch_size(training, data.input_shape)
+        each = _seconds_each(model, Batches(data, data.test, size), None) / min(size, len(data.test))
+        return _Speed(0.0, tested * each, room, "batches tested here (pruning not counted)")
     size, every = training.batch_size or 1, training.evaluate_every or 1
-    optimizer = make_optimizer(model, training)
     batches = data.training_batches(settings.run.sample, size, training.augmentation or "none")
-    ends = []
-    for _ in range(_STEPS + 1):
-        images, labels = next(batches)
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        float(next(model.parameters()).detach().flatten()[0])  # the device has done it all
-        ends.append(time.perf_counter())
-    step = (ends[-1] - ends[0]) / _STEPS
+    step = _seconds_each(model, batches, make_optimizer(model, training))
     if isinstance(data.train, Files):
         batches.close()  # type: ignore[attr-defined]
-    tested = (len(data.test) + len(data.validation or ())) / size / every / 3
-    values = sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
-    bytes_ = _TABLES + 4 * values + Masks.of(model).total / 8
-    return _Speed(step * (1 + tested), 0.0, bytes_, f"{_STEPS} steps made here (pruning not counted)")
+    return _Speed(step * (1 + tested / size / every / 3), 0.0, room, f"{_STEPS} steps made here (pruning not counted)")
+
+
+def _seconds_each(model: nn.Module, batches: Iterable, optimizer: torch.optim.Optimizer | None) -> float:
+    """How long a batch takes, the first not counted unless it is the only one."""
+    model.train(optimizer is not None)
+    ends = [time.perf_counter()]
+    for images, labels in islice(batches, _STEPS + 1):
+        with torch.set_grad_enabled(optimizer is not None):
+            loss = F.cross_entropy(model(images), labels)
+        if optimizer is not None:
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        float(loss)  # the device has done it all
+        ends.append(time.perf_counter())
+    first = min(1, len(ends) - 2)
+    return (ends[-1] - ends[first]) / (len(ends) - 1 - first)
 
 
 def _time(seconds: float) -> str:

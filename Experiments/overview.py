@@ -16,11 +16,16 @@ _STATES = ("done", "running", "failed", "missing")
 
 
 def status(ledger: Ledger, runs: Sequence[Settings]) -> str:
-    """A table of how many networks are done, running, failed and missing, and what is to be known of some."""
+    """A table of how many networks are done, running, failed and missing, and what is to be known of some.
+
+    Those that are trained first for others to score count as well.
+    """
+    needed = {run.key(): run for run in map(ledger.trained_run, runs) if run is not None}
+    every = list((needed | {run.key(): run for run in runs}).values())
     owners = Claims(ledger.store.path).owners()
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     failed, running = [], []
-    for settings in runs:
+    for settings in every:
         name, found = settings.key(), ledger.state(settings)
         state = "done" if found.status == "complete" else found.status
         if name in owners and state != "done":
@@ -35,6 +40,8 @@ def status(ledger: Ledger, runs: Sequence[Settings]) -> str:
     total: Counter[str] = sum(counts.values(), Counter())
     lines.append(("all", *[""] * (len(_KIND) - 1), *(str(total[state]) for state in _STATES), str(total.total())))
     more = [f"failed: {len(failed) - _FEW} more"] if len(failed) > _FEW else []
+    if not ledger.store.path.is_dir():
+        more.append(f"there is no folder {ledger.store.path} yet (--out_path)")
     return "\n".join([*_columns(lines), *running[:_FEW], *failed[:_FEW], *more])
 
 

@@ -8,14 +8,32 @@ import yaml
 from Utils.errors import UserError
 
 
+class _Loader(yaml.BaseLoader):
+    """Keeps all values as they are written, for 0.990 is no other sparsity than the one typed; refuses repeated names.
+
+    YAML's own rule, that the last one counts, would drop half of a campaign in silence.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping of names as they are written."""
+        seen = set()
+        for key, _ in node.value:
+            name = str(key.value).replace("-", "_")
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} is there twice", problem_mark=key.start_mark, note="one list may hold it all"
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def words(path: str) -> list[str]:
     """The flags of a YAML file as one would type them: a mapping of names to values or lists of values.
 
     Numbers keep the digits that were written. Raises `UserError` for a file that is none.
     """
     try:
-        # The loader that keeps all values as they are written: 0.990 is no other sparsity than the one typed.
-        content: Any = yaml.load(Path(path).read_text(), yaml.BaseLoader)
+        content: Any = yaml.load(Path(path).read_text(), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--config={path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
@@ -32,4 +50,7 @@ def _word(path: str, name: str, value: Any) -> str:
         value = ",".join(value)
     if not isinstance(value, str):
         raise UserError(f"--config={path}: {name} must be a value or a list of values")
-    return f"--{name.removeprefix('--')}={value}"
+    plain = name.removeprefix("--")
+    if plain.startswith(("no_", "no-")):
+        raise UserError(f"--config={path}: write '{plain[3:]}: false' for {name}")
+    return f"--{plain}={value}"

@@ -113,7 +113,7 @@ class Executor(Protocol):
 def carry_out(experiment: ExperimentModule, job: Job, listener: Listener, has_bar: bool) -> Finished | Broken:
     """Carry out a job in this process."""
     started = time.perf_counter()
-    those = Surroundings(listener, job.checkpoints, job.checkpoint_every, has_bar, job.bars_above)
+    those = Surroundings(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
     try:
         with surrounded(those):
             outcome = experiment.run(job.settings, job.trained)

@@ -30,6 +30,8 @@ _ATTEMPTS = 5
 _FEW = 10
 """Networks that are told of one by one."""
 
+_AGAIN = " (--retry_failed runs it again)"
+
 _LOOK_EVERY = 0.5
 """Seconds between looks for what another command has left to do, when there is nothing else to do."""
 
@@ -83,14 +85,12 @@ class Campaign:
         self.agenda.add(self._item(settings) for settings in to_do)
         waiting = {settings.key() for settings in to_do}
         self.over_before = [settings for settings in self.runs if settings.key() not in waiting]
-        for settings in self.over_before:
+        self.needed_before = [settings for name, settings in needed.items() if name not in waiting]
+        self.agenda.over.update(settings.key() for settings in self.needed_before)
+        for settings in (*self.over_before, *self.needed_before):
             self._look_back(settings)
-        for name, settings in needed.items():
-            if name not in waiting:
-                self.agenda.over.add(name)
-                self._look_back(settings)
         self.total = len(to_do) + len(self.over_before)
-        self.has_said_that_it_waits = False
+        self.has_said_that_it_waits = self.lacks_checkpoints = False
 
     def _item(self, settings: Settings) -> Item:
         needed = self.ledger.trained_run(settings)
@@ -104,12 +104,13 @@ class Campaign:
         """Remember how a run failed before, if it did."""
         state = self.ledger.state(settings)
         if state.status == "failed":
-            self.failed[settings.key()] = f"{state.error} (--retry_failed runs it again)"
+            self.failed[settings.key()] = state.error
 
     def run(self) -> int:
         """Carry out what is not over; returns the number of failed runs.
 
-        A run of several that cannot be carried out becomes a row with its reason; a single one raises what it raised.
+        A run that cannot be carried out becomes a row with its reason; one that is all of the campaign raises what it
+        raised, unless that is that another failed which it needs.
         """
         self._say_what_is_to_come()
         if not self.agenda.waiting:
@@ -142,6 +143,10 @@ class Campaign:
         if first:
             words = first[0] if len(first) == 1 else f"{len(first)} networks"
             self.say(f"training {words} first, whose weights others score")
+        for settings in self.needed_before:
+            if settings.key() in self.failed and settings.key() not in wanted:
+                error = self.failed[settings.key()]
+                self.say(f"{settings.title()}, whose weights others score: failed before, {error}{_AGAIN}")
         count = len(self.over_before)
         if count > _FEW:
             failed = sum(settings.key() in self.failed for settings in self.over_before)
@@ -152,7 +157,7 @@ class Campaign:
             if error is None:
                 self.say(f"{settings.title()}: complete already, in {place} (--overwrite runs it again)")
             else:
-                self.say(f"{settings.title()}: failed before, {error}\n  {place}")
+                self.say(f"{settings.title()}: failed before, {error}{_AGAIN}\n  {place}")
 
     def _summed_up(self) -> int:
         failed = [settings for settings in self.runs if settings.key() in self.failed]
@@ -207,7 +212,7 @@ class Campaign:
         try:
             trained = self._trained(item)
         except UserError as error:
-            self._fail(item, error, is_met_by_all=True)
+            self._end_failed(item, error)
             return
         keeps = self.saves and settings.machine.checkpoint_every != 0
         if self.saves and settings.run.overwrite and item.name not in self.begun:
@@ -254,7 +259,9 @@ class Campaign:
                 self.store.keep_checkpoint(item.settings, heard.name, heard.content)
                 self.attempts.pop(item.name, None)
             except UserError as error:
-                self.display.warn(f"{item.settings.title()} goes on without a checkpoint: {error}")
+                if not self.lacks_checkpoints:
+                    self.display.warn(f"{item.settings.title()} goes on without a checkpoint: {error}")
+                self.lacks_checkpoints = True
 
     def _write_to_board(self, item: Item, row: Row) -> None:
         if self.board is None or not is_first():
@@ -275,12 +282,14 @@ class Campaign:
         self._let_go(item)
         self.display.end(item.name, f"{item.settings.title()}: {why}; it will begin again", is_over=False)
 
-    def _fail(self, item: Item, error: Exception, trace: str = "", is_met_by_all: bool = False) -> None:
+    def _fail(self, item: Item, error: Exception, trace: str = "") -> None:
         # Of several processes that train one network, the others may not have met the error.
-        if len(self.runs) == 1 or (share().of > 1 and not is_met_by_all):
+        if len(self.runs) == 1 or share().of > 1:
             raise error
-        outcome = Outcome.failed(reason(error), trace)
-        self._write(item, outcome, 0.0, keeps_checkpoints=True)
+        self._end_failed(item, error, trace)
+
+    def _end_failed(self, item: Item, error: Exception, trace: str = "") -> None:
+        self._write(item, Outcome.failed(reason(error), trace), 0.0, keeps_checkpoints=True)
 
     def _keep(self, item: Item, found: Finished) -> None:
         if item.name in self.needed and not self.saves:

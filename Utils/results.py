@@ -131,15 +131,22 @@ class Store:
             found = path.stat()
             marks = found.st_ino, found.st_mtime_ns
             record = json.loads(path.read_bytes())
-            if record["status"] in ("complete", "failed"):
+            has_row = path.with_name("summary.csv").stat().st_size > 0
+            if has_row and record["status"] in ("complete", "failed"):
                 return State(record["status"], str(record.get("error", "")), marks)
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return State("missing", "", marks)
 
     def has_weights(self, settings: Settings) -> bool:
-        """Whether a run's weights are there."""
-        return (self.folder(settings) / "weights.safetensors").is_file()
+        """Whether a run's weights are there, whole."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.folder(settings) / "weights.safetensors", "pt"):
+                return True
+        except (OSError, SafetensorError):
+            return False
 
     def checkpoints(self, settings: Settings) -> dict[str, bytes]:
         """What an interrupted run left to go on from, by the names of its files."""
@@ -149,9 +156,12 @@ class Store:
             return {}
 
     def forget_checkpoints(self, settings: Settings) -> None:
-        """Leave nothing that a run could go on from."""
-        for path in self.folder(settings).glob(_CHECKPOINTS):
-            path.unlink(missing_ok=True)
+        """Leave nothing that a run could go on from; raises `UserError` if it cannot be removed."""
+        try:
+            for path in self.folder(settings).glob(_CHECKPOINTS):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder(settings), error) from error
 
     def keep_checkpoint(self, settings: Settings, name: str, content: bytes) -> None:
         """Keep what a run can go on from; raises `UserError` if it cannot be written."""

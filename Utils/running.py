@@ -2,21 +2,26 @@
 
 A run's checkpoints are one file for each of its trainings, in order. Those that are over are as they were left; the one
 that was interrupted goes on after its last step. Everything between trainings is made again, the same as before. A file
-holds tensors and plain values, and is read without running code.
+holds tensors and plain values behind a digest of them and of whose they are, and is read without running code.
 """
 
 import io
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import torch
 
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
 """Unless a number of steps is given."""
+
+_FORMAT = 1
+"""Other than that of programs whose checkpoints hold something else."""
+
+_DIGEST = sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class Surroundings:
     """The checkpoint files that an interrupted run left, by name."""
     checkpoint_every: int | None = 0
     """Steps from one checkpoint to the next; None: minutes; 0: no checkpoints."""
+    run: str = ""
+    """Its name: a checkpoint of another run is no use."""
     has_bar: bool = True
     """Whether training draws a bar of its own, below that many others."""
     bars_above: int = 0
@@ -97,11 +104,17 @@ class Stage:
         content = self.surroundings.saved.get(self.name)
         if content is None:
             return None
-        try:
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            self.surroundings.heard(Said(f"{self.name} is damaged ({error}); that training starts again"))
+        digest, state = content[:_DIGEST], content[_DIGEST:]
+        if digest != self._digest(state):
+            reason = "damaged, or of another run or version of the program"
+            self.surroundings.heard(Said(f"{self.name} is {reason}; that training starts again"))
             return None
+        return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+
+    def _digest(self, state: bytes) -> bytes:
+        digest = sha256(f"{_FORMAT} {self.surroundings.run} {self.name}\n".encode())
+        digest.update(state)
+        return digest.digest()
 
     @property
     def is_timed(self) -> bool:
@@ -119,7 +132,8 @@ class Stage:
         """Keep a checkpoint."""
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        self.surroundings.heard(Kept(self.name, buffer.getvalue()))
+        content = buffer.getvalue()
+        self.surroundings.heard(Kept(self.name, self._digest(content) + content))
         self.surroundings.kept_at = time.monotonic()
 
     def tell(self, iteration: int, iterations: int, words: str) -> None:

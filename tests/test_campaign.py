@@ -20,6 +20,7 @@ import pytest
 
 import Experiments.singleshot as experiment
 import main
+from Experiments import estimate
 from Utils import files, results
 from Utils.claims import Claims
 from Utils.errors import UserError
@@ -170,9 +171,14 @@ def test_what_needs_a_failed_network_fails_with_its_reason(tmp_path, workers, ca
     errors = rows_of(tmp_path).set_index("pruner")["error"]
     assert errors["dense"].startswith("training diverged")
     assert errors["magnitude"].startswith("it needs lenet300100 digits dense sample 0, which failed: training diverged")
+    # The rows do not tell whether the campaign was interrupted between the two.
     capsys.readouterr()
-    assert call(tmp_path, *words, "--pruner=magnitude/erk") == 1
-    assert "(--retry_failed runs it again)" in capsys.readouterr().out
+    assert call(tmp_path, *words, "--pruner=lamp") == 1
+    out = capsys.readouterr().out
+    assert "dense sample 0, whose weights others score: failed before, training diverged" in out
+    assert rows_of(tmp_path).set_index("pruner").loc["lamp", "error"] == errors["magnitude"]
+    assert call(tmp_path / "alone", *words, "--pruner=magnitude") == 1
+    assert rows_of(tmp_path / "alone").set_index("pruner")["error"].to_dict() == errors.to_dict()
 
 
 def test_a_network_that_kills_its_process_fails_in_the_end(tmp_path, program):
@@ -259,6 +265,43 @@ def test_a_store_that_a_killed_writer_left_is_tidied(tmp_path):
     assert not list(folder.glob(".*")) and len(rows_of(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("damage", [b"", None])
+def test_a_run_without_its_row_is_made_again(tmp_path, capsys, damage):
+    assert call(tmp_path, "--pruner=random") == 0
+    (path,) = tmp_path.rglob("summary.csv")
+    path.unlink() if damage is None else path.write_bytes(damage)
+    capsys.readouterr()
+    assert call(tmp_path, "--pruner=random", "--status") == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["all", "0", "0", "0", "1", "1"]
+    assert call(tmp_path, "--pruner=random") == 0 and len(load_summaries(tmp_path)) == 1
+
+
+def test_dense_weights_that_are_damaged_are_trained_again(tmp_path):
+    assert call(tmp_path, "--pruner=magnitude") == 0
+    (weights,) = tmp_path.rglob("dense/*/*/weights.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert call(tmp_path, "--pruner=lamp") == 0
+    assert weights.read_bytes() == whole and len(load_summaries(tmp_path)) == 3
+
+
+def test_a_complete_campaign_needs_no_room(tmp_path, monkeypatch, capsys):
+    def read_only(self):
+        raise UserError("cannot write")
+
+    assert call(tmp_path, "--pruner=random") == 0
+    monkeypatch.setattr(Store, "check_writable", read_only)
+    assert call(tmp_path, "--pruner=random") == 0 and "complete already" in capsys.readouterr().out
+    assert call(tmp_path, "--pruner=mag") == 2
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_told_of(tmp_path, capsys):
+    settings = planned(tmp_path, "--pruner=random")
+    (Store(tmp_path).folder(settings) / "checkpoint-0.pt").mkdir(parents=True)
+    assert call(tmp_path, "--pruner=random", "--overwrite") == 2
+    assert "cannot write to" in (error := capsys.readouterr().err) and error.count("\n") == 1
+
+
 def test_a_file_of_flags(tmp_path, capsys):
     config = tmp_path / "campaign.yml"
     config.write_text("pruner: [random, mag]\ntarget_sparsity: [0.50, 0.9]\niterations: 20\nsave: yes\nlr_drops: []\n")
@@ -282,6 +325,9 @@ def test_a_file_of_flags(tmp_path, capsys):
     ("- snip", "--config={} must hold lines of the form 'flag: value'"),
     ("pruner: {snip: 1}", "--config={}: pruner must be a value or a list of values"),
     ("pruner: [snip", "--config={} is no YAML"),
+    ("pruner: snip\npruner: random", "--config={} is no YAML: pruner is there twice"),
+    ("target-sparsity: 0.9\ntarget_sparsity: 0.8", "--config={} is no YAML: target_sparsity is there twice"),
+    ("no_train:", "--config={}: write 'train: false' for no_train"),
     ("config: other.yml", "--config={} cannot name another file"),
     (None, "--config={} cannot be read: No such file or directory"),
 ])  # fmt: skip
@@ -328,6 +374,13 @@ def test_the_status_is_a_table(tmp_path, capsys, monkeypatch):
     assert ["lenet300100", "digits", "random", "direct", "2", "2"] in lines
     assert ["lenet300100", "digits", "mag", "direct", "1", "1", "2"] in lines
     assert ["all", "2", "0", "1", "2", "5"] in lines and lines[-1][:2] == ["failed:", "lenet300100"]
+    # What is trained for others to score counts as well.
+    assert call(tmp_path, *words, "--pruner=random,magnitude", "--status") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["lenet300100", "digits", "dense", "direct", "1", "1"] in lines
+    assert ["all", "2", "0", "0", "3", "5"] in lines
+    assert call(tmp_path / "nowhere", "--pruner=random", "--status") == 0
+    assert capsys.readouterr().out.endswith(f"there is no folder {tmp_path}/nowhere yet (--out_path)\n")
 
 
 def planned(tmp_path: Path, *words: str):
@@ -341,7 +394,7 @@ def planned(tmp_path: Path, *words: str):
 
 def test_a_dry_run_estimates_time_and_disk(tmp_path, capsys):
     assert call(tmp_path, "--pruner=random", "--dry_run") == 0
-    assert "kB on disk, from 3 steps made here" in capsys.readouterr().out or "MB on disk, from 3 steps"
+    assert capsys.readouterr().out.endswith("MB on disk, from 3 steps made here (pruning not counted)\n")
     assert call(tmp_path, "--pruner=random,mag") == 0
     capsys.readouterr()
     words = ["--pruner=random,mag,snip", "--sample", *map(str, range(20)), "--iterations=20", "--dry_run"]
@@ -353,6 +406,37 @@ def test_a_dry_run_estimates_time_and_disk(tmp_path, capsys):
     words = lines[5].split()
     assert lines[5].endswith("on disk, from 2 finished networks")
     assert float(words[words.index("MB") - 1]) == pytest.approx(size, rel=0.1)
+    # Steps of other batches say nothing.
+    assert call(tmp_path, "--pruner=snip", "--batch_size=32", "--dry_run") == 0
+    assert "from 3 steps made here" in capsys.readouterr().out
+    assert call(tmp_path, "--pruner=snip", "--batch_size=32") == 0
+    assert call(tmp_path, "--pruner=mag", "--batch_size=32", "--dry_run") == 0
+    assert "from 1 finished network\n" in capsys.readouterr().out
+
+
+def test_the_estimate_without_training(tmp_path, capsys):
+    words = ["--data=digits", "--train=0", f"--out_path={tmp_path}"]
+    assert main.main([*words, "--pruner=random", "--dry_run"]) == 0
+    assert "from batches tested here (pruning not counted)" in capsys.readouterr().out
+    assert main.main([*words, "--pruner=random,mag"]) == 0
+    assert main.main([*words, "--pruner=snip", "--dry_run"]) == 0
+    assert "from 2 finished networks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, '{"status": "complete"}'])
+def test_the_estimate_while_a_network_is_written_again(tmp_path, capsys, monkeypatch, content):
+    assert call(tmp_path, "--pruner=random") == 0
+    (record,) = tmp_path.rglob("run.json")
+    find = estimate.find_run
+
+    def found(path, name):
+        folders = find(path, name)
+        record.unlink() if content is None else record.write_text(content)
+        return folders
+
+    monkeypatch.setattr(estimate, "find_run", found)
+    assert call(tmp_path, "--pruner=mag", "--dry_run") == 0
+    assert "from 3 steps made here" in capsys.readouterr().out
 
 
 def test_every_evaluation_is_written_for_tensorboard(tmp_path):

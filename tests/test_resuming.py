@@ -1,5 +1,6 @@
 """A run that is killed goes on from its last checkpoint, and ends with the very rows of one that was not."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -92,11 +93,32 @@ def test_a_training_that_is_over_is_not_made_again(tmp_path, monkeypatch):
     assert len(steps) == (120 - 50) + 120  # the last level, rewound and from new weights
 
 
-def test_a_damaged_checkpoint_starts_the_training_again_and_says_so(tmp_path, monkeypatch, capsys):
+def cut(content: bytes, _: Path) -> bytes:
+    return content[:-100]
+
+
+def flip_a_weight(content: bytes, _: Path) -> bytes:
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+
+
+def of_another_sample(_: bytes, other: Path) -> bytes:
+    return other.read_bytes()
+
+
+def of_another_program(_: bytes, __: Path) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"iteration": 50}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("change", [cut, flip_a_weight, of_another_sample, of_another_program])
+def test_a_damaged_checkpoint_starts_the_training_again_and_says_so(tmp_path, monkeypatch, capsys, change):
     words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/killed"]
     kill_after(monkeypatch, 1, words)
-    (path,) = tmp_path.rglob("checkpoint-*.pt")
-    path.write_bytes(path.read_bytes()[:-100])
+    kill_after(monkeypatch, 1, [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/other", "--sample=1"])
+    (path,), (other,) = (sorted((tmp_path / name).rglob("checkpoint-*.pt")) for name in ("killed", "other"))
+    path.write_bytes(change(path.read_bytes(), other))
     capsys.readouterr()
     assert main.main(words) == 0
     assert "checkpoint-0.pt is damaged" in capsys.readouterr().err
@@ -146,6 +168,6 @@ def test_a_checkpoint_that_cannot_be_kept_stops_nothing(tmp_path, monkeypatch, c
         raise results.UserError("cannot write: no room")
 
     monkeypatch.setattr(results, "replace_file", full)
-    assert main.main([*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}"]) == 0
-    assert "goes on without a checkpoint: cannot write: no room" in capsys.readouterr().err
-    assert len(load_summaries(tmp_path)) == 1
+    assert main.main([*QUICK, "--checkpoint_every=50", "--sample=0,1", f"--out_path={tmp_path}"]) == 0
+    assert capsys.readouterr().err.count("goes on without a checkpoint: cannot write: no room") == 1
+    assert len(load_summaries(tmp_path)) == 2
