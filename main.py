@@ -38,6 +38,9 @@ _OTHERS_WAIT = 10
 FEW = 10
 """Networks that are told of in full."""
 
+FAR = 1.05
+"""Times the target, from which on effective weights are more than was asked for."""
+
 INSTEAD = {"target_sparsity": "com_exp", "com_exp": "target_sparsity", "iterations": "epochs", "epochs": "iterations"}
 """What a file says the one of is forgotten if the other is typed."""
 
@@ -205,11 +208,13 @@ def report(store: "Store", count: int, settings: Settings, row: "DataFrame", lay
     if count > FEW:
         kept = f"kept {found['kept_direct']} of {found['prunable']} weights, {found['kept_effective']} effective"
         return f"{reached}, {kept}"
+    jumps = settings.pruning.pruning_type == "effective" and found["kept_effective"] > FAR * found["target_kept"]
+    jump = ", where its order jumps: one weight less leaves fewer" if jumps else ""
     return (
         f"{reached}\n"
         f"  kept {found['kept_direct']} of {found['prunable']} weights (direct compression "
         f"{found['direct_compression']:.4g}), {found['kept_effective']} effective (effective compression "
-        f"{found['effective_compression']:.4g}); target {found['target_kept']} {settings.pruning.pruning_type}\n"
+        f"{found['effective_compression']:.4g}); target {found['target_kept']} {settings.pruning.pruning_type}{jump}\n"
         f"{size_report(layers, int(found['parameters']), int(found['macs']))}\n"
         f"  pruned in {found['prune_seconds']:.2f} s, trained in {found['train_seconds']:.3g} s\n{place}"
     )

@@ -126,9 +126,12 @@ def recipes() -> list[Table]:
         names = f"{line['architecture'].replace(' ', ', ')} on {line['data'].replace(' ', ', ')}"
         length = f"{int(line['length']):,} {line['unit']}"
         drops = ", ".join(f"{int(drop):,}" for drop in line["lr_drops"].split())
-        rate = f"{line['optimizer']} {line['lr']}, " + (f"drops {drops}" if drops else line["lr_schedule"])
-        rows.append((names, length, rate, line["batch_size"], line["weight_decay"], line["source"]))
-    return [Table("Recipes", ("recipe", "length", "optimizer", "batch", "decay", "source"), rows)]
+        momentum = f" {line['momentum']}" if line["optimizer"] in ("momentum", "nesterov") else ""
+        rate = f"{line['lr']}, " + (f"times {line['lr_drop_rate']} at {drops}" if drops else line["lr_schedule"])
+        how = (line["batch_size"], line["weight_decay"], line["augmentation"] or "the data's")
+        rows.append((names, length, f"{line['optimizer']}{momentum}", rate, *how, line["source"]))
+    columns = ("recipe", "length", "optimizer", "learning rate", "batch", "decay", "augmentation", "source")
+    return [Table("Recipes", columns, rows)]
 
 
 def figures() -> list[Table]:

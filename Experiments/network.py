@@ -90,7 +90,10 @@ def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
     except ValueError as error:
         raise UserError(str(error)) from error
     if run.dense_classifier:
-        drop_masks(model, output_layers(model))
+        try:
+            drop_masks(model, output_layers(model))
+        except ValueError as error:
+            raise UserError(f"--dense_classifier has no effect on {run.architecture}: {error}; leave it out") from error
     for kind in settings.pruning.kinds:
         try:
             add_masks(model, kind)

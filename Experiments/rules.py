@@ -30,6 +30,10 @@ def check_validation(settings: Settings) -> None:
 def check(settings: Settings, iterations: int) -> None:
     """Raise `UserError` for settings that cannot go together; `iterations` are those of the run."""
     own, experiment = settings.own, settings.run.experiment
+    longest = max(iterations, settings.pruning.pre_iterations or 0)
+    late = [str(drop) for drop in settings.training.lr_drops or () if drop >= longest]
+    if late and settings.training.train:
+        raise UserError(f"--lr_drops={','.join(late)}: nothing is left to train then, after {longest} iterations")
     if experiment in ("gradual", "union-mask", "dynamic") and not settings.training.train:
         raise UserError(f"--experiment={experiment} changes masks while it trains, so --train=0 leaves nothing to do")
     if hasattr(own, "start_step"):

@@ -81,11 +81,15 @@ def add_masks(model: nn.Module, kind: str) -> None:
 
 
 def drop_masks(model: nn.Module, layers: Collection[str]) -> None:
-    """Make some layers plain ones, in place: their parameters are no longer prunable."""
-    for name in layers:
-        module = model.get_submodule(name)
-        if isinstance(module, Masked):
-            _make_plain(module)
+    """Make some layers plain ones, in place: their parameters are no longer prunable.
+
+    Raises `ValueError` if none of them was.
+    """
+    masked = [module for module in map(model.get_submodule, layers) if isinstance(module, Masked)]
+    if not masked:
+        raise ValueError(f"{' and '.join(layers) or 'no layer'} has no mask in any case")
+    for module in masked:
+        _make_plain(module)
 
 
 def unmask(model: nn.Module) -> nn.Module:

@@ -29,7 +29,7 @@ class Architecture(NamedTuple):
     input_shape: tuple[int, int, int] | None
     """Channels, height and width of its own input; None: to be found by trying."""
     prunable: int | None = None
-    """Prunable weights on that input with 10 classes."""
+    """Prunable weights on that input with the classes of that data set."""
     any_channels: bool = True
     """Whether it is built for as many channels as the images have; otherwise grey images are repeated."""
     options: dict[str, Any] = {}
@@ -54,11 +54,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "vgg19": Architecture(
         "Models.vgg:vgg", "VGG-19", "effective-sparsity's: 16 convolutions, one dense layer", "cifar100", (3, 32, 32),
-        20_024_000, options={"depth": 19},
+        20_070_080, options={"depth": 19},
     ),
     "resnet18": Architecture(
         "Models.resnet:resnet18", "ResNet-18", "effective-sparsity's, for 64 x 64 images", "tinyimagenet", (3, 64, 64),
-        11_164_352,
+        11_261_632,
     ),
     **{
         f"lottery/vgg{depth}{suffix}": Architecture(
@@ -94,7 +94,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             f"synaptic-flow's, three dense layers, {'with' if suffix else 'without'} batch normalisation",
             "tinyimagenet", (3, 64, 64), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
         )
-        for depth, prunable in ((11, 12_373_696), (13, 12_558_016), (16, 17_866_432), (19, 23_174_848))
+        for depth, prunable in ((11, 12_568_256), (13, 12_752_576), (16, 18_060_992), (19, 23_369_408))
         for suffix in ("", "-bn")
     },
     **{
@@ -104,8 +104,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             "tinyimagenet", (3, 64, 64), prunable, options={"depth": depth, "widening": widening},
         )
         for widening, sizes in (
-            (1, ((18, 11_164_352), (34, 21_265_088), (50, 23_467_712), (101, 42_407_616), (152, 58_005_184))),
-            (2, ((18, 22_149_824), (34, 42_351_296), (50, 66_778_816), (101, 124_712_640), (152, 172_422_848))),
+            (1, ((18, 11_261_632), (34, 21_362_368), (50, 23_856_832), (101, 42_796_736), (152, 58_394_304))),
+            (2, ((18, 22_247_104), (34, 42_448_576), (50, 67_167_936), (101, 125_101_760), (152, 172_811_968))),
         )
         for depth, prunable in sizes
     },
@@ -142,7 +142,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }  # fmt: skip
 FAMILIES = {
-    "imagenet/NAME": "any classifier of torchvision, with fresh weights: `imagenet/resnet18`, ...",
+    "imagenet/NAME": "a classifier of torchvision, as `imagenet/resnet18`; with `--pretrained` its own weights",
     "FILE.py:FACTORY": "your own network: what FACTORY of a file (or of a module, `module:FACTORY`) makes",
 }
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Layers import mask_model
+from Layers import mask_model, prunable
 from Layers.conversion import guess_input_shape
 from Models.normalisation import use_batch_statistics
 
@@ -38,6 +38,8 @@ def own(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: s
     if batchnorm == "batch" and "batchnorm" not in _parameters(name):
         use_batch_statistics(model)
     mask_model(model, input_shape)
+    if not prunable(model):
+        raise ValueError(f"{name} has no Linear and no Conv2d layer, so there is nothing to prune")
     with torch.no_grad():
         output: Any = model.eval()(torch.zeros(2, *input_shape))
     found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -54,7 +56,12 @@ def own_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
         default: Any = parameter.default
         return _ANY if default in (None, inspect.Parameter.empty) else tuple(default), None
     with torch.random.fork_rng(devices=[]):
-        shape = guess_input_shape(_make(name, _ANY, 10, "running"))
+        model = _make(name, _ANY, 10, "running")
+        try:
+            shape = guess_input_shape(model)
+        except ValueError:
+            # Its first layer does not tell; whether it takes the images that it gets will show.
+            return _ANY, None
     channels, *rest = shape
     if rest and rest != [1, 1]:
         return (channels, *rest), channels  # type: ignore[return-value]

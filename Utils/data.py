@@ -274,7 +274,8 @@ def _check(name: str, path: str, train: Examples, test: Examples) -> None:
     expected = (entry.facts.train_size, entry.facts.test_size)
     if (len(images), len(test_images)) != expected or len(labels) != len(images) or len(test_labels) != expected[1]:
         found = f"{len(images)} training and {len(test_images)} test images"
-        raise UserError(f"{path} holds {found} (labels: {len(labels)}, {len(test_labels)}), not {name}'s {expected}")
+        labelled = f" with {len(labels)} and {len(test_labels)} labels"
+        raise UserError(f"{path} holds {found}{labelled}, not {name}'s {expected[0]} and {expected[1]}")
     if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.facts.classes:
         found = f"images of {tuple(images.shape[1:])} and labels up to {int(labels.max())}"
         raise UserError(f"{path} holds {found}, not {name}'s {entry.input_shape} in {entry.facts.classes} classes")

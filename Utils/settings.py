@@ -222,8 +222,8 @@ class Machine:
     precision: str = setting("fp32", "numbers of the forward and backward passes", choices=("fp32", "bf16"))
     compile: bool = setting(False, "compile the network before training", kind=bool, identity=False)
     threads: int | None = setting(
-        None, "threads of the processor for each network (default: one for small ones, else all); sums of other "
-        "numbers of threads can differ in the last digit", kind=int, identity=False, check=AT_LEAST_ONE,
+        None, "threads of the processor for each network (default: one for small ones, else all); another number of "
+        "threads rounds sums otherwise, and training goes its own way", kind=int, identity=False, check=AT_LEAST_ONE,
     )  # fmt: skip
     launcher: str = setting(
         "local", "what carries out runs: this machine, or Ray, here or on a cluster", choices=("local", "ray"),

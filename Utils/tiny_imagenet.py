@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from Utils import DATASETS, Facts
 from Utils.datasets import check_network, fetch
 from Utils.errors import UserError
 from Utils.frame import Examples, Frame
@@ -42,7 +43,13 @@ class TinyImageNet(ImageFolder):
         fetch(lambda: download_and_extract_archive(self.url, str(self.archive.parent), md5=self.md5), [self.url])
 
     def load(self) -> tuple[Examples, Examples]:  # type: ignore[override]
-        """Both sets; raises `UserError` naming damaged files."""
+        """Both sets; raises `UserError` if files are missing, or naming damaged ones."""
+        expected = DATASETS["tinyimagenet"].facts
+        assert expected is not None
+        found = Facts(len(self.listing.classes), len(self.listing.train), len(self.listing.test))
+        if found != expected:
+            advice = f"unpack {self.archive.name} again"
+            raise UserError(f"{self.folder} holds {_in_words(found)}, not {_in_words(expected)}; {advice}")
         images = super().load()
         return images.train, images.test
 
@@ -71,3 +78,7 @@ class TinyImageNet(ImageFolder):
                 f"{self.archive} is damaged (truncated?); replace it, or delete it and let it be downloaded"
             )
         extract_archive(str(self.archive), str(self.archive.parent))
+
+
+def _in_words(facts: Facts) -> str:
+    return f"{facts.train_size} training and {facts.test_size} test images of {facts.classes} classes"

@@ -103,6 +103,23 @@ def test_batch_statistics_everywhere(tmp_path):
     model(torch.rand(4, 3, 32, 32))
 
 
+@pytest.mark.parametrize(("layer", "message"), [
+    ("Conv1d(28, 10, 28)", "Rows has no Linear and no Conv2d layer, so there is nothing to prune"),
+    ("Sequential(Conv1d(28, 5, 28), Transpose(), Linear(5, 10), Transpose())", "no rule says how the operation Conv1d"),
+])  # fmt: skip
+def test_an_own_network_whose_first_layer_does_not_tell_its_input(tmp_path, capsys, layer, message):
+    (tmp_path / "nets.py").write_text(
+        "from torch.nn import *\n"
+        "class Transpose(Module):\n    def forward(self, x):\n        return x.transpose(1, 2)\n"
+        "class Rows(Module):\n    def __init__(self, classes=10):\n        super().__init__()\n"
+        f"        self.layer = {layer}\n"
+        "    def forward(self, x):\n        return self.layer(x[:, 0])[:, :, 0]\n"
+    )
+    assert main.main([f"--architecture={tmp_path}/nets.py:Rows", "--data=digits", f"--out_path={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
 def test_an_own_network_trains_and_another_source_is_another_run(tmp_path, capsys):
     source = tmp_path / "nets.py"
     source.write_text(Path(OWN.rpartition(":")[0]).read_text())

@@ -59,6 +59,8 @@ MAIN = [
     ("--data=digits --prune_iterations=0", "--prune_iterations must be at least 1, not 0"),
     ("--data=digits --prune_iterations=3 --schedule=one-shot", "--schedule=one-shot is one round, not"),
     ("--data=digits --lr_schedule=cosine --lr_drops=5", "--lr_drops has no effect with --lr_schedule=cosine"),
+    ("--data=digits --lr_drops 5 30 --iterations=30", "--lr_drops=30: nothing is left to train then, after 30"),
+    (f"{QUICK} --architecture=union/resnet20 --dense_classifier", "no effect on union/resnet20: fc has no mask in any"),
     ("--data=digits --pretrained", "--pretrained has no effect on lenet300100, which torchvision has no weights of"),
     ("--data=digits --lr_cycle=5", "--lr_cycle has no effect with --lr_schedule=step"),
     ("--data=digits --lr_schedule=cosinus", "did you mean 'cosine'? (valid: constant, cosine"),

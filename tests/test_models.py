@@ -10,6 +10,7 @@ from torch import nn
 
 from Layers import MaskedBatchNorm1d, MaskedConv2d, MaskedIdentity, MaskedLinear, prunable
 from Models import ARCHITECTURES, build
+from Utils import DATASETS
 from Utils.connectivity import effective_masks
 
 
@@ -26,7 +27,9 @@ def test_number_of_prunable_weights_of_each_layer(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_registry_knows_the_number_of_prunable_weights(name):
-    assert sum(sizes(name)) == ARCHITECTURES[name].prunable
+    entry = ARCHITECTURES[name]
+    facts = DATASETS[entry.data or ""].facts
+    assert facts is not None and sum(sizes(name, facts.classes)) == entry.prunable
 
 
 @pytest.mark.parametrize(("name", "classes", "total", "tensors"), [
@@ -53,7 +56,9 @@ def test_published_sizes(name, classes, total, tensors):
 def test_deep_residual_networks_are_those_of_torchvision_but_for_the_stem(prefix, depth):
     if prefix and depth == 152:
         return  # torchvision has none
-    plain = torchvision.models.get_model(f"{prefix}resnet{depth}{'_2' if prefix else ''}", weights=None, num_classes=10)
+    plain = torchvision.models.get_model(
+        f"{prefix}resnet{depth}{'_2' if prefix else ''}", weights=None, num_classes=200
+    )
     kernels = sum(p.numel() for p in plain.parameters() if p.dim() > 1) - 64 * 3 * 7 * 7 + 64 * 3 * 3 * 3
     name = f"tinyimagenet/{prefix.replace('_', '-')}resnet{depth}"
     assert ARCHITECTURES[name].prunable == kernels

@@ -95,8 +95,8 @@ def test_the_archive_is_checked_and_unpacked(folder, monkeypatch):
 def test_damage_is_named(folder):
     annotations = folder / "tiny-imagenet-200" / "val" / "val_annotations.txt"
     whole = annotations.read_text()
-    annotations.write_text(whole + "val_99.JPEG\tn01443537\t0\t0\t1\t1\n")
-    with pytest.raises(UserError, match=r"1 of 73 images .*val/images/val_99\.JPEG"):
+    annotations.write_text(whole.replace("val_0.JPEG", "val_99.JPEG"))
+    with pytest.raises(UserError, match=r"1 of 72 images .*val/images/val_99\.JPEG"):
         loaded(folder)
     annotations.write_text(whole + "val_0.JPEG\tn999\t0\t0\t1\t1\n")
     with pytest.raises(UserError, match="has classes that train/ lacks: n999"):
@@ -104,6 +104,14 @@ def test_damage_is_named(folder):
     annotations.unlink()
     with pytest.raises(UserError, match=r"val_annotations\.txt is missing or damaged; unpack"):
         loaded(folder)
+
+
+def test_a_part_of_it_is_refused_before_it_is_decoded(folder):
+    root = folder / "tiny-imagenet-200"
+    (root / "train" / CLASSES[0] / "images" / f"{CLASSES[0]}_3.JPEG").unlink()
+    with pytest.raises(UserError, match="holds 59 training and 12 test images of 3 classes, not 60 training and 12"):
+        loaded(folder)
+    assert not list(root.rglob("*.safetensors")) + list(root.rglob("*.json"))
 
 
 def test_without_files_and_network(tmp_path, monkeypatch):
