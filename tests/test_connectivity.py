@@ -13,7 +13,7 @@ from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
 from Models import build
 from Utils.connectivity import compression_curve, dead_units, effective_masks, effective_scores, mask_flow, ranking
 from Utils.errors import UserError
-from Utils.maxmin import product
+from Utils.maxmin import INFINITE, product
 from Utils.ordering import descending_order
 from Utils.sparsity import direct_sparsity, effective_sparsity, measure
 
@@ -307,6 +307,28 @@ def test_product_equals_its_definition(shape, seed):
     right = torch.randint(2**24, 2**31 - 1, (groups, inner, columns), generator=generator, dtype=torch.int32)
     expected = torch.minimum(left[:, :, :, None], right[:, None]).amax(2)
     assert torch.equal(product(left, right), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 60), st.integers(1, 12)),
+    seed=st.integers(0, 1000),
+    density=st.sampled_from([0.0, 0.02, 0.3, 1.0]),
+    entries=st.sampled_from([(1,), (INFINITE,), (1, INFINITE), (1, 2, INFINITE)]),
+)
+def test_product_of_masks_equals_its_definition(shape, seed, density, entries):
+    """What is kept, what no threshold removes, and both beside a rank that is neither."""
+    groups, rows, inner, columns = shape
+    generator = torch.Generator().manual_seed(seed)
+
+    def mask(*size: int) -> Tensor:
+        kinds = torch.tensor(entries, dtype=torch.int32)[torch.randint(len(entries), size, generator=generator)]
+        return kinds * (torch.rand(size, generator=generator) < density)
+
+    left, right = mask(groups, rows, inner), mask(groups, inner, columns)
+    expected = torch.minimum(left[:, :, :, None], right[:, None]).amax(2)
+    found = product(left, right)
+    assert found.dtype == torch.int32 and torch.equal(found, expected)
 
 
 def test_product_in_blocks():
