@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import warnings
 from pathlib import Path
 
 import matplotlib.image
@@ -75,6 +76,17 @@ def test_bands_reach_from_minimum_to_maximum():
     dense = next(patch for patch in figure.axes[0].patches)
     box = dense.get_extents().transformed(figure.axes[0].transData.inverted())
     assert (box.y0, box.y1) == (pytest.approx(0.98), pytest.approx(0.99))
+
+
+def test_networks_of_one_compression_have_an_axis(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for pruners in (("dense", "random", "snip"), ("snip",)):
+            rows = [row(pruner, 1 if pruner == "dense" else 10.0) for pruner in pruners]
+            figure = accuracies(pd.DataFrame(rows), style)
+            save_figure(figure, tmp_path / "figure")
+            low, high = figure.axes[0].get_xlim()
+            assert low < 10 < high
 
 
 def test_compressions_show_effective_against_target():

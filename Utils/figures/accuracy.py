@@ -124,5 +124,6 @@ def _mark_collapse(axes: Axes, x: float, y: float, colour: str, index: int) -> N
 
 
 def _middle(values: pd.Series) -> float:
-    """The geometric mean, the middle on a logarithmic axis."""
-    return float(np.exp(np.log(values.astype(float)).mean()))
+    """The geometric mean, the middle on a logarithmic axis; of equal values, just theirs."""
+    middle = np.exp(np.log(values.astype(float)).mean())
+    return float(np.clip(middle, values.min(), values.max()))
