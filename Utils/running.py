@@ -6,9 +6,10 @@ holds tensors and plain values behind a digest of them and of whose they are, an
 """
 
 import io
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -73,7 +74,7 @@ class Surroundings:
     checkpoint_every: int | None = 0
     """Steps from one checkpoint to the next; None: minutes; 0: no checkpoints."""
     run: str = ""
-    """Its name: a checkpoint of another run is no use."""
+    """The run's name: a checkpoint of another one is no use."""
     has_bar: bool = True
     """Whether training draws a bar of its own, below that many others."""
     bars_above: int = 0
@@ -105,11 +106,12 @@ class Stage:
         if content is None:
             return None
         digest, state = content[:_DIGEST], content[_DIGEST:]
-        if digest != self._digest(state):
-            reason = "damaged, or of another run or version of the program"
-            self.surroundings.heard(Said(f"{self.name} is {reason}; that training starts again"))
-            return None
-        return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        if digest == self._digest(state):
+            with suppress(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+                return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        reason = "damaged, or of another run or version of the program"
+        self.surroundings.heard(Said(f"{self.name} is {reason}; that training starts again"))
+        return None
 
     def _digest(self, state: bytes) -> bytes:
         digest = sha256(f"{_FORMAT} {self.surroundings.run} {self.name}\n".encode())
