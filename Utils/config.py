@@ -11,7 +11,7 @@ from Utils.errors import UserError
 class _Loader(yaml.BaseLoader):
     """Keeps all values as they are written, for 0.990 is no other sparsity than the one typed; refuses repeated names.
 
-    YAML's own rule, that the last one counts, would drop half of a campaign in silence.
+    PyYAML's way, that the last one counts, would drop half of a campaign in silence.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -50,7 +50,4 @@ def _word(path: str, name: str, value: Any) -> str:
         value = ",".join(value)
     if not isinstance(value, str):
         raise UserError(f"--config={path}: {name} must be a value or a list of values")
-    plain = name.removeprefix("--")
-    if plain.startswith(("no_", "no-")):
-        raise UserError(f"--config={path}: write '{plain[3:]}: false' for {name}")
-    return f"--{plain}={value}"
+    return f"--{name.removeprefix('--')}={value}"

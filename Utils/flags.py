@@ -151,7 +151,9 @@ def _own_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
     if name in fields:
         return f"--{name}{equals}{value}"
     if name.startswith("no_") and name[3:] in fields:
-        return f"--no-{name[3:]}{equals}{value}"
+        if equals:
+            raise UserError(f"--no-{name[3:]}: ignored explicit argument {value!r}; write --{name[3:]}=0")
+        return f"--no-{name[3:]}"
     if name in aliases.SWITCHES and "device" in fields:
         if value and value.lower() not in _TRUE:
             raise UserError(f"--{flag} is a switch for {aliases.SWITCHES[name]}; leave {value!r} out")

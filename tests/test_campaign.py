@@ -327,7 +327,7 @@ def test_a_file_of_flags(tmp_path, capsys):
     ("pruner: [snip", "--config={} is no YAML"),
     ("pruner: snip\npruner: random", "--config={} is no YAML: pruner is there twice"),
     ("target-sparsity: 0.9\ntarget_sparsity: 0.8", "--config={} is no YAML: target_sparsity is there twice"),
-    ("no_train:", "--config={}: write 'train: false' for no_train"),
+    ("no_train:", "--config={}: --no-train: ignored explicit argument ''; write --train=0"),
     ("config: other.yml", "--config={} cannot name another file"),
     (None, "--config={} cannot be read: No such file or directory"),
 ])  # fmt: skip
@@ -394,7 +394,8 @@ def planned(tmp_path: Path, *words: str):
 
 def test_a_dry_run_estimates_time_and_disk(tmp_path, capsys):
     assert call(tmp_path, "--pruner=random", "--dry_run") == 0
-    assert capsys.readouterr().out.endswith("MB on disk, from 3 steps made here (pruning not counted)\n")
+    printed = capsys.readouterr()
+    assert printed.out.endswith("MB on disk, from 3 steps made here (pruning not counted)\n") and not printed.err
     assert call(tmp_path, "--pruner=random,mag") == 0
     capsys.readouterr()
     words = ["--pruner=random,mag,snip", "--sample", *map(str, range(20)), "--iterations=20", "--dry_run"]
@@ -417,7 +418,8 @@ def test_a_dry_run_estimates_time_and_disk(tmp_path, capsys):
 def test_the_estimate_without_training(tmp_path, capsys):
     words = ["--data=digits", "--train=0", f"--out_path={tmp_path}"]
     assert main.main([*words, "--pruner=random", "--dry_run"]) == 0
-    assert "from batches tested here (pruning not counted)" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "from batches tested here (pruning not counted)" in printed.out and not printed.err
     assert main.main([*words, "--pruner=random,mag"]) == 0
     assert main.main([*words, "--pruner=snip", "--dry_run"]) == 0
     assert "from 2 finished networks" in capsys.readouterr().out

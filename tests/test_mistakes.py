@@ -61,6 +61,7 @@ MAIN = [
     ("--data=digits --lr_schedule=cosine --lr_drops=5", "--lr_drops has no effect with --lr_schedule=cosine"),
     ("--data=digits --lr_drops 5 30 --iterations=30", "--lr_drops=30: nothing is left to train then, after 30"),
     (f"{QUICK} --architecture=union/resnet20 --dense_classifier", "no effect on union/resnet20: fc has no mask in any"),
+    ("--data=digits --no-train=1", "--no-train: ignored explicit argument '1'; write --train=0"),
     ("--data=digits --pretrained", "--pretrained has no effect on lenet300100, which torchvision has no weights of"),
     ("--data=digits --lr_cycle=5", "--lr_cycle has no effect with --lr_schedule=step"),
     ("--data=digits --lr_schedule=cosinus", "did you mean 'cosine'? (valid: constant, cosine"),
