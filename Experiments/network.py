@@ -1,7 +1,8 @@
 """Which network, and which images, does a run begin with?"""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -90,16 +91,20 @@ def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
     except ValueError as error:
         raise UserError(str(error)) from error
     if run.dense_classifier:
-        try:
+        with _having_effect("dense_classifier", run):
             drop_masks(model, output_layers(model))
-        except ValueError as error:
-            raise UserError(f"--dense_classifier has no effect on {run.architecture}: {error}; leave it out") from error
     for kind in settings.pruning.kinds:
-        try:
+        with _having_effect(f"prune_{kind}", run):
             add_masks(model, kind)
-        except ValueError as error:
-            raise UserError(f"--prune_{kind} has no effect on {run.architecture}: {error}; leave it out") from error
     return model
+
+
+@contextmanager
+def _having_effect(flag: str, run: Run) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"--{flag} has no effect on {run.architecture}: {error}; leave it out") from error
 
 
 def load_data(settings: Settings, device: torch.device) -> Data:

@@ -20,8 +20,7 @@ def status(ledger: Ledger, runs: Sequence[Settings]) -> str:
 
     Those that are trained first for others to score count as well.
     """
-    needed = {run.key(): run for run in map(ledger.trained_run, runs) if run is not None}
-    every = list((needed | {run.key(): run for run in runs}).values())
+    every = (ledger.needed(runs) | {run.key(): run for run in runs}).values()
     owners = Claims(ledger.store.path).owners()
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     failed, running = [], []

@@ -80,7 +80,7 @@ class Campaign:
         self.claims = Claims(self.store.path)
         self.saves = bool(self.runs) and self.runs[0].run.save
         to_do = self.to_do = self.ledger.to_do(self.runs)
-        needed = {run.key(): run for run in map(self.ledger.trained_run, to_do) if run is not None}
+        needed = self.ledger.needed(to_do)
         self.needed = frozenset(needed)
         self.agenda.add(self._item(settings) for settings in to_do)
         waiting = {settings.key() for settings in to_do}
@@ -260,8 +260,8 @@ class Campaign:
                 self.attempts.pop(item.name, None)
             except UserError as error:
                 if not self.lacks_checkpoints:
+                    self.lacks_checkpoints = True
                     self.display.warn(f"{item.settings.title()} goes on without a checkpoint: {error}")
-                self.lacks_checkpoints = True
 
     def _write_to_board(self, item: Item, row: Row) -> None:
         if self.board is None or not is_first():

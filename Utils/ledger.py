@@ -3,7 +3,7 @@
 What there was of a run is looked up once, so that all that a command says and does rests on the same look.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from Utils.distributed import agree
@@ -38,6 +38,10 @@ class Ledger:
             self.trained[name] = self.experiment.trained_run(settings)
         return self.trained[name]
 
+    def needed(self, runs: Iterable[Settings]) -> dict[str, Settings]:
+        """The runs whose trained weights some of these need, by name."""
+        return {run.key(): run for run in map(self.trained_run, runs) if run is not None}
+
     def is_over(self, settings: Settings) -> bool:
         """Whether a run was made and need not be made again."""
         run = settings.run
@@ -49,11 +53,8 @@ class Ledger:
     def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
         """The runs that are not over, after the trained ones that they need, each once."""
         wanted = {settings.key(): settings for settings in runs if not self.is_over(settings)}
-        first = {}
-        for settings in wanted.values():
-            needed = self.trained_run(settings)
-            if needed is not None and (needed.key() in wanted or not self._is_at_hand(needed)):
-                first[needed.key()] = needed
+        needed = self.needed(wanted.values())
+        first = {name: run for name, run in needed.items() if name in wanted or not self._is_at_hand(run)}
         return list((first | wanted).values())
 
     def _is_at_hand(self, needed: Settings) -> bool:

@@ -393,3 +393,12 @@ def test_the_size_report_is_printed(tmp_path, capsys):
     (row,) = (row for _, row in rows_of(tmp_path).iterrows())
     assert report[0][1:3] == ["266,200", f"{row['direct_macs']:,}"]
     assert row["parameters"] == sum(p.numel() for p in build("lenet300100").parameters())
+
+
+@pytest.mark.parametrize(("pruner", "jumps"), [("snip", False), ("random", True)])
+def test_a_target_that_falls_into_a_jump_is_told_of(tmp_path, capsys, pruner, jumps):
+    words = ["--data=digits", "--train=0", f"--pruner={pruner}", "--pruning_type=effective", "--com_exp=3.9"]
+    assert main.main([*words, f"--out_path={tmp_path}"]) == 0
+    (row,) = (row for _, row in load_summaries(tmp_path).iterrows())
+    assert (row["kept_effective"] > 1.05 * row["target_kept"]) == jumps
+    assert ("where its order jumps: one weight less leaves fewer" in capsys.readouterr().out) == jumps
