@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from Pruners import parts, style
+from Pruners.registry import parts, style
 from Utils.errors import UserError
 
 FOLDER = Path("Results/demo")
@@ -49,8 +49,8 @@ def tour() -> int:
 
     from Utils.figures.demo import accuracy_follows, reached
     from Utils.figures.look import save_figure
-    from Utils.files import replace_file
-    from Utils.results import Store
+    from Utils.results.atomic_files import replace_file
+    from Utils.results.store import Store
 
     Store(FOLDER).check_writable()
     print(
@@ -82,13 +82,13 @@ def compressions() -> Iterator[dict]:
     import torch
     from tqdm import tqdm
 
-    from Experiments.network import initial_model, load_data
-    from Experiments.plan import resolve
+    from Experiments.common.network import initial_model, load_data
+    from Experiments.planning.resolve import resolve
     from Pruners import make_pruner
     from Utils import randomness
+    from Utils.config.settings import Settings
+    from Utils.config.target import Target
     from Utils.connectivity import compression_curve
-    from Utils.settings import Settings
-    from Utils.target import Target
 
     settings = resolve(Settings().with_values(data="digits")).settings
     data = load_data(settings, torch.device("cpu"))
@@ -149,12 +149,13 @@ def train_some():
     import pandas as pd
 
     from Experiments import singleshot
-    from Experiments.plan import plan, usual
+    from Experiments.planning.resolve import plan, usual
     from main import read
-    from Utils.launch import Campaign
-    from Utils.ledger import Ledger
-    from Utils.results import Store, load_summaries
-    from Utils.settings import Settings
+    from Utils.campaign.campaign import Campaign
+    from Utils.campaign.run_state import Ledger
+    from Utils.config.settings import Settings
+    from Utils.results import load_summaries
+    from Utils.results.store import Store
 
     request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
     base = Settings().with_values(**request.single())

@@ -17,19 +17,21 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from Experiments import EXPERIMENTS
-from Experiments.catalogue import as_text
-from Experiments.names import registry_names
-from Models import architecture
+from Experiments.planning.choices import registry_names
+from Experiments.planning.registry_tables import as_text
+from Experiments.registry import EXPERIMENTS
+from Models.registry import architecture
 from Pruners import make_pruner
+from Utils.config.choices import DENSE
+from Utils.config.command import Command
+from Utils.config.parser import Request, parse
+from Utils.config.settings import GROUPS, Settings
 from Utils.errors import UserError
-from Utils.flags import Request, parse
-from Utils.settings import DENSE, GROUPS, Command, Settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from Utils.results import Store
+    from Utils.results.store import Store
 
 
 _OTHERS_WAIT = 10
@@ -82,7 +84,7 @@ def read(arguments: Sequence[str]) -> Request:
 
 def with_config(request: Request, path: str, understood: Callable[[Sequence[str]], Request]) -> Request:
     """What was typed, and what a file says of all else."""
-    from Utils.config import words
+    from Utils.config.yaml_file import words
 
     typed = words(path)
     try:
@@ -104,7 +106,7 @@ def carry_out(request: Request) -> int:
         return 0
     if command.dry_run and command.status:
         raise UserError("--dry_run and --status are different questions; ask one of them")
-    from Utils.distributed import is_first, joined
+    from Utils.distributed.process_group import is_first, joined
 
     own = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].own
     base = Settings(own=own and own()).with_values(**request.single())
@@ -118,16 +120,16 @@ def carry_out(request: Request) -> int:
 
 def prune_and_train(base: Settings, request: Request, command: Command) -> int:
     """Decide every value, then prune and train or say what is done and what would be."""
-    from Experiments.executors import executor_for
-    from Experiments.plan import plan, usual
-    from Experiments.pruning import scores_key
-    from Utils.board import Board
-    from Utils.data import is_found
-    from Utils.distributed import agree, first_alone
-    from Utils.launch import Campaign
-    from Utils.ledger import Ledger
+    from Experiments.common.masks_for_run import scores_key
+    from Experiments.planning.make_executor import executor_for
+    from Experiments.planning.resolve import plan, usual
+    from Utils.campaign.campaign import Campaign
+    from Utils.campaign.run_state import Ledger
+    from Utils.campaign.tensorboard import Board
+    from Utils.data.dataset import is_found
+    from Utils.distributed.process_group import agree, first_alone
     from Utils.machine import pick_device
-    from Utils.results import Store
+    from Utils.results.store import Store
 
     if base.machine.launcher == "local":
         pick_device(base.machine.device)
@@ -138,7 +140,7 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
     experiment: Any = import_module(module)
     ledger = Ledger(experiment, store, base.run.retry_failed)
     if asks:
-        from Experiments.overview import dry_run, status
+        from Experiments.planning.status import dry_run, status
 
         found = [settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)]
         if command.dry_run:
@@ -157,7 +159,7 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
 
 def choose_data(base: Settings, request: Request, may_download: bool) -> dict[str, str]:
     """The data set of each architecture of a request."""
-    from Utils.data import choose
+    from Utils.data.dataset import choose
 
     chosen = {}
     for name in request.values.get("architecture", [base.run.architecture]):
@@ -172,7 +174,7 @@ def check_inputs(runs: Sequence[Settings]) -> None:
     """Read the data and build the networks of runs, so that a mistake is one error before all, not one in each."""
     from torch import device
 
-    from Experiments.network import initial_model, load_data
+    from Experiments.common.network import initial_model, load_data
 
     inputs = (
         "architecture", "data", "image_size", "mean", "std", "validation", "weights_key", "masks_key",
@@ -198,7 +200,7 @@ def say(text: str) -> None:
 
 def report(store: "Store", count: int, settings: Settings, row: "DataFrame", layers: "DataFrame") -> str:
     """What one of so many runs reached and, of a few, how much smaller its network became."""
-    from Utils.size import size_report
+    from Utils.sparsity.size_report import size_report
 
     found = row.iloc[0]
     place = f"  {store.folder(settings)}" if settings.run.save else "  not kept (--save=0)"

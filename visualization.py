@@ -15,17 +15,17 @@ from typing import Any
 
 import pandas as pd
 
-from Experiments.names import registry_names
-from Models import architecture
-from Pruners import style
-from Utils import DATASETS
+from Experiments.planning.choices import registry_names
+from Models.registry import architecture
+from Pruners.registry import style
+from Utils.config.choices import DENSE
+from Utils.config.parser import parse
+from Utils.data.registry import DATASETS
 from Utils.errors import UserError
-from Utils.figures import AFTERWARDS, FIGURES
 from Utils.figures.look import NothingToDrawError, save_figure, save_frames
-from Utils.flags import parse
-from Utils.results import read_summaries
-from Utils.selection import Plot, select
-from Utils.settings import DENSE
+from Utils.figures.registry import AFTERWARDS, FIGURES
+from Utils.figures.selection import Plot, select
+from Utils.results.summaries import read_summaries
 
 
 def main(arguments: Sequence[str]) -> int:

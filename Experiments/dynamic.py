@@ -16,18 +16,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.network import new_weights, restore, start
-from Experiments.ongoing import Ongoing
-from Experiments.outcome import measured, outcome
-from Experiments.pruning import prune_timed, target_kept
+from Experiments.common.masks_for_run import prune_timed, target_kept
+from Experiments.common.measuring import measured, outcome
+from Experiments.common.network import new_weights, restore, start
+from Experiments.common.pruning_during_training import Ongoing
 from Layers import Masks, prunable
-from Pruners.exchange import exchange, gradient_growth, random_growth, share
+from Pruners.schedules.regrowth import exchange, gradient_growth, random_growth, share
 from Utils import randomness
-from Utils.data import Batches
-from Utils.distributed import agree
-from Utils.results import Outcome
-from Utils.settings import Settings
-from Utils.training import train, untrained
+from Utils.config.settings import Settings
+from Utils.data.dataset import Batches
+from Utils.distributed.process_group import agree
+from Utils.results.outcome import Outcome
+from Utils.training.evaluation import untrained
+from Utils.training.loop import train
 
 
 def trained_run(settings: Settings) -> None:

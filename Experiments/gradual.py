@@ -19,11 +19,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.ongoing import Ongoing, prune_while_training
-from Pruners.ramps import Ramp
-from Utils.results import Outcome
-from Utils.settings import Settings
-from Utils.target import Target
+from Experiments.common.pruning_during_training import Ongoing, prune_while_training
+from Pruners.schedules.sparsity_ramps import Ramp
+from Utils.config.settings import Settings
+from Utils.config.target import Target
+from Utils.results.outcome import Outcome
 
 
 def trained_run(settings: Settings) -> None:

@@ -20,18 +20,21 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from Experiments.network import new_weights, restore, start, state_of
-from Experiments.ongoing import Ongoing
-from Experiments.outcome import measured, outcome
-from Experiments.pruning import target_kept
-from Utils.data import Data
+from Experiments.common.masks_for_run import target_kept
+from Experiments.common.measuring import measured, outcome
+from Experiments.common.network import new_weights, restore, start, state_of
+from Experiments.common.pruning_during_training import Ongoing
+from Utils.config.settings import Settings, Training
+from Utils.config.target import Target
+from Utils.data.dataset import Data
 from Utils.errors import UserError
-from Utils.learning_rate import learning_rate
-from Utils.results import TRAINING_COLUMNS, Outcome
-from Utils.settings import Settings, Training
-from Utils.sparsity import Measurement
-from Utils.target import Target
-from Utils.training import History, Hooks, train, untrained
+from Utils.results.outcome import Outcome
+from Utils.results.schema import TRAINING_COLUMNS
+from Utils.sparsity.measure import Measurement
+from Utils.training.evaluation import History, untrained
+from Utils.training.hooks import Hooks
+from Utils.training.loop import train
+from Utils.training.lr_schedules import learning_rate
 
 _LEAST_RATE = 1e-3
 """Of the first learning rate: with less, a network does not train."""

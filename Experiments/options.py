@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from Utils.settings import AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, Check, setting
+from Utils.config.fields import AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, Check, setting
 
 REWINDS = ("init", "none", "lr")
 RAMPS = ("linear", "cubic", "half-cycle", "full-cycle", "constant")

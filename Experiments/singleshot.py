@@ -14,13 +14,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from Experiments.network import new_weights, restore, start
-from Experiments.outcome import measured, outcome
-from Experiments.pruning import prune_timed, target_kept
-from Experiments.trained import trained_run
-from Utils.results import Outcome
-from Utils.settings import Settings
-from Utils.training import train, untrained
+from Experiments.common.dense_parent import trained_run
+from Experiments.common.masks_for_run import prune_timed, target_kept
+from Experiments.common.measuring import measured, outcome
+from Experiments.common.network import new_weights, restore, start
+from Utils.config.settings import Settings
+from Utils.results.outcome import Outcome
+from Utils.training.evaluation import untrained
+from Utils.training.loop import train
 
 __all__ = ["run", "trained_run"]
 

@@ -18,15 +18,17 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from Experiments.network import restore, start, state_of
-from Experiments.outcome import measured, outcome
+from Experiments.common.measuring import measured, outcome
+from Experiments.common.network import restore, start, state_of
 from Layers import Masks, prunable
-from Utils.data import Data
-from Utils.flow import output_layers
-from Utils.ordering import strongest
-from Utils.results import Outcome
-from Utils.settings import Settings
-from Utils.training import Hooks, evaluate, evaluation_batch_size, train, untrained
+from Utils.config.settings import Settings
+from Utils.connectivity.interpreter import output_layers
+from Utils.data.dataset import Data
+from Utils.results.outcome import Outcome
+from Utils.topk import strongest
+from Utils.training.evaluation import evaluate, evaluation_batch_size, untrained
+from Utils.training.hooks import Hooks
+from Utils.training.loop import train
 
 COLUMNS = (
     "Sparsity (%)", "Test Accuracy (Weight)", "Test Accuracy (Unit)", "Test Loss: (Weight)", "Test Loss: (Unit)",

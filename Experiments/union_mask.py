@@ -23,14 +23,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.ongoing import Ongoing, prune_while_training
+from Experiments.common.masks_for_run import counted_sparsity
+from Experiments.common.pruning_during_training import Ongoing, prune_while_training
 from Experiments.options import union_end
-from Experiments.pruning import counted_sparsity
 from Layers import Masks
-from Pruners.ramps import Ramp
-from Utils.results import Outcome
-from Utils.settings import Settings, Training
-from Utils.target import Target
+from Pruners.schedules.sparsity_ramps import Ramp
+from Utils.config.settings import Settings, Training
+from Utils.config.target import Target
+from Utils.results.outcome import Outcome
 
 
 def trained_run(settings: Settings) -> None:

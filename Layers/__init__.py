@@ -1,15 +1,7 @@
 """Layers with masks, and masks as values."""
 
 from Layers.conversion import add_masks, drop_masks, mask_model, unmask
-from Layers.fixed import fixed_masks
-from Layers.masked import (
-    MaskedBatchNorm1d,
-    MaskedBatchNorm2d,
-    MaskedConv2d,
-    MaskedIdentity,
-    MaskedLinear,
-    prunable,
-)
+from Layers.masked import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, prunable
 from Layers.masks import Masks
 
 __all__ = [
@@ -21,7 +13,6 @@ __all__ = [
     "Masks",
     "add_masks",
     "drop_masks",
-    "fixed_masks",
     "mask_model",
     "prunable",
     "unmask",

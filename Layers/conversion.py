@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from Layers.masked import (
-    Masked,
-    MaskedBatchNorm1d,
-    MaskedBatchNorm2d,
-    MaskedConv2d,
-    MaskedIdentity,
-    MaskedLinear,
-)
+from Layers.masked import Masked, MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
 
 _TWINS: dict[type[nn.Module], type[Masked]] = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}
 _NORM_TWINS: dict[type[nn.Module], type[Masked]] = {

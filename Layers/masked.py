@@ -23,7 +23,7 @@ class Masked(nn.Module):
     """The layer that this one is without masks."""
 
     _is_fixed: bool = False
-    """Whether pruned entries are zero anyway: see `Layers/fixed.py`."""
+    """Whether pruned entries are zero anyway: see `Layers/forms/baked.py`."""
 
     def _prepare_masks(self) -> None:
         self._float_masks: dict[str, tuple[Tensor, int, Tensor]] = {}

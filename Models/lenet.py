@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedLinear
-from Models.keras import keras_initialise, keras_normalisation
+from Models.initialisation import keras_initialise, keras_normalisation
 
 
 def lenet300100(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
-from Models.keras import keras_initialise, keras_normalisation
+from Models.initialisation import keras_initialise, keras_normalisation
 
 _EXPANSION = 4
 """Channels out of a bottleneck block, as a multiple of its filters."""

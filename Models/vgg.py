@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedLinear
-from Models.keras import keras_initialise, keras_normalisation
+from Models.initialisation import keras_initialise, keras_normalisation
 
 _POOL = 0
 _PLANS = {

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from Layers import Masks, prunable
-from Pruners.scores import Scores
-from Utils.connectivity import check_scores, rank_flow, ranking
+from Pruners.criteria.scores import Scores
+from Utils.config.choices import PRUNING_TYPES
+from Utils.config.target import Target
+from Utils.connectivity.effective import check_scores, rank_flow, ranking
 from Utils.errors import UserError
-from Utils.ordering import strongest
-from Utils.settings import PRUNING_TYPES
-from Utils.target import Target
+from Utils.topk import strongest
 
 
 def allocate(

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from Pruners.allocation import allocate
-from Pruners.scores import Scores
-from Utils.connectivity import effective_masks, empty_layers, rank_flow, ranking
+from Pruners.criteria.scores import Scores
+from Utils.config.target import Target
+from Utils.connectivity.effective import effective_masks, empty_layers, rank_flow, ranking
 from Utils.errors import UserError
-from Utils.ordering import strongest
-from Utils.target import Target
+from Utils.topk import strongest
 
 
 def keep_alive(

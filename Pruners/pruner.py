@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import Pruners
 from Layers import prunable
-from Pruners.quotas import transfer
-from Pruners.rounds import budgets, prune_in_rounds, regrow_in_rounds
-from Pruners.scores import Batches, Scores
+from Pruners import registry
+from Pruners.criteria.scores import Batches, Scores
+from Pruners.schedules.quotas import transfer
+from Pruners.schedules.rounds import budgets, prune_in_rounds, regrow_in_rounds
 from Utils import randomness
-from Utils.connectivity import check_scores
+from Utils.config.target import Target
+from Utils.connectivity.effective import check_scores
 from Utils.errors import UserError
-from Utils.target import Target
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Pruner:
     @property
     def name(self) -> str:
         """The name that stands for criterion and quota."""
-        return Pruners.canonical_name(f"{self.criterion}/{self.quota}")
+        return registry.canonical_name(f"{self.criterion}/{self.quota}")
 
     def check(self, model: nn.Module) -> None:
         """Raise `UserError` if the quota does not go with a network, whatever its scores."""
-        check = Pruners.QUOTAS[self.quota].check if self.quota in Pruners.QUOTAS else None
+        check = registry.QUOTAS[self.quota].check if self.quota in registry.QUOTAS else None
         if check is not None:
             load(check)({name: weight for name, (weight, _) in prunable(model).items()})
 
@@ -68,11 +68,11 @@ class Pruner:
         generator = generator or randomness.generator(0, "random scores")
         masks = {name: mask for name, (_, mask) in prunable(model).items()}
         own = self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
-        if self.quota in Pruners.CRITERIA:
+        if self.quota in registry.CRITERIA:
             others = self._score_by(self.quota, model, trained, batches, target, generator, False)
             found = transfer(own, masks, others)
         else:
-            found = load(Pruners.QUOTAS[self.quota].target)(own, masks)
+            found = load(registry.QUOTAS[self.quota].target)(own, masks)
         return Scores({name: score.detach() for name, score in found.items()}, found.fixed)
 
     def criterion_scores(
@@ -97,7 +97,7 @@ class Pruner:
         generator: torch.Generator,
         invert: bool,
     ) -> Mapping[str, Tensor]:
-        scored = trained if trained is not None and Pruners.CRITERIA[criterion].scores_trained else model
+        scored = trained if trained is not None and registry.CRITERIA[criterion].scores_trained else model
         return self._score(criterion, scored, batches, target, generator, invert)
 
     def _score(
@@ -109,7 +109,7 @@ class Pruner:
         generator: torch.Generator,
         invert: bool,
     ) -> Mapping[str, Tensor]:
-        entry = Pruners.CRITERIA[criterion]
+        entry = registry.CRITERIA[criterion]
         parameters = prunable(model)
         device = next(iter(parameters.values()))[0].device
         with randomness.isolated(generator, device), torch.enable_grad():
@@ -134,7 +134,7 @@ class Pruner:
                     check_scores(parameters, scores)
                     return scores
                 total = sum(mask.numel() for _, mask in parameters.values())
-                schedule = load(Pruners.SCHEDULES[self.schedule].target)
+                schedule = load(registry.SCHEDULES[self.schedule].target)
                 in_rounds = regrow_in_rounds if entry.regrows else prune_in_rounds
                 return in_rounds(copied, score, budgets(target, total, rounds, schedule), criterion)
             except ValueError as error:

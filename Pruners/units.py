@@ -11,16 +11,16 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import torch
 from torch import Tensor, nn
 
-import Pruners
 from Layers import Masks, prunable
+from Pruners import registry
+from Pruners.criteria.scores import Batches, Scores
 from Pruners.pruner import Pruner, load
-from Pruners.scores import Batches, Scores
-from Utils.connectivity import effective_masks, rank_flow
+from Utils.config.target import Target
+from Utils.connectivity.effective import effective_masks, rank_flow
+from Utils.connectivity.unit_groups import unit_groups
 from Utils.errors import UserError
-from Utils.ordering import descending_order
-from Utils.sparsity import measure
-from Utils.structure import unit_groups
-from Utils.target import Target
+from Utils.sparsity.measure import measure
+from Utils.topk import descending_order
 
 Groups = dict[str, tuple[str, ...]]
 """The parameters whose rows share decisions, by the name of the first."""
@@ -53,12 +53,12 @@ def score_units(
     `compute_aware` divides by the multiply-adds that the network saves without one such unit (3SP, van Amersfoort et
     al. 2020).
     """
-    if pruner.quota not in Pruners.UNIT_QUOTAS:
-        valid = ", ".join(Pruners.UNIT_QUOTAS)
+    if pruner.quota not in registry.UNIT_QUOTAS:
+        valid = ", ".join(registry.UNIT_QUOTAS)
         raise UserError(f"quota {pruner.quota} shares out weights, not units (valid with --prune_unit=unit: {valid})")
     groups = groups_of(model)
     weights = replace(pruner, iterations=1).criterion_scores(model, batches, target, generator, trained)
-    own, is_of_units = prunable(model), Pruners.CRITERIA[pruner.criterion].is_of_units
+    own, is_of_units = prunable(model), registry.CRITERIA[pruner.criterion].is_of_units
     scores = {}
     for name, group in groups.items():
         parts = []
@@ -69,7 +69,7 @@ def score_units(
     if compute_aware:
         saved = saved_macs(model, groups, input_shape)
         scores = {name: score / saved[name] for name, score in scores.items()}
-    return Scores(load(Pruners.QUOTAS[pruner.quota].target)(scores, open_units(model, groups)))
+    return Scores(load(registry.QUOTAS[pruner.quota].target)(scores, open_units(model, groups)))
 
 
 def open_units(model: nn.Module, groups: Groups) -> dict[str, Tensor]:

@@ -20,10 +20,14 @@ import pandas as pd
 
 import main as program
 from benchmarks.timing import keep
-from Experiments.plan import plan, usual
-from Pruners import CRITERIA
-from Utils.results import LAYER_COLUMNS, TRAINING_COLUMNS, Outcome, Store, load_summaries
-from Utils.settings import Command, Settings
+from Experiments.planning.resolve import plan, usual
+from Pruners.registry import CRITERIA
+from Utils.config.command import Command
+from Utils.config.settings import Settings
+from Utils.results import load_summaries
+from Utils.results.outcome import Outcome
+from Utils.results.schema import LAYER_COLUMNS, TRAINING_COLUMNS
+from Utils.results.store import Store
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURES = ("lenet300100", "lenet5", "vgg16", "vgg19", "resnet18")

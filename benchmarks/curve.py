@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.timing import keep, median_seconds
 from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedLinear, prunable
 from Models import build
-from Utils.connectivity import compression_curve, counts_by_kept, rank_flow, ranking
+from Utils.connectivity.effective import compression_curve, counts_by_kept, rank_flow, ranking
 
 VGG16 = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
 

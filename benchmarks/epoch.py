@@ -23,11 +23,13 @@ from torchvision import transforms
 from benchmarks.timing import keep
 from Models import build
 from Utils import randomness
-from Utils.data import Data, load
-from Utils.frame import Frame
-from Utils.learning_rate import learning_rate
-from Utils.settings import Training
-from Utils.training import evaluate, make_optimizer, train
+from Utils.config.settings import Training
+from Utils.data.dataset import Data, load
+from Utils.data.image_spec import Frame
+from Utils.training.evaluation import evaluate
+from Utils.training.loop import train
+from Utils.training.lr_schedules import learning_rate
+from Utils.training.optimizers import make_optimizer
 
 EPOCHS, BATCH, SAMPLES = 5, 100, 3
 STEPS = 60_000 // BATCH

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from benchmarks.timing import keep
 from Layers import Masks, prunable
 from Models import build
-from Pruners import CRITERIA, make_pruner
+from Pruners import make_pruner
 from Pruners.allocation import allocate
+from Pruners.registry import CRITERIA
 from Utils import randomness
-from Utils.connectivity import effective_masks, empty_layers, rank_flow, ranking
-from Utils.data import facts, load
-from Utils.frame import Frame
-from Utils.target import Target
+from Utils.config.target import Target
+from Utils.connectivity.effective import effective_masks, empty_layers, rank_flow, ranking
+from Utils.data.dataset import facts, load
+from Utils.data.image_spec import Frame
 
 SHAPE, CLASSES, EXAMPLES, BATCH = (3, 32, 32), 100, 1000, 256
 PRUNERS = ("random", "mag", "snip", "grasp", "synflow")

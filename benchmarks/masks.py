@@ -14,11 +14,12 @@ import torch
 
 from benchmarks.timing import keep
 from Layers import Masks
-from Models import build, native_shape
+from Models import build
+from Models.registry import native_shape
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Utils import maxmin
 from Utils.connectivity import effective_masks
+from Utils.connectivity.ops import maxmin
 
 NETWORKS = {
     "lenet300100": 21,

@@ -20,13 +20,14 @@ from benchmarks.timing import keep
 from Layers import Masks, prunable
 from Layers.masked import Masked
 from Models import build
-from Pruners import CRITERIA, make_pruner
+from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Pruners.grasp import grasp
-from Pruners.linear import Linear, linearise, source
-from Pruners.magnitude import magnitude
-from Pruners.snip import snip
-from Utils.target import Target
+from Pruners.criteria.grasp import grasp
+from Pruners.criteria.linearised import Linear, linearise, source
+from Pruners.criteria.magnitude import magnitude
+from Pruners.criteria.snip import snip
+from Pruners.registry import CRITERIA
+from Utils.config.target import Target
 
 SHAPE = (3, 32, 32)
 TARGET = Target.of("0.99")

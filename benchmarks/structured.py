@@ -20,10 +20,10 @@ from Layers import prunable, unmask
 from Models import build
 from Pruners import make_pruner
 from Pruners.units import allocate_units, groups_of, score_units
-from Utils.data import facts, load
-from Utils.frame import Frame
-from Utils.sparsity import measure
-from Utils.target import Target
+from Utils.config.target import Target
+from Utils.data.dataset import facts, load
+from Utils.data.image_spec import Frame
+from Utils.sparsity.measure import measure
 
 SHAPE, HALF, REPEATS = (3, 32, 32), Target.of("0.5"), 15
 

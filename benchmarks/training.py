@@ -20,14 +20,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import keep
-from Layers import fixed_masks, unmask
+from Layers import unmask
+from Layers.forms.baked import fixed_masks
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Utils.compute import Compute
-from Utils.data import Batch, Data, facts, load
-from Utils.frame import Frame
-from Utils.settings import Machine
+from Utils.config.settings import Machine
+from Utils.data.dataset import Batch, Data, facts, load
+from Utils.data.image_spec import Frame
+from Utils.training.precision import Compute
 
 SHAPE, BATCH, ROUNDS = (3, 32, 32), 128, 15
 STEPS = {"lottery/resnet20": 5, "lottery/vgg16-bn": 1}

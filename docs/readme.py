@@ -8,7 +8,7 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`; a test holds t
 import re
 from pathlib import Path
 
-from Experiments.catalogue import (
+from Experiments.planning.registry_tables import (
     CATALOGUE,
     Table,
     architectures,

@@ -60,7 +60,7 @@ def main() -> int:
             subprocess.run(["git", "worktree", "remove", "--force", folder / "old"], cwd=ROOT, check=True)
         differences = list(compare(kept["old"], kept["new"]))
         runs = len(list(kept["new"].rglob("run.json")))
-    print("\n".join(differences) or f"all equal: {runs} runs")
+    sys.stdout.write(("\n".join(differences) or f"all equal: {runs} runs") + "\n")
     return 1 if differences else 0
 
 

@@ -7,12 +7,11 @@ import torch
 from conftest import make_batches
 from torch import nn
 
-import Pruners
 from Layers import prunable
 from Models import build
-from Pruners import make_pruner
-from Pruners.quotas import transfer
-from Pruners.scores import Scores
+from Pruners import make_pruner, registry
+from Pruners.criteria.scores import Scores
+from Pruners.schedules.quotas import transfer
 
 
 def network(architecture: str) -> nn.Module:
@@ -30,10 +29,10 @@ def criterion_scores(criterion: str, architecture: str, sparsity: str) -> Scores
 
 def pruner_scores(name: str, architecture: str, sparsity: str) -> Scores:
     """What a pruner gives, put together by hand; `tests/test_pruners.py` compares this with the pruner itself."""
-    criterion, quota = Pruners.split_name(name)
+    criterion, quota = registry.split_name(name)
     own = criterion_scores(criterion, architecture, sparsity)
     masks = {key: mask for key, (_, mask) in prunable(network(architecture)).items()}
-    if quota in Pruners.CRITERIA:
+    if quota in registry.CRITERIA:
         return transfer(own, masks, criterion_scores(quota, architecture, sparsity))
-    module, function = Pruners.QUOTAS[quota].target.split(":")
+    module, function = registry.QUOTAS[quota].target.split(":")
     return getattr(__import__(module, fromlist=[function]), function)(own, masks)

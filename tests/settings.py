@@ -1,12 +1,12 @@
 """One row per registry entry: what the parametrised tests run over."""
 
-import Pruners
-from Models import ARCHITECTURES
-from Utils import DATASETS
+from Models.registry import ARCHITECTURES
+from Pruners import registry
+from Utils.data.registry import DATASETS
 
-CRITERIA = list(Pruners.CRITERIA)
+CRITERIA = list(registry.CRITERIA)
 
-WITH_QUOTA = [Pruners.canonical_name(f"{criterion}/{quota}") for criterion in CRITERIA for quota in Pruners.QUOTAS]
+WITH_QUOTA = [registry.canonical_name(f"{criterion}/{quota}") for criterion in CRITERIA for quota in registry.QUOTAS]
 """Every criterion with every quota."""
 
 TRANSFERS = [*(f"random/{source}" for source in CRITERIA[1:]), *(f"{criterion}/random" for criterion in CRITERIA[1:])]

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Utils.agenda import Agenda, Item
-from Utils.settings import Settings
+from Utils.campaign.queue import Agenda, Item
+from Utils.config.settings import Settings
 
 
 def item(name: str, group: str, needs: str | None = None) -> Item:

@@ -14,9 +14,9 @@ from Layers import MaskedConv2d, MaskedLinear, Masks, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Utils.connectivity import effective_masks, ranking
+from Utils.config.target import Target
+from Utils.connectivity.effective import effective_masks, ranking
 from Utils.errors import UserError
-from Utils.target import Target
 
 
 def prefix(model: nn.Module, scores: dict, kept: int) -> Masks:

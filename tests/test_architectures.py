@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 import main
-import Models.own
 from Layers import Masks, prunable
-from Models import architecture, architecture_names, build, native_shape
+from Models import build, user_network
+from Models.registry import architecture, architecture_names, native_shape
 from Models.torchvision_names import torchvision_names
-from Pruners import style
-from Pruners.linear import linearise
-from Pruners.synflow import flow_scores
+from Pruners.criteria.linearised import linearise
+from Pruners.criteria.synflow import flow_scores
+from Pruners.registry import style
 from Utils.connectivity import effective_masks
 from Utils.figures.series import make_series
 
@@ -133,7 +133,7 @@ def test_an_own_network_trains_and_another_source_is_another_run(tmp_path, capsy
     assert run_folder(tmp_path / "results", row).parts[-5] == "nets-for_any_image"
     assert row["prunable"] == 784 * 20 + 20 * 10 and row["top1"] > 3 * row["chance"]
     source.write_text(source.read_text().replace("20)", "21)").replace("(20", "(21"))
-    Models.own._module.cache_clear()
+    user_network._module.cache_clear()
     assert main.main(words) == 0
     assert len(rows_of(tmp_path / "results")) == 2
 
@@ -164,7 +164,7 @@ def test_networks_of_another_source_are_no_samples_of_one(tmp_path):
             "from torch import nn\n\n\ndef make():\n"
             f"    return nn.Sequential(nn.Flatten(), nn.Linear(784, {width}), nn.ReLU(), nn.Linear({width}, 10))\n"
         )
-        Models.own._module.cache_clear()
+        user_network._module.cache_clear()
         words = [f"--architecture={source}:make", "--data=digits", "--train=0", "--pruner=random"]
         assert main.main([*words, f"--out_path={tmp_path / 'out'}"]) == 0
     rows = rows_of(tmp_path / "out")

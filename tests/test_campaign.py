@@ -20,12 +20,13 @@ import pytest
 
 import Experiments.singleshot as experiment
 import main
-from Experiments import estimate
-from Utils import files, results
-from Utils.claims import Claims
+from Experiments.planning import estimate
+from Utils.campaign.locks import Claims
 from Utils.errors import UserError
 from Utils.machine import cores
-from Utils.results import Outcome, Store, load_summaries
+from Utils.results import atomic_files, load_summaries, store
+from Utils.results.outcome import Outcome
+from Utils.results.store import Store
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--data=digits", "--iterations=20", "--evaluate_every=10"]
@@ -107,11 +108,11 @@ def test_dense_networks_that_others_need_are_made_once_and_first(tmp_path, capsy
 @pytest.mark.parametrize(("pruner", "times"), [("snip", 2), ("synflow", 4)])
 def test_equal_scores_are_computed_once(tmp_path, monkeypatch, pruner, times):
     """One-shot criteria once for all levels and both types, iterative ones once for each level."""
-    from Experiments import pruning
+    from Experiments.common import masks_for_run
 
     scored = []
-    original = pruning.score
-    monkeypatch.setattr(pruning, "score", lambda *rest: (scored.append(1), original(*rest))[1])
+    original = masks_for_run.score
+    monkeypatch.setattr(masks_for_run, "score", lambda *rest: (scored.append(1), original(*rest))[1])
     words = [f"--pruner={pruner}", "--target_sparsity=0.5,0.9", "--pruning_type=direct,effective", "--sample=7,8"]
     assert call(tmp_path, *words) == 0
     assert len(scored) == times
@@ -128,7 +129,7 @@ def test_two_commands_side_by_side_share_the_work(tmp_path, program):
 
 
 def test_a_network_that_another_command_makes_is_waited_for_and_taken_over(tmp_path, capsys):
-    holds = "import sys, time; from pathlib import Path; from Utils.claims import Claims\n"
+    holds = "import sys, time; from pathlib import Path; from Utils.campaign.locks import Claims\n"
     holds += "claims = Claims(Path(sys.argv[1])); print(claims.take(sys.argv[2]), flush=True); time.sleep(3)"
     assert call(tmp_path, "--pruner=random", "--dry_run") == 0
     name = capsys.readouterr().out.splitlines()[0].rpartition("_")[2]
@@ -238,7 +239,7 @@ def test_ctrl_c_twice_stops_now(tmp_path, workers, program):
 def test_a_disk_that_fills_up_stops_the_campaign_and_leaves_a_store_that_opens_again(
     tmp_path, monkeypatch, capsys, workers
 ):
-    write, written = files.write_file, []
+    write, written = atomic_files.write_file, []
 
     def fills_up(path, content):
         written.append(path)
@@ -247,7 +248,7 @@ def test_a_disk_that_fills_up_stops_the_campaign_and_leaves_a_store_that_opens_a
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(results, "write_file", fills_up)
+        patch.setattr(store, "write_file", fills_up)
         assert call(tmp_path, "--pruner=random,mag,snip", workers) == 2
     error = capsys.readouterr().err
     assert "No space left on device; make room, and run the same command again" in error and "Traceback" not in error
@@ -384,8 +385,9 @@ def test_the_status_is_a_table(tmp_path, capsys, monkeypatch):
 
 
 def planned(tmp_path: Path, *words: str):
-    from Experiments.plan import plan
-    from Utils.settings import Command, Settings
+    from Experiments.planning.resolve import plan
+    from Utils.config.command import Command
+    from Utils.config.settings import Settings
 
     _, request = main.read([*QUICK, *words, f"--out_path={tmp_path}"]).split(Command)
     (settings,) = plan(Settings().with_values(**request.single()), request, {"lenet300100": "digits"})

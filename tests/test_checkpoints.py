@@ -14,9 +14,9 @@ from torch.nn.utils import prune as torch_prune
 import main
 from Layers import Masks, prunable
 from Models import build
-from Utils import checkpoints
-from Utils.checkpoints import content_key, read
 from Utils.errors import UserError
+from Utils.results import state_dicts
+from Utils.results.state_dicts import content_key, read
 
 QUICK = ["--data=digits", "--train=0", "--pruner=mag"]
 
@@ -182,12 +182,12 @@ def test_what_is_no_checkpoint_is_refused_and_runs_nothing(tmp_path, weights, mo
 
 def test_places_that_hold_no_weights(tmp_path):
     with pytest.raises(UserError, match="nowhere is no file, no run's folder, and no run of that name"):
-        checkpoints.find("nowhere", str(tmp_path))
+        state_dicts.find("nowhere", str(tmp_path))
     with pytest.raises(UserError, match=r"has no weights\.safetensors"):
-        checkpoints.find(str(tmp_path), str(tmp_path))
+        state_dicts.find(str(tmp_path), str(tmp_path))
     for name in ("1_abc", "2_abc"):
         folder = tmp_path / "a" / "b" / "c" / "d" / "e" / name
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
     with pytest.raises(UserError, match="the name of several runs"):
-        checkpoints.find("abc", str(tmp_path))
+        state_dicts.find("abc", str(tmp_path))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from Utils.claims import Claims
+from Utils.campaign.locks import Claims
 from Utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-HOLDS = "import sys, time; from Utils.claims import Claims; from pathlib import Path\n"
+HOLDS = "import sys, time; from Utils.campaign.locks import Claims; from pathlib import Path\n"
 HOLDS += "claims = Claims(Path(sys.argv[1])); print(claims.take('run'), flush=True); time.sleep(60)"
 
 

@@ -11,11 +11,19 @@ from torch import Tensor, nn
 
 from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, Masks, add_masks, prunable
 from Models import build
-from Utils.connectivity import compression_curve, dead_units, effective_masks, effective_scores, mask_flow, ranking
+from Utils.connectivity.effective import (
+    compression_curve,
+    dead_units,
+    effective_masks,
+    effective_scores,
+    mask_flow,
+    ranking,
+)
+from Utils.connectivity.ops.maxmin import INFINITE, product
 from Utils.errors import UserError
-from Utils.maxmin import INFINITE, product
-from Utils.ordering import descending_order
-from Utils.sparsity import direct_sparsity, effective_sparsity, measure
+from Utils.sparsity import direct_sparsity, effective_sparsity
+from Utils.sparsity.measure import measure
+from Utils.topk import descending_order
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:

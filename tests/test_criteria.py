@@ -17,9 +17,9 @@ from Layers import MaskedConv2d, MaskedLinear, add_masks, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Pruners.gradients import fix_statistics, loss_gradients, squared_gradients
-from Pruners.linear import linearise
-from Pruners.synflow import flow_scores
+from Pruners.criteria.gradients import fix_statistics, loss_gradients, squared_gradients
+from Pruners.criteria.linearised import linearise
+from Pruners.criteria.synflow import flow_scores
 
 
 def lenet(seed: int = 0) -> nn.Module:
@@ -144,7 +144,7 @@ def test_evaluation_mode_scores_with_running_statistics():
 def test_force_scores_what_is_pruned_as_if_it_came_back():
     """|w dL/dv| at v = w m, by finite differences of v."""
     model, batches = tanh_network(), double_batches((1, 2, 3))
-    from Pruners.snip import force
+    from Pruners.criteria.snip import force
 
     scores = force(model.train(), batches, None)
     assert model[1].weight_mask[0, 0].item() is False
@@ -294,7 +294,7 @@ def test_fixed_statistics_are_those_of_the_examples():
 
 
 def test_fisher_in_small_parts_is_the_same(monkeypatch):
-    from Pruners import gradients
+    from Pruners.criteria import gradients
 
     model, batches = lenet(), make_batches((1, 28, 28))
     whole = squared_gradients(copy.deepcopy(model), batches)

@@ -16,10 +16,11 @@ import torchvision.transforms.v2.functional as transforms
 from conftest import shared
 from torchvision.transforms import InterpolationMode
 
-from Utils import DATASETS, augmentation, data, datasets
-from Utils.augmentation import AUGMENTATIONS
+from Utils.data import augmentation, dataset, sources
+from Utils.data.augmentation import AUGMENTATIONS
+from Utils.data.image_spec import Frame
+from Utils.data.registry import DATASETS
 from Utils.errors import UserError
-from Utils.frame import Frame
 
 SHAPE = (1, 28, 28)
 FRAME = Frame(SHAPE)
@@ -45,19 +46,19 @@ def mnist_files(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     """No test waits for a network."""
-    monkeypatch.setattr(datasets, "_answers", lambda host: False)
-    data.read.cache_clear()
+    monkeypatch.setattr(sources, "_answers", lambda host: False)
+    dataset.read.cache_clear()
 
 
 def test_digits_are_a_fixed_stratified_split():
-    loaded = data.load("digits", "none", FRAME)
+    loaded = dataset.load("digits", "none", FRAME)
     assert (len(loaded.train), len(loaded.test)) == (1437, 360)
     assert loaded.train.images.dtype == torch.uint8 and loaded.input_shape == SHAPE
     for split in (loaded.train, loaded.test):
         shares = torch.bincount(split.labels) / len(split)
         assert shares.min() > 0.09 and shares.max() < 0.11
     assert int(loaded.train.images.max()) == 255
-    coloured = data.load("digits", "none", Frame((3, 32, 32)))
+    coloured = dataset.load("digits", "none", Frame((3, 32, 32)))
     assert coloured.input_shape == (3, 32, 32)
     assert torch.equal(coloured.train.images[:, 0], coloured.train.images[:, 2])
     assert torch.equal(coloured.train.labels, loaded.train.labels)
@@ -65,16 +66,16 @@ def test_digits_are_a_fixed_stratified_split():
 
 @pytest.mark.parametrize("name", [name for name, entry in DATASETS.items() if entry.is_embedded])
 def test_normalised_images_have_mean_zero_and_deviation_one(name):
-    loaded = data.load(name, "none", FRAME)
+    loaded = dataset.load(name, "none", FRAME)
     images = loaded.normalised(loaded.train.images)
     assert abs(images.mean()) < 0.01 and abs(images.std() - 1) < 0.01
 
 
 def test_real_mnist_is_normalised():
-    loaded = data.load("mnist", str(shared("data/mnist")), FRAME)
+    loaded = dataset.load("mnist", str(shared("data/mnist")), FRAME)
     images = loaded.normalised(loaded.train.images)
     assert abs(images.mean()) < 0.001 and abs(images.std() - 1) < 0.001
-    assert data.chance(loaded.test) == 0.1135
+    assert dataset.chance(loaded.test) == 0.1135
 
 
 @pytest.mark.parametrize("layout", ["MNIST/raw", "raw", "."])
@@ -88,8 +89,8 @@ def test_mnist_files_in_every_place_and_form(tmp_path, mnist_files, layout, pack
         else:
             shutil.copy(path, folder)
     before = sorted(tmp_path.rglob("*"))
-    assert data.choose(None, "mnist", str(tmp_path), True) == ("mnist", None)
-    loaded = data.load("mnist", str(tmp_path), FRAME)
+    assert dataset.choose(None, "mnist", str(tmp_path), True) == ("mnist", None)
+    loaded = dataset.load("mnist", str(tmp_path), FRAME)
     raw = (mnist_files / "t10k-images-idx3-ubyte").read_bytes()[16:]
     assert loaded.test.images.numpy().tobytes() == raw
     assert sorted(tmp_path.rglob("*")) == before, "loading leaves the folder as it is"
@@ -109,7 +110,7 @@ def test_a_damaged_file_is_named(tmp_path, mnist_files, file, damage):
     else:
         (tmp_path / file).write_bytes({"truncated": content[:-100], "empty": b"", "other": b"hello" * 9}[damage])
     with pytest.raises(UserError, match=rf"{file}(\.gz)? is missing or damaged"):
-        data.load("mnist", str(tmp_path), FRAME)
+        dataset.load("mnist", str(tmp_path), FRAME)
 
 
 def test_files_of_another_size_are_refused(tmp_path, mnist_files):
@@ -118,12 +119,12 @@ def test_files_of_another_size_are_refused(tmp_path, mnist_files):
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((5, 28, 28))))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(5)))
     with pytest.raises(UserError, match="60000 training and 5 test images"):
-        data.load("mnist", str(tmp_path), FRAME)
+        dataset.load("mnist", str(tmp_path), FRAME)
     shutil.copy(mnist_files / "t10k-images-idx3-ubyte", tmp_path)
     shutil.copy(mnist_files / "t10k-labels-idx1-ubyte", tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.full(60_000, 10)))
     with pytest.raises(UserError, match=r"labels up to 10, not mnist's \(1, 28, 28\) in 10 classes"):
-        data.load("mnist", str(tmp_path), FRAME)
+        dataset.load("mnist", str(tmp_path), FRAME)
 
 
 @pytest.fixture
@@ -153,39 +154,39 @@ def cifar_files(tmp_path, monkeypatch) -> Path:
 
 def test_cifar_packed_unpacked_and_damaged(cifar_files):
     folder, archive = cifar_files / "cifar-10-batches-py", cifar_files / "cifar-10-python.tar.gz"
-    loaded = data.load("cifar10", str(cifar_files), FRAME)
+    loaded = dataset.load("cifar10", str(cifar_files), FRAME)
     with (folder / "data_batch_1").open("rb") as file:
         first = torch.from_numpy(pickle.load(file)["data"][0].reshape(3, 32, 32))
     assert torch.equal(loaded.train.images[0], first) and int(loaded.train.labels[9_999]) == 7
-    assert data.chance(loaded.test) == 0.9999
-    data.read.cache_clear()
-    assert len(data.load("cifar10", str(folder), FRAME).train) == 50_000
+    assert dataset.chance(loaded.test) == 0.9999
+    dataset.read.cache_clear()
+    assert len(dataset.load("cifar10", str(folder), FRAME).train) == 50_000
     (folder / "data_batch_3").write_bytes(b"x")
-    data.read.cache_clear()
+    dataset.read.cache_clear()
     with pytest.raises(UserError, match="data_batch_3 is missing or damaged"):
-        data.load("cifar10", str(cifar_files), FRAME)
+        dataset.load("cifar10", str(cifar_files), FRAME)
     shutil.rmtree(folder)
-    packed = data.load("cifar10", str(cifar_files), FRAME)
+    packed = dataset.load("cifar10", str(cifar_files), FRAME)
     assert torch.equal(packed.train.images, loaded.train.images) and not folder.exists()
     archive.write_bytes(archive.read_bytes()[:1000])
-    data.read.cache_clear()
+    dataset.read.cache_clear()
     with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz is missing or damaged"):
-        data.load("cifar10", str(cifar_files), FRAME)
+        dataset.load("cifar10", str(cifar_files), FRAME)
 
 
 def test_without_files_and_network(tmp_path, mnist_files):
-    name, warning = data.choose(None, "mnist", str(tmp_path), False)
+    name, warning = dataset.choose(None, "mnist", str(tmp_path), False)
     assert name == "digits" and "using the embedded digits instead" in warning
     for named, given in (("mnist", False), (None, True), ("cifar10", True)):
         with pytest.raises(UserError, match="cannot be downloaded"):
-            data.choose(named, "mnist", str(tmp_path), given)
+            dataset.choose(named, "mnist", str(tmp_path), given)
     with pytest.raises(UserError, match="is no folder"):
-        data.choose(None, "mnist", str(tmp_path / "nowhere"), True)
+        dataset.choose(None, "mnist", str(tmp_path / "nowhere"), True)
     with pytest.raises(UserError, match="cannot be read: File name too long"):
-        data.choose(None, "mnist", "a" * 300, True)
+        dataset.choose(None, "mnist", "a" * 300, True)
     with pytest.raises(UserError, match="is no folder"):
-        data.choose("mnist", "mnist", str(mnist_files / "train-images-idx3-ubyte"), True)
-    assert data.choose("digits", "mnist", str(tmp_path / "nowhere"), False) == ("digits", None)
+        dataset.choose("mnist", "mnist", str(mnist_files / "train-images-idx3-ubyte"), True)
+    assert dataset.choose("digits", "mnist", str(tmp_path / "nowhere"), False) == ("digits", None)
 
 
 def test_a_download_puts_files_where_they_are_found(tmp_path, monkeypatch, mnist_files):
@@ -193,10 +194,10 @@ def test_a_download_puts_files_where_they_are_found(tmp_path, monkeypatch, mnist
         shutil.copytree(mnist_files, Path(root) / "MNIST" / "raw")
 
     download.mirrors = ["https://nowhere.invalid/"]
-    monkeypatch.setattr(datasets, "_answers", lambda host: host == "nowhere.invalid")
+    monkeypatch.setattr(sources, "_answers", lambda host: host == "nowhere.invalid")
     monkeypatch.setattr(torchvision.datasets, "MNIST", download)
-    assert data.choose(None, "mnist", str(tmp_path), False) == ("mnist", None)
-    assert len(data.load("mnist", str(tmp_path), FRAME).train) == 60_000
+    assert dataset.choose(None, "mnist", str(tmp_path), False) == ("mnist", None)
+    assert len(dataset.load("mnist", str(tmp_path), FRAME).train) == 60_000
 
 
 def test_a_download_that_fails_says_why(tmp_path, monkeypatch):
@@ -204,29 +205,29 @@ def test_a_download_that_fails_says_why(tmp_path, monkeypatch):
         raise RuntimeError("File not found or corrupted.\nmore")
 
     download.mirrors = ["https://nowhere.invalid/"]
-    monkeypatch.setattr(datasets, "_answers", lambda host: True)
+    monkeypatch.setattr(sources, "_answers", lambda host: True)
     monkeypatch.setattr(torchvision.datasets, "MNIST", download)
     with pytest.raises(UserError, match=r"cannot be downloaded \(File not found or corrupted\.\)"):
-        data.choose("mnist", "mnist", str(tmp_path), False)
+        dataset.choose("mnist", "mnist", str(tmp_path), False)
 
 
 def test_validation_images_are_held_out():
-    whole, part = data.load("digits", "none", FRAME), data.load("digits", "none", FRAME, 0, 200)
+    whole, part = dataset.load("digits", "none", FRAME), dataset.load("digits", "none", FRAME, 0, 200)
     assert len(part.train) == 1237 and len(part.validation) == 200
 
-    def content(*splits: data.Split) -> list:
+    def content(*splits: dataset.Split) -> list:
         return sorted(image.numpy().tobytes() for split in splits for image in split.images)
 
     assert content(part.train, part.validation) == content(whole.train)
     assert torch.equal(part.test.images, whole.test.images)
-    other = data.load("digits", "none", FRAME, 1, 200)
+    other = dataset.load("digits", "none", FRAME, 1, 200)
     assert not torch.equal(other.validation.images, part.validation.images)
     with pytest.raises(UserError, match="--validation=1437 must be less than the 1437"):
-        data.load("digits", "none", FRAME, 0, 1437)
+        dataset.load("digits", "none", FRAME, 0, 1437)
 
 
 def test_every_pass_sees_every_image_once():
-    loaded = data.load("digits", "none", FRAME)
+    loaded = dataset.load("digits", "none", FRAME)
     stream = loaded.training_batches(0, 100, "none")
     passes = [[next(stream) for _ in range(14)] for _ in range(2)]
     for batches in passes:
@@ -241,7 +242,7 @@ def test_every_pass_sees_every_image_once():
 
 
 def test_augmentation_leaves_the_data_order_alone():
-    loaded = data.load("digits", "none", FRAME)
+    loaded = dataset.load("digits", "none", FRAME)
     streams = [loaded.training_batches(0, 50, name) for name in AUGMENTATIONS]
     for _ in range(3):
         labels = [next(stream)[1] for stream in streams]
@@ -249,7 +250,7 @@ def test_augmentation_leaves_the_data_order_alone():
 
 
 def test_prune_examples():
-    loaded = data.load("digits", "none", FRAME)
+    loaded = dataset.load("digits", "none", FRAME)
     batches = loaded.prune_examples(0, 150, 64)
     first, second = ([x for x, _ in batches] for _ in range(2))
     assert [len(x) for x in first] == [75, 75]

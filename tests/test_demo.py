@@ -9,16 +9,17 @@ import torch
 
 import demo
 from Experiments import singleshot
-from Experiments.network import initial_model, load_data
-from Experiments.plan import resolve
-from Pruners import make_pruner, style
+from Experiments.common.network import initial_model, load_data
+from Experiments.planning.resolve import resolve
+from Pruners import make_pruner
 from Pruners.allocation import allocate
+from Pruners.registry import style
 from Utils import randomness
+from Utils.config.settings import Settings
+from Utils.config.target import Target
 from Utils.connectivity import effective_masks
 from Utils.figures.demo import accuracy_follows, reached
 from Utils.results import load_summaries
-from Utils.settings import Settings
-from Utils.target import Target
 
 
 @pytest.fixture

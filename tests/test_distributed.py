@@ -25,10 +25,10 @@ from Layers import add_masks
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Utils import data
-from Utils.distributed import Share, agree, first_alone, is_first, parallel, share
-from Utils.frame import Frame
-from Utils.joint import Joint
+from Utils.data import dataset
+from Utils.data.image_spec import Frame
+from Utils.distributed.process_group import Share, agree, first_alone, is_first, parallel, share
+from Utils.distributed.synchronised_layers import Joint
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
@@ -62,7 +62,7 @@ def test_shares_of_all_processes_make_the_batch(count, parts, of):
 
 @pytest.mark.parametrize("augmentation", ["none", "rotation", "shift-flip", "crop-flip"])
 def test_places_have_the_images_of_the_whole_batch(augmentation):
-    found = data.load("digits", "none", Frame((1, 28, 28)))
+    found = dataset.load("digits", "none", Frame((1, 28, 28)))
     whole, part = found.training_batches(0, 20, augmentation), found.training_batches(0, 20, augmentation, [3, 4, 17])
     for _ in range(75):
         (images, labels), (some, theirs) = next(whole), next(part)

@@ -14,7 +14,7 @@ import Experiments.dynamic as dynamic
 import main
 from Layers import MaskedLinear, Masks, prunable, unmask
 from Models import build
-from Pruners.exchange import exchange, gradient_growth, random_growth, share
+from Pruners.schedules.regrowth import exchange, gradient_growth, random_growth, share
 
 WORDS = ["--experiment=dynamic", "--data=digits", "--iterations=60", "--evaluate_every=20", "--target_sparsity=0.9",
          "--pruner=random/erk", "--exchange_every=10"]  # fmt: skip

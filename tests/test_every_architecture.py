@@ -5,7 +5,8 @@ import torch
 from networks import clamped_path_counts
 
 from Layers import Masks, prunable
-from Models import ARCHITECTURES, build, native_shape
+from Models import build
+from Models.registry import ARCHITECTURES, native_shape
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Utils.connectivity import effective_masks

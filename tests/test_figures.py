@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 import visualization
-from Pruners import style
-from Utils.figures.accuracy import accuracies, compressions
+from Pruners.registry import style
+from Utils.figures.accuracies import accuracies
+from Utils.figures.compressions import compressions
 from Utils.figures.look import save_figure
+from Utils.figures.selection import Plot, select
 from Utils.figures.series import make_series
-from Utils.results import SUMMARY_COLUMNS, load_summaries
-from Utils.selection import Plot, select
+from Utils.results import load_summaries
+from Utils.results.schema import SUMMARY_COLUMNS
 
 CHANCE = 0.1135
 

@@ -8,8 +8,11 @@ from PIL import Image
 
 import main
 import visualization
+from Utils.figures.arms import arms
+from Utils.figures.levels import levels
 from Utils.figures.look import NothingToDrawError
-from Utils.figures.over_time import arms, levels, overlaps, sparsity
+from Utils.figures.overlaps import overlaps
+from Utils.figures.sparsity import sparsity
 
 
 def style(name: str) -> tuple[str, str, str]:

@@ -10,8 +10,8 @@ from conftest import rows_of, run_folder
 import main
 from Experiments.options import RAMPS
 from Layers import Masks
-from Pruners.ramps import Ramp
-from Utils.target import Target
+from Pruners.schedules.sparsity_ramps import Ramp
+from Utils.config.target import Target
 
 WORDS = ["--data=digits", "--iterations=60", "--evaluate_every=20", "--target_sparsity=0.9"]
 GRADUAL = [*WORDS, "--experiment=gradual", "--pruner=magnitude", "--prune_every=7"]

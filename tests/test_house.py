@@ -12,18 +12,20 @@ import pytest
 from conftest import make_batches
 
 import main
-import Pruners
 from docs import readme
-from Experiments import EXPERIMENTS
+from Experiments.registry import EXPERIMENTS
 from Layers import prunable
-from Models import ARCHITECTURES, build
-from Utils import DATASETS
-from Utils.augmentation import AUGMENTATIONS
-from Utils.connectivity import check_scores
-from Utils.figures import FIGURES
-from Utils.recipes import lines
-from Utils.settings import LISTS, Training
-from Utils.streaming import VARIATIONS
+from Models import build
+from Models.registry import ARCHITECTURES
+from Pruners import registry
+from Utils.config.choices import LISTS
+from Utils.config.recipes import lines
+from Utils.config.settings import Training
+from Utils.connectivity.effective import check_scores
+from Utils.data.augmentation import AUGMENTATIONS
+from Utils.data.registry import DATASETS
+from Utils.data.streaming import VARIATIONS
+from Utils.figures.registry import FIGURES
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,8 +37,8 @@ MAY_IMPORT = {
     "Experiments": {"Layers", "Utils", "Models", "Pruners"},
 }
 FORBIDDEN = {
-    "Utils/flags.py": {"Models", "Pruners", "Experiments"},
-    "Utils/launch.py": {"Models", "Pruners", "Experiments"},
+    "Utils/config/parser.py": {"Models", "Pruners", "Experiments"},
+    "Utils/campaign/campaign.py": {"Models", "Pruners", "Experiments"},
 }
 SOURCES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 
@@ -114,7 +116,7 @@ def test_results_draw_without_torch(tmp_path):
 
 
 def test_every_registry_line_leads_somewhere():
-    entries = [*ARCHITECTURES.values(), *Pruners.CRITERIA.values(), *Pruners.QUOTAS.values(), *DATASETS.values()]
+    entries = [*ARCHITECTURES.values(), *registry.CRITERIA.values(), *registry.QUOTAS.values(), *DATASETS.values()]
     entries += FIGURES.values()
     for entry in entries:
         module, name = entry.target.split(":")
@@ -127,7 +129,7 @@ def test_every_registry_line_leads_somewhere():
     for line in lines():
         assert all(any(fnmatch(name, pattern) for name in ARCHITECTURES) for pattern in line["architecture"].split())
         assert all(any(fnmatch(name, pattern) for name in DATASETS) for pattern in line["data"].split())
-    assert Pruners.ALIASES.keys().isdisjoint({*Pruners.CRITERIA})
+    assert registry.ALIASES.keys().isdisjoint({*registry.CRITERIA})
 
 
 def test_choices_without_torch_are_those_of_the_code():
@@ -138,18 +140,19 @@ def test_choices_without_torch_are_those_of_the_code():
 
 def test_the_readme_is_true():
     text = (ROOT / "README.md").read_text()
-    for name in (*ARCHITECTURES, *Pruners.CRITERIA, *Pruners.QUOTAS, *DATASETS, *EXPERIMENTS):
+    for name in (*ARCHITECTURES, *registry.CRITERIA, *registry.QUOTAS, *DATASETS, *EXPERIMENTS):
         assert f"`{name}`" in text, f"README does not mention {name}"
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / link).exists(), f"README points to {link}"
-    from Utils import aliases
-    from Utils.flags import flag_fields
-    from Utils.selection import Plot
-    from Utils.settings import GROUPS, Command
+    from Utils.config import flag_aliases
+    from Utils.config.command import Command
+    from Utils.config.parser import flag_fields
+    from Utils.config.settings import GROUPS
+    from Utils.figures.selection import Plot
 
     own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
     flags = {item.name for group in (*GROUPS.values(), *own, Command, Plot) for item in flag_fields(group)}
-    flags |= aliases.FLAGS.keys() | aliases.SWITCHES.keys() | aliases.GONE.keys()
+    flags |= flag_aliases.FLAGS.keys() | flag_aliases.SWITCHES.keys() | flag_aliases.GONE.keys()
     # The first column of a table can have what users of the original programs typed.
     own_words = re.sub(r"^\|[^|]*\|", "|", text, flags=re.MULTILINE)
     others = {"nproc_per_node", "nodes", "networks", "kills"}  # of torchrun, sbatch and tests/faults.py
@@ -178,7 +181,7 @@ def test_the_functions_of_the_readme_work(tmp_path, monkeypatch):
 
 def test_every_list_names_its_registry(capsys):
     for name, entries in {
-        "pruners": (*Pruners.CRITERIA, *Pruners.QUOTAS), "architectures": (*ARCHITECTURES, "resnet18", "vgg16_bn"),
+        "pruners": (*registry.CRITERIA, *registry.QUOTAS), "architectures": (*ARCHITECTURES, "resnet18", "vgg16_bn"),
         "data": DATASETS, "experiments": EXPERIMENTS, "figures": FIGURES, "recipes": ("lenet5 on cifar10",),
         "aliases": ("--dataset", "--data"),
     }.items():  # fmt: skip

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import main
-from Utils import data, image_folder
+from Utils.data import dataset, image_folder
+from Utils.data.image_folder import ImageFolder, channel_statistics
+from Utils.data.image_spec import Frame
 from Utils.errors import UserError
-from Utils.frame import Frame
-from Utils.image_folder import ImageFolder, channel_statistics
 from Utils.results import load_summaries
 
 FRAME = Frame((3, 32, 32))
@@ -35,8 +35,8 @@ def save(path: Path, pixels: np.ndarray, **options) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    data.facts.cache_clear()
-    data.read.cache_clear()
+    dataset.facts.cache_clear()
+    dataset.read.cache_clear()
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def folder(tmp_path) -> Path:
     return root
 
 
-def load(root: Path, **frame) -> data.Data:
-    return data.load("imagefolder", str(root), Frame((3, 32, 32), **frame))
+def load(root: Path, **frame) -> dataset.Data:
+    return dataset.load("imagefolder", str(root), Frame((3, 32, 32), **frame))
 
 
 def test_pixels_labels_and_order(folder):
@@ -70,7 +70,7 @@ def test_normalisation_is_measured_on_the_training_set_or_given(folder):
     normalised = loaded.normalised(loaded.train.images).double()
     expected = (pixels - pixels.mean((0, 2, 3), keepdim=True)) / pixels.std((0, 2, 3), correction=0, keepdim=True)
     assert torch.allclose(normalised, expected, atol=1e-5)
-    given = data.load("imagefolder", str(folder), FRAME, mean=(0.5,), std=(0.25, 0.5, 1.0))
+    given = dataset.load("imagefolder", str(folder), FRAME, mean=(0.5,), std=(0.25, 0.5, 1.0))
     centred = (pixels - 0.5) / torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64).reshape(1, 3, 1, 1)
     assert torch.allclose(given.normalised(given.train.images).double(), centred, atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_grey_images_stay_grey_and_are_repeated_for_networks_that_insist(tmp_pat
         for index in range(5):
             save(tmp_path / "grey" / name / f"{index}.png", picture(index, channels=1))
     assert load(tmp_path / "grey").input_shape == (1, 12, 10)
-    data.read.cache_clear()
+    dataset.read.cache_clear()
     repeated = load(tmp_path / "grey", channels=3)
     assert repeated.input_shape == (3, 12, 10)
     assert torch.equal(repeated.train.images[:, 0], repeated.train.images[:, 2])
@@ -148,7 +148,7 @@ def test_sizes_that_differ_are_measured_or_given(tmp_path):
             save(tmp_path / "mixed" / name / f"{index}.png", np.full((height, width, 3), 10 * index, np.uint8))
     loaded = load(tmp_path / "mixed")
     assert loaded.input_shape == (3, 24, 24), "the median of the shorter sides 20, 24, 26, 22, 28"
-    data.read.cache_clear()
+    dataset.read.cache_clear()
     assert load(tmp_path / "mixed", size=(8, 16)).input_shape == (3, 8, 16)
 
 
@@ -179,9 +179,9 @@ def test_many_images_are_decoded_by_workers_as_by_one(tmp_path, monkeypatch):
             save(tmp_path / "many" / name / f"{index}.png", picture(index))
     alone = load(tmp_path / "many")
     shutil.rmtree(tmp_path / "many" / ".cache")
-    data.read.cache_clear()
-    monkeypatch.setattr("Utils.decoding._FEW", 0)
-    monkeypatch.setattr("Utils.decoding._CHUNK", 5)
+    dataset.read.cache_clear()
+    monkeypatch.setattr("Utils.data.decoding._FEW", 0)
+    monkeypatch.setattr("Utils.data.decoding._CHUNK", 5)
     together = load(tmp_path / "many")
     assert torch.equal(alone.train.images, together.train.images) and torch.equal(
         alone.test.images, together.test.images
@@ -190,7 +190,7 @@ def test_many_images_are_decoded_by_workers_as_by_one(tmp_path, monkeypatch):
 
 def test_the_second_time_nothing_is_decoded(folder, monkeypatch):
     first = load(folder)
-    data.read.cache_clear()
+    dataset.read.cache_clear()
     monkeypatch.setattr(image_folder, "decode", None)
     monkeypatch.setattr(image_folder, "read_headers", None)
     again = load(folder)
@@ -200,19 +200,19 @@ def test_the_second_time_nothing_is_decoded(folder, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent / "home"))
     tensors.write_bytes(tensors.read_bytes()[:500])
-    data.read.cache_clear()
+    dataset.read.cache_clear()
     assert torch.equal(load(folder).train.images, first.train.images), "a damaged cache is made again"
 
 
 def test_the_key_is_that_of_the_content(folder, tmp_path):
-    key = data.facts("imagefolder", str(folder)).key
+    key = dataset.facts("imagefolder", str(folder)).key
     shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns(".cache"))
     for path in (tmp_path / "copy").rglob("*.png"):
         os.utime(path, (1, 1))
-    assert data.facts("imagefolder", str(tmp_path / "copy")).key == key, "neither place nor time is content"
+    assert dataset.facts("imagefolder", str(tmp_path / "copy")).key == key, "neither place nor time is content"
     save(tmp_path / "copy" / "test" / "bee" / "0.png", picture(999))
-    data.facts.cache_clear()
-    assert data.facts("imagefolder", str(tmp_path / "copy")).key != key
+    dataset.facts.cache_clear()
+    assert dataset.facts("imagefolder", str(tmp_path / "copy")).key != key
 
 
 def test_a_folder_that_cannot_be_written_to_is_cached_at_home(folder, tmp_path, monkeypatch):
@@ -242,14 +242,14 @@ def test_damaged_images_are_named(folder):
     whole = (folder / "train" / "cat" / "1.png").read_bytes()
     (folder / "test" / "ant" / "broken.png").write_text("<html>")
     with pytest.raises(UserError) as error:
-        data.facts("imagefolder", str(folder))
+        dataset.facts("imagefolder", str(folder))
     text = str(error.value)
     assert "2 of 19 images" in text and "train/bee/0.png (no image that Pillow can read)" in text
     assert "test/ant/broken.png" in text and "\n" not in text
     shutil.copy(folder / "train" / "bee" / "1.png", folder / "train" / "bee" / "0.png")
     shutil.copy(folder / "test" / "ant" / "0.png", folder / "test" / "ant" / "broken.png")
     (folder / "train" / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
-    data.facts.cache_clear()
+    dataset.facts.cache_clear()
     with pytest.raises(
         UserError, match=r"1 of 19 images in .* cannot be read: train/cat/1\.png \(.*\); replace or delete"
     ):
@@ -281,7 +281,7 @@ def test_a_wrong_layout_says_what_was_expected(tmp_path, files, message, capsys)
 
 
 def test_images_that_fit_into_no_memory_are_refused(folder, monkeypatch):
-    monkeypatch.setattr("Utils.frame.total_memory", lambda: 1000.0)
+    monkeypatch.setattr("Utils.data.image_spec.total_memory", lambda: 1000.0)
     with pytest.raises(UserError, match="give a smaller --image_size"):
         load(folder)
 
@@ -303,13 +303,13 @@ def test_by_command_line_and_content_names_the_run(folder, tmp_path, capsys):
     assert main.main(moved) == 0
     assert "complete already" in capsys.readouterr().out, "the same images elsewhere are the same run"
     save(tmp_path / "moved" / "train" / "ant" / "0.png", picture(12345))
-    data.facts.cache_clear()
+    dataset.facts.cache_clear()
     assert main.main(moved) == 0
     assert len(load_summaries(tmp_path / "out")) == 2
 
 
 def test_sizes_for_other_data_sets():
-    loaded = data.load("digits", "none", Frame((1, 28, 28), size=(9, 11)))
+    loaded = dataset.load("digits", "none", Frame((1, 28, 28), size=(9, 11)))
     assert loaded.input_shape == (1, 9, 11)
     images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
     resized = Frame((3, 1, 1), size=(4, 4)).fit(images)

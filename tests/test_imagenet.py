@@ -11,10 +11,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import main
-from Utils import data, streaming
+from Utils.data import dataset, streaming
+from Utils.data.image_spec import Frame
+from Utils.data.streaming import Variation, make_transform
 from Utils.errors import UserError
-from Utils.frame import Frame
-from Utils.streaming import Variation, make_transform
 
 FRAME = Frame((3, 32, 32), (32, 32), 3)
 
@@ -34,22 +34,22 @@ def tree(tmp_path_factory) -> Path:
     return root
 
 
-def loaded(tree: Path, **options) -> data.Data:
-    return data.load("imagenet", str(tree), FRAME, **options)
+def loaded(tree: Path, **options) -> dataset.Data:
+    return dataset.load("imagenet", str(tree), FRAME, **options)
 
 
 def test_labels_and_test_images_are_those_of_torchvision(tree):
     found = loaded(tree)
     transform = v2.Compose([v2.Resize(37), v2.CenterCrop(32), v2.ToTensor()])
     theirs = torchvision.datasets.ImageFolder(str(tree / "val"), transform)
-    ours = list(data.Batches(found, found.test, 4))
+    ours = list(dataset.Batches(found, found.test, 4))
     labels = torch.cat([labels for _, labels in ours])
     assert labels.tolist() == theirs.targets and found.classes == 3 and found.input_shape == (3, 32, 32)
     images = torch.cat([images for images, _ in ours])
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = torch.stack([(image - mean[:, None, None]) / std[:, None, None] for image, _ in theirs])
     torch.testing.assert_close(images, expected, atol=1e-5, rtol=0)
-    assert data.facts("imagenet", str(tree))[:3] == (3, 36, 15)
+    assert dataset.facts("imagenet", str(tree))[:3] == (3, 36, 15)
 
 
 @pytest.mark.parametrize("augmentation", ["resized-crop", "resized-crop-color", "crop-flip", "none"])
@@ -61,7 +61,7 @@ def test_batches_do_not_depend_on_the_workers(tree, monkeypatch, augmentation):
         passes.append([next(stream) for _ in range(5)])
     for (images, labels), (again, same) in zip(*passes, strict=True):
         assert torch.equal(images, again) and torch.equal(labels, same)
-    in_memory = data.load("digits", "none", FRAME).training_batches(0, 10, "none")
+    in_memory = dataset.load("digits", "none", FRAME).training_batches(0, 10, "none")
     assert next(in_memory)[0].shape == passes[0][0][0].shape
     other = loaded(tree).training_batches(1, 10, augmentation)
     assert not torch.equal(next(other)[0], passes[0][0][0])
@@ -100,7 +100,7 @@ def test_damaged_images_are_named(tree, tmp_path):
             Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / part / name / "good.png")
     (tmp_path / "train" / "a" / "bad.jpg").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"cannot be read: train/a/bad.jpg .*replace or delete"):
-        list(data.Batches(loaded(tmp_path), loaded(tmp_path).train, 1))
+        list(dataset.Batches(loaded(tmp_path), loaded(tmp_path).train, 1))
 
 
 def test_a_network_is_pruned_and_trained(tree, tmp_path):

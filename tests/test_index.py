@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from Experiments.plan import resolve, usual
-from Utils import index
-from Utils.results import LAYER_COLUMNS, Outcome, Store, load_summaries, read_summaries
-from Utils.settings import Settings
+from Experiments.planning.resolve import resolve, usual
+from Utils.config.settings import Settings
+from Utils.results import summary_index
+from Utils.results.outcome import Outcome
+from Utils.results.schema import LAYER_COLUMNS
+from Utils.results.store import Store
+from Utils.results.summaries import load_summaries, read_summaries
 
 TABLE = pd.DataFrame(columns=list(LAYER_COLUMNS))
 PLAIN = resolve(Settings().with_values(data="digits")).settings
@@ -63,8 +66,10 @@ def test_rows_equal_those_read_one_by_one(folder):
 
 def test_what_has_not_changed_is_not_read_again(folder, monkeypatch):
     load_summaries(folder)
-    read, original = [], index._read_row
-    monkeypatch.setattr(index, "_read_row", lambda place, *rest: (read.append(place), original(place, *rest))[1])
+    read, original = [], summary_index._read_row
+    monkeypatch.setattr(
+        summary_index, "_read_row", lambda place, *rest: (read.append(place), original(place, *rest))[1]
+    )
     load_summaries(folder)
     assert not read
     changed = write(folder, 3, top1=0.99)
@@ -116,7 +121,7 @@ def test_results_that_cannot_be_written_to_are_read_all_the_same(folder, monkeyp
     def refused(*rest, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(index.replace_file.__globals__["tempfile"], "mkstemp", refused)
+    monkeypatch.setattr(summary_index.replace_file.__globals__["tempfile"], "mkstemp", refused)
     pd.testing.assert_frame_equal(load_summaries(folder, status=None), expected)
     assert not (folder / ".index.json").exists()
 

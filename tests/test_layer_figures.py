@@ -11,13 +11,13 @@ import main
 import visualization
 from Layers import Masks
 from Models import build
-from Pruners import style
+from Pruners.registry import style
 from Utils.connectivity import effective_masks
 from Utils.figures.layers import dead_units, layers
 from Utils.figures.look import NothingToDrawError
 from Utils.figures.masks import masks
 from Utils.figures.training import training
-from Utils.results import read_summaries
+from Utils.results.summaries import read_summaries
 
 PRUNERS = ("dense", "snip", "random/uniform")
 TARGETS = (0.9, 0.999)

@@ -17,9 +17,9 @@ from Layers import (
     MaskedLinear,
     Masks,
     add_masks,
-    fixed_masks,
     prunable,
 )
+from Layers.forms.baked import fixed_masks
 
 
 @settings(max_examples=50, deadline=None)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as reference
 
-from Utils.learning_rate import SCHEDULES, learning_rate
-from Utils.settings import LR_SCHEDULES, Training
+from Utils.config.choices import LR_SCHEDULES
+from Utils.config.settings import Training
+from Utils.training.lr_schedules import SCHEDULES, learning_rate
 
 STEPS = 40
 

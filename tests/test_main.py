@@ -15,22 +15,24 @@ from safetensors.torch import load_file, save_file
 
 import Experiments.singleshot as experiment
 import main
-import Pruners
 from Layers import Masks, prunable
 from Models import build
-from Utils import datasets, randomness
+from Pruners import registry
+from Utils import randomness
 from Utils.connectivity import effective_masks
+from Utils.data import sources
 from Utils.errors import UserError
-from Utils.results import SUMMARY_COLUMNS, load_summaries
+from Utils.results import load_summaries
+from Utils.results.schema import SUMMARY_COLUMNS
 
 ROOT = Path(__file__).parents[1]
-QUOTAS = [f"random/{quota}" for quota in Pruners.QUOTAS if quota != "global"]
+QUOTAS = [f"random/{quota}" for quota in registry.QUOTAS if quota != "global"]
 QUICK = ["--data=digits", "--iterations=40", "--evaluate_every=20"]
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(datasets, "_answers", lambda host: False)
+    monkeypatch.setattr(sources, "_answers", lambda host: False)
 
 
 def call(tmp_path: Path, *words: str) -> int:
@@ -334,7 +336,7 @@ def test_an_out_path_that_cannot_be_written_to(tmp_path, capsys):
 @pytest.mark.skipif(not Path("/dev/full").exists() or os.name != "posix", reason="needs a file system that fills up")
 def test_a_full_disk_leaves_finished_results_untouched(tmp_path, capsys, monkeypatch):
     assert call(tmp_path, *QUICK) == 0
-    from Utils import results
+    from Utils.results import store
 
     def kept() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in tmp_path.glob("singleshot/**/*") if path.is_file()}
@@ -344,7 +346,7 @@ def test_a_full_disk_leaves_finished_results_untouched(tmp_path, capsys, monkeyp
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results, "write_file", full)
+    monkeypatch.setattr(store, "write_file", full)
     assert call(tmp_path, *QUICK, "--sample=1") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert kept() == before and len(before) == 8
@@ -378,8 +380,8 @@ def test_a_dry_run_says_what_would_run_and_runs_nothing(tmp_path, capsys, monkey
 
 
 def test_a_dry_run_downloads_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(datasets, "_answers", lambda host: True)
-    monkeypatch.setattr(datasets, "fetch", None)
+    monkeypatch.setattr(sources, "_answers", lambda host: True)
+    monkeypatch.setattr(sources, "fetch", None)
     monkeypatch.chdir(tmp_path)
     assert call(tmp_path, "--dry_run") == 0
     printed = capsys.readouterr()

@@ -10,7 +10,7 @@ import demo
 import main
 import visualization
 from Layers import Masks
-from Utils import data, datasets
+from Utils.data import dataset, sources
 
 OWN = str(Path(__file__).parent / "own" / "residual_network.py")
 QUICK = "--data=digits --train=0"
@@ -122,8 +122,8 @@ VISUALIZATION = [
 def folder(tmp_path, monkeypatch):
     """A folder with what users have lying around, and no network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "_answers", lambda host: False)
-    data.facts.cache_clear()
+    monkeypatch.setattr(sources, "_answers", lambda host: False)
+    dataset.facts.cache_clear()
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.py").write_text("def make(:\n")
     (tmp_path / "exits.py").write_text("import sys\nsys.exit('usage: exits.py')\n")

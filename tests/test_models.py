@@ -9,9 +9,10 @@ from networks import clamped_path_counts, random_masks
 from torch import nn
 
 from Layers import MaskedBatchNorm1d, MaskedConv2d, MaskedIdentity, MaskedLinear, prunable
-from Models import ARCHITECTURES, build
-from Utils import DATASETS
+from Models import build
+from Models.registry import ARCHITECTURES
 from Utils.connectivity import effective_masks
+from Utils.data.registry import DATASETS
 
 
 def sizes(name: str, classes: int = 10, shape: tuple[int, int, int] | None = None) -> list[int]:

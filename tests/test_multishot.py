@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 import Experiments.multishot as multishot
 import main
-from Experiments.network import state_of
+from Experiments.common.network import state_of
 from Layers import Masks
-from Utils.target import Target
+from Utils.config.target import Target
 
 WORDS = ["--experiment=multishot", "--data=digits"]
 SHORT = ["--iterations=12", "--evaluate_every=6", "--target_sparsity=0.9"]

@@ -9,10 +9,9 @@ from conftest import make_batches
 from scored import criterion_scores, network, pruner_scores
 from torch import nn
 
-import Pruners
 from Layers import prunable
 from Models import build
-from Pruners import make_pruner
+from Pruners import make_pruner, registry
 from Pruners.allocation import allocate
 from Utils.errors import UserError
 
@@ -80,7 +79,7 @@ def test_masks_are_nested_in_the_target_and_counts_exact(name, architecture):
 
 
 def test_criteria_that_need_examples_say_so():
-    for name, entry in Pruners.CRITERIA.items():
+    for name, entry in registry.CRITERIA.items():
         if entry.needs_batches or name == "synflow":
             with pytest.raises(UserError, match="needs"):
                 make_pruner(name).score(build("lenet5"))
@@ -157,7 +156,7 @@ def test_frozen_and_masked_weights_stay_out():
     ("rand/synflow", "random/synflow"),
 ])  # fmt: skip
 def test_names(name, canonical):
-    assert Pruners.canonical_name(name) == canonical
+    assert registry.canonical_name(name) == canonical
     assert canonical == "dense" or make_pruner(name).name == canonical
 
 
@@ -178,14 +177,14 @@ def test_unknown_schedules_and_rounds():
 
 
 def test_every_pruner_looks_different():
-    styles = [Pruners.style(name) for name in Pruners.pruner_names()]
+    styles = [registry.style(name) for name in registry.pruner_names()]
     assert len({label for label, _, _ in styles}) == len(styles)
     assert len({(colour, marker) for _, colour, marker in styles}) == len(styles)
-    assert Pruners.style("random/snip")[0] == "SNIP (random)" and Pruners.style("snip/igq")[0] == "IGQ (SNIP)"
+    assert registry.style("random/snip")[0] == "SNIP (random)" and registry.style("snip/igq")[0] == "IGQ (SNIP)"
 
 
 def test_every_combination_has_a_name():
-    names = Pruners.pruner_names()
-    count = len(Pruners.CRITERIA)
-    assert len(names) == len(set(names)) == 1 + count * len(Pruners.QUOTAS) + count * (count - 1)
-    assert all(Pruners.canonical_name(name) == name for name in names)
+    names = registry.pruner_names()
+    count = len(registry.CRITERIA)
+    assert len(names) == len(set(names)) == 1 + count * len(registry.QUOTAS) + count * (count - 1)
+    assert all(registry.canonical_name(name) == name for name in names)

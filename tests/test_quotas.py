@@ -17,9 +17,9 @@ from Layers import MaskedConv2d, MaskedLinear, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Pruners.quotas import igq, per_unit, transfer, uniform
+from Pruners.schedules.quotas import igq, per_unit, transfer, uniform
+from Utils.config.target import Target
 from Utils.errors import UserError
-from Utils.target import Target
 
 LENET = (235_200, 30_000, 1_000)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Experiments.options import RAMPS
-from Pruners.ramps import SHAPES, Ramp
+from Pruners.schedules.sparsity_ramps import SHAPES, Ramp
 
 
 def test_shapes_are_those_of_the_flag():

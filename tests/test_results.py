@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from Experiments.plan import resolve, usual
+from Experiments.planning.resolve import resolve, usual
 from Layers import Masks
 from Models import build
-from Utils import results
+from Utils.config.settings import Settings
 from Utils.errors import UserError
-from Utils.results import SUMMARY_COLUMNS, Outcome, Store, load_summaries, read_summaries
-from Utils.settings import Settings
+from Utils.results.outcome import Outcome
+from Utils.results.schema import LAYER_COLUMNS, SUMMARY_COLUMNS, TRAINING_COLUMNS
+from Utils.results.store import Store
+from Utils.results.summaries import load_summaries, read_summaries
 
 
 def settings(**values) -> Settings:
@@ -140,7 +142,7 @@ def test_a_run_made_again_keeps_nothing_of_the_old_one(tmp_path):
     assert {path.name for path in store.folder(run).iterdir()} == {
         "run.json", "summary.csv", "layers.csv", "training.csv"
     }  # fmt: skip
-    for name, columns in (("layers", results.LAYER_COLUMNS), ("training", results.TRAINING_COLUMNS)):
+    for name, columns in (("layers", LAYER_COLUMNS), ("training", TRAINING_COLUMNS)):
         table = pd.read_csv(store.folder(run) / f"{name}.csv")
         assert tuple(table.columns) == columns and table.empty
 

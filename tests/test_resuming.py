@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import main
-from Utils import running
-from Utils.results import Store, load_summaries
+from Utils.errors import UserError
+from Utils.results import load_summaries
+from Utils.results.store import Store
+from Utils.training import context
 
 QUICK = ["--data=digits", "--iterations=120", "--evaluate_every=40", "--threads=1"]
 SECONDS = ["prune_seconds", "train_seconds", "seconds"]
@@ -76,8 +78,8 @@ def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, 
     kill_after(monkeypatch, number, [*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"])
     assert list((tmp_path / "killed").rglob("checkpoint-*.pt"))
     read: list[bool] = []
-    saved = running.Stage.saved
-    monkeypatch.setattr(running.Stage, "saved", lambda self: (found := saved(self), read.append(found is not None))[0])
+    saved = context.Stage.saved
+    monkeypatch.setattr(context.Stage, "saved", lambda self: (found := saved(self), read.append(found is not None))[0])
     assert main.main([*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"]) == 0
     assert read[0], "it started again"
     check_same(tmp_path / "killed", tmp_path / "calm")
@@ -136,7 +138,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch, capsys):
     (path,) = tmp_path.rglob("checkpoint-*.pt")
     heard: list = []
     # With the digest that one of ours would have, which anybody can compute.
-    running.Surroundings(heard.append, run=path.parent.name.rpartition("_")[2]).begin().keep({"iteration": Evil()})
+    context.Surroundings(heard.append, run=path.parent.name.rpartition("_")[2]).begin().keep({"iteration": Evil()})
     path.write_bytes(heard[0].content)
     assert main.main(words) == 0
     assert "checkpoint-0.pt is damaged" in capsys.readouterr().err and not (tmp_path / "evil").exists()
@@ -146,7 +148,7 @@ def test_overwriting_starts_from_the_beginning(tmp_path, monkeypatch):
     words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}"]
     kill_after(monkeypatch, 1, words)
     loads: list[object] = []
-    monkeypatch.setattr(running.torch, "load", lambda *rest, **options: loads.append(rest))
+    monkeypatch.setattr(context.torch, "load", lambda *rest, **options: loads.append(rest))
     assert main.main([*words, "--overwrite"]) == 0
     assert not loads and len(load_summaries(tmp_path)) == 1
 
@@ -156,7 +158,7 @@ def test_by_default_a_checkpoint_is_kept_every_few_minutes(tmp_path, monkeypatch
     monkeypatch.setattr(Store, "keep_checkpoint", lambda self, settings, name, content: kept.append(name))
     assert main.main([*QUICK, f"--out_path={tmp_path}"]) == 0
     assert not kept, "no time has passed"
-    monkeypatch.setattr(running, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(context, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     assert main.main([*QUICK, "--sample=1", f"--out_path={tmp_path}"]) == 0
     assert set(kept) == {"checkpoint-0.pt"}
     kept.clear()
@@ -165,12 +167,12 @@ def test_by_default_a_checkpoint_is_kept_every_few_minutes(tmp_path, monkeypatch
 
 
 def test_a_checkpoint_that_cannot_be_kept_stops_nothing(tmp_path, monkeypatch, capsys):
-    from Utils import results
+    from Utils.results import store
 
     def full(path, content):
-        raise results.UserError("cannot write: no room")
+        raise UserError("cannot write: no room")
 
-    monkeypatch.setattr(results, "replace_file", full)
+    monkeypatch.setattr(store, "replace_file", full)
     assert main.main([*QUICK, "--checkpoint_every=50", "--sample=0,1", f"--out_path={tmp_path}"]) == 0
     assert capsys.readouterr().err.count("goes on without a checkpoint: cannot write: no room") == 1
     assert len(load_summaries(tmp_path)) == 2

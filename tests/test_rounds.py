@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from scored import criterion_scores, network
 from torch import nn
 
-import Pruners
 from Layers import MaskedLinear, prunable
-from Pruners import make_pruner, rounds
+from Pruners import make_pruner, registry
 from Pruners.allocation import allocate
-from Pruners.rounds import budgets, prune_in_rounds, regrow_in_rounds
-from Pruners.schedules import exponential, linear, polynomial
-from Pruners.snip import force, snip
-from Utils.ordering import descending_order, strongest, weakest
-from Utils.target import Target
+from Pruners.criteria.snip import force, snip
+from Pruners.schedules import rounds
+from Pruners.schedules.round_schedules import exponential, linear, polynomial
+from Pruners.schedules.rounds import budgets, prune_in_rounds, regrow_in_rounds
+from Utils.config.target import Target
+from Utils.topk import descending_order, strongest, weakest
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.data())
@@ -66,10 +66,10 @@ def test_counts_of_the_schedules():
     assert budgets(target, 1000, 1, linear) == [1]
 
 
-@pytest.mark.parametrize("schedule", [name for name in Pruners.SCHEDULES if name != "one-shot"])
+@pytest.mark.parametrize("schedule", [name for name in registry.SCHEDULES if name != "one-shot"])
 @pytest.mark.parametrize("sparsity", ["0", "0.5", "0.9", "0.999999"])
 def test_schedules_fall_to_the_target(schedule, sparsity):
-    function = getattr(__import__("Pruners.schedules", fromlist=[schedule]), schedule)
+    function = getattr(__import__("Pruners.schedules.round_schedules", fromlist=[schedule]), schedule)
     target = Target.of(sparsity)
     counts = [100_000, *budgets(target, 100_000, 30, function)]
     assert counts == sorted(counts, reverse=True) and counts[-1] == target.kept(100_000)

@@ -11,7 +11,7 @@ from networks import make
 from safetensors.torch import load_file
 from scored import network, pruner_scores
 
-import Experiments.pruning as experiment
+import Experiments.common.masks_for_run as experiment
 import main
 from Layers import Masks, add_masks, mask_model, prunable
 from Models import build
@@ -21,7 +21,7 @@ from Pruners.keep_alive import keep_alive
 from Utils import randomness
 from Utils.connectivity import effective_masks
 from Utils.errors import UserError
-from Utils.sparsity import measure
+from Utils.sparsity.measure import measure
 
 OWN = f"{Path(__file__).parent / 'own' / 'residual_network.py'}:residual"
 UNTRAINED = ["--data=digits", "--iterations=0"]

@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import main
-from Experiments import EXPERIMENTS
-from Experiments.plan import plan, resolve
-from Models import ARCHITECTURES
-from Utils import DATASETS, aliases
+from Experiments.planning.resolve import plan, resolve
+from Experiments.registry import EXPERIMENTS
+from Models.registry import ARCHITECTURES
+from Utils.config import flag_aliases
+from Utils.config.fields import setting
+from Utils.config.parser import Request, flag_fields, parse
+from Utils.config.recipes import lines, recipe
+from Utils.config.settings import GROUPS, Settings, as_flags
+from Utils.data.registry import DATASETS
 from Utils.errors import UserError
-from Utils.flags import Request, flag_fields, parse
-from Utils.learning_rate import learning_rate
-from Utils.recipes import lines, recipe
-from Utils.settings import GROUPS, Settings, as_flags, setting
+from Utils.training.lr_schedules import learning_rate
 
 
 def read(*words: str) -> Request:
@@ -86,8 +88,8 @@ def test_flags_of_the_original_programs_and_dashes(line, values):
 def test_every_alias_leads_to_a_flag_and_hides_none():
     own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
     flags = {item.name for group in (*GROUPS.values(), *own) for item in flag_fields(group)}
-    assert set(aliases.FLAGS.values()) <= flags
-    assert flags.isdisjoint({*aliases.FLAGS, *aliases.SWITCHES, *aliases.GONE})
+    assert set(flag_aliases.FLAGS.values()) <= flags
+    assert flags.isdisjoint({*flag_aliases.FLAGS, *flag_aliases.SWITCHES, *flag_aliases.GONE})
 
 
 def test_the_line_of_the_original_program():

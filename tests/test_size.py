@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from Layers import Masks, prunable
 from Models import build
 from Utils.connectivity import effective_masks
-from Utils.size import size_report, sizes
-from Utils.sparsity import measure
+from Utils.sparsity.measure import measure
+from Utils.sparsity.size_report import size_report, sizes
 
 
 @pytest.mark.parametrize(("name", "shape"), [("lenet5", (3, 32, 32)), ("imagenet/mobilenet_v3_small", (3, 64, 64))])

@@ -12,13 +12,14 @@ from torch import nn
 
 from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedLinear, Masks, mask_model, prunable
 from Models import build
-from Pruners import make_pruner, rounds
+from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Pruners.linear import Linear, linearise, source
-from Pruners.synflow import flow_scores
+from Pruners.criteria.linearised import Linear, linearise, source
+from Pruners.criteria.synflow import flow_scores
+from Pruners.schedules import rounds
 from Utils.connectivity import effective_masks
 from Utils.errors import UserError
-from Utils.sparsity import measure
+from Utils.sparsity.measure import measure
 
 
 def lenet() -> nn.Module:
@@ -208,12 +209,12 @@ def test_deep_networks_have_finite_conserved_scores(make):
 
 def test_rescaled_flow_equals_the_plain_one_up_to_one_power_of_two(monkeypatch):
     """Where plain double precision suffices, rescaling at every layer changes nothing else."""
-    from Pruners import linear
+    from Pruners.criteria import linearised
 
     model, shape = build("lottery/resnet20"), (3, 32, 32)
     linearise(model)
     plain = flow_scores(model, shape)
-    monkeypatch.setattr(linear, "_RANGE", 1.5)
+    monkeypatch.setattr(linearised, "_RANGE", 1.5)
     scaled = flow_scores(model, shape)
     factor = next(iter(scaled.values())).sum() / next(iter(plain.values())).sum()
     assert factor != 1 and math.log2(factor) == pytest.approx(round(math.log2(factor)), abs=1e-9)
@@ -236,7 +237,7 @@ def test_vgg16_keeps_every_layer_at_a_compression_of_a_million():
     assert total / 14 == pytest.approx(1_054_404.6, abs=0.1)
     from decimal import Decimal
 
-    from Utils.target import Target
+    from Utils.config.target import Target
 
     target = Target(com_exp=Decimal(6))
     scores = make_pruner("synflow").score(model, make_batches((3, 32, 32), 1, 1), target)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from Utils.config.target import Target
 from Utils.errors import UserError
-from Utils.target import Target
 
 
 @given(digits=st.integers(0, 10**9 - 1), scale=st.integers(9, 12), total=st.integers(1, 10**10))

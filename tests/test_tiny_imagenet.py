@@ -11,10 +11,11 @@ from conftest import rows_of
 from PIL import Image
 
 import main
-from Utils import DATASETS, Facts, data, datasets
+from Utils.data import dataset, sources
+from Utils.data.image_spec import Frame
+from Utils.data.registry import DATASETS, Facts
+from Utils.data.tiny_imagenet import TinyImageNet
 from Utils.errors import UserError
-from Utils.frame import Frame
-from Utils.tiny_imagenet import TinyImageNet
 
 CLASSES = ("n01443537", "n01629819", "n01641577")
 FRAME = Frame((3, 64, 64))
@@ -24,9 +25,9 @@ FRAME = Frame((3, 64, 64))
 def folder(tmp_path, monkeypatch) -> Path:
     """Three classes of 20 training and 4 test images, one colour for each class; every file as in the original."""
     monkeypatch.setitem(DATASETS, "tinyimagenet", DATASETS["tinyimagenet"]._replace(facts=Facts(3, 60, 12)))
-    monkeypatch.setattr(datasets, "_answers", lambda host: False)
-    data.read.cache_clear()
-    data.facts.cache_clear()
+    monkeypatch.setattr(sources, "_answers", lambda host: False)
+    dataset.read.cache_clear()
+    dataset.facts.cache_clear()
     root = tmp_path / "data" / "tiny-imagenet-200"
     annotations = []
     for number, wnid in enumerate(CLASSES):
@@ -53,9 +54,9 @@ def save(path: Path, number: int) -> None:
     Image.fromarray(pixels).save(path, quality=95)
 
 
-def loaded(folder: Path) -> data.Data:
-    data.read.cache_clear()
-    return data.load("tinyimagenet", str(folder), FRAME)
+def loaded(folder: Path) -> dataset.Data:
+    dataset.read.cache_clear()
+    return dataset.load("tinyimagenet", str(folder), FRAME)
 
 
 def test_labels_and_normalisation(folder):
@@ -71,7 +72,7 @@ def test_labels_and_normalisation(folder):
 
 def test_the_folder_itself_and_a_second_load(folder, monkeypatch):
     first = loaded(folder)
-    monkeypatch.setattr("Utils.image_folder.decode", None)
+    monkeypatch.setattr("Utils.data.image_folder.decode", None)
     again = loaded(folder / "tiny-imagenet-200")
     assert torch.equal(first.train.images, again.train.images), "decoded once"
 
@@ -86,9 +87,9 @@ def test_the_archive_is_checked_and_unpacked(folder, monkeypatch):
                 file.write(path, path.relative_to(folder))
     root.rename(folder / "elsewhere")
     with pytest.raises(UserError, match=r"tiny-imagenet-200\.zip is damaged"):
-        data.choose("tinyimagenet", None, str(folder), True)
+        dataset.choose("tinyimagenet", None, str(folder), True)
     monkeypatch.setattr(TinyImageNet, "md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    assert data.choose("tinyimagenet", None, str(folder), True) == ("tinyimagenet", None)
+    assert dataset.choose("tinyimagenet", None, str(folder), True) == ("tinyimagenet", None)
     assert torch.equal(loaded(folder).train.images, expected)
 
 
@@ -115,10 +116,10 @@ def test_a_part_of_it_is_refused_before_it_is_decoded(folder):
 
 
 def test_without_files_and_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_answers", lambda host: False)
+    monkeypatch.setattr(sources, "_answers", lambda host: False)
     with pytest.raises(UserError, match=r"tinyimagenet is not in .* and cannot be downloaded"):
-        data.choose("tinyimagenet", None, str(tmp_path), True)
-    name, warning = data.choose(None, "tinyimagenet", str(tmp_path), False)
+        dataset.choose("tinyimagenet", None, str(tmp_path), True)
+    name, warning = dataset.choose(None, "tinyimagenet", str(tmp_path), False)
     assert name == "digits" and "using the embedded digits" in (warning or "")
 
 

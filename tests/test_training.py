@@ -9,14 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from Layers import MaskedLinear, Masks, prunable
-from Models import ARCHITECTURES, build
-from Utils import data
-from Utils.compute import Compute
+from Models import build
+from Models.registry import ARCHITECTURES
+from Utils.config.settings import Machine, Training
+from Utils.data import dataset
+from Utils.data.image_spec import Frame
 from Utils.errors import UserError
-from Utils.frame import Frame
-from Utils.learning_rate import learning_rate
-from Utils.settings import Machine, Training
-from Utils.training import Hooks, evaluate, evaluation_batch_size, make_optimizer, train
+from Utils.training.evaluation import evaluate, evaluation_batch_size
+from Utils.training.hooks import Hooks
+from Utils.training.loop import train
+from Utils.training.lr_schedules import learning_rate
+from Utils.training.optimizers import make_optimizer
+from Utils.training.precision import Compute
 
 RECIPE = Training(
     iterations=40, optimizer="momentum", lr=0.1, lr_drops=(20, 30), lr_drop_rate=0.1, momentum=0.9, weight_decay=1e-3,
@@ -24,8 +28,8 @@ RECIPE = Training(
 )  # fmt: skip
 
 
-def digits() -> data.Data:
-    return data.load("digits", "none", Frame((1, 28, 28)))
+def digits() -> dataset.Data:
+    return dataset.load("digits", "none", Frame((1, 28, 28)))
 
 
 def fresh() -> nn.Module:
@@ -155,7 +159,7 @@ def test_no_steps_only_test():
 
 
 def test_validation_is_reported():
-    loaded = data.load("digits", "none", Frame((1, 28, 28)), 0, 100)
+    loaded = dataset.load("digits", "none", Frame((1, 28, 28)), 0, 100)
     model = fresh()
     history = train(model, loaded, RECIPE, 0, show_progress=False)
     scores = evaluate(model, loaded, loaded.validation)
@@ -183,7 +187,7 @@ def test_half_precision_learns_as_well(name):
     top1, recipe = {}, dataclasses.replace(RECIPE, iterations=160, lr_drops=(120, 140))
     for precision in ("fp32", "bf16"):
         model = build(name, generator=torch.Generator().manual_seed(0))
-        loaded = data.load("digits", "", Frame(ARCHITECTURES[name].input_shape))
+        loaded = dataset.load("digits", "", Frame(ARCHITECTURES[name].input_shape))
         history = train(model, loaded, recipe, 0, show_progress=False, machine=Machine(precision=precision))
         top1[precision] = history.last["top1"]
         assert all(parameter.dtype == torch.float32 for parameter in model.parameters())

@@ -13,13 +13,14 @@ from torch import nn
 import main
 from Layers import Masks, mask_model, prunable
 from Models import build
-from Pruners import UNIT_QUOTAS, make_pruner
+from Pruners import make_pruner
+from Pruners.registry import UNIT_QUOTAS
 from Pruners.units import allocate_units, groups_of, saved_macs, score_units
+from Utils.config.target import Target
 from Utils.connectivity import effective_masks
+from Utils.connectivity.unit_groups import unit_groups
 from Utils.errors import UserError
-from Utils.sparsity import measure
-from Utils.structure import unit_groups
-from Utils.target import Target
+from Utils.sparsity.measure import measure
 
 RGB = (3, 32, 32)
 

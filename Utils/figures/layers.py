@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from Utils.config.choices import DENSE
 from Utils.figures.look import NothingToDrawError, Style, add_legend, grey_line, level_title, new_figure, spread
 from Utils.figures.series import Series, make_series
-from Utils.results import read_table
-from Utils.settings import DENSE
+from Utils.results.summaries import read_table
 
 _MOST_PANELS = 4
 _MOST_NAMES = 12

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from Utils.files import replace_file
+from Utils.results.atomic_files import replace_file
 
 Style = Callable[[str], tuple[str, str, str]]
 """From a pruner's name to its label, colour and marker."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from Utils.errors import UserError
 from Utils.figures.look import NothingToDrawError, Style, add_legend, new_figure
 from Utils.figures.series import make_series
-from Utils.results import read_table
+from Utils.results.summaries import read_table
 
 _BLUE, _RED = "#0072b2", "#d55e00"
 _FEWEST_POINTS = 2

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from Utils.config.choices import DENSE
 from Utils.figures.look import Style
-from Utils.settings import DENSE
 
 _SPARE_MARKERS = ("P", "*", "h", "<", ">", "d")
 """For further curves of one pruner, with other settings."""

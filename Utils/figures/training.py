@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from Utils.config.choices import DENSE
 from Utils.figures.look import (
     BAND,
     GREY,
@@ -20,8 +21,7 @@ from Utils.figures.look import (
     spread,
 )
 from Utils.figures.series import Series, make_series
-from Utils.results import read_table
-from Utils.settings import DENSE
+from Utils.results.summaries import read_table
 
 _MOST_PANELS = 4
 _SMALLEST_BAND = 2

@@ -1,0 +1,68 @@
+"""What came of a network that was pruned and trained?"""
+
+import warnings
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from Experiments.common.network import state_of
+from Layers import Masks, prunable
+from Utils.config.settings import Settings
+from Utils.data.dataset import Data, chance
+from Utils.machine import describe_machine
+from Utils.results.outcome import Outcome
+from Utils.results.schema import TRAINING_COLUMNS
+from Utils.sparsity.measure import Measurement, measure
+from Utils.training.evaluation import History
+
+
+def measured(model: nn.Module, data: Data, settings: Settings) -> Measurement:
+    """What is left of a network; warns if that is nothing."""
+    found = measure(model, data.input_shape)
+    if found.totals["collapsed"]:
+        warnings.warn(f"{settings.title()} has collapsed: no path from input to output is left", stacklevel=3)
+    return found
+
+
+def outcome(
+    model: nn.Module,
+    data: Data,
+    found: Measurement,
+    history: History,
+    target_kept: int,
+    prune_seconds: float,
+    own: dict[str, Any] | None = None,
+    tables: dict[str, pd.DataFrame] | None = None,
+) -> Outcome:
+    """The tables, masks and weights of a run; `own` are the experiment's own columns of its summary."""
+    last = history.last
+    summary = {
+        "target_kept": target_kept,
+        **found.totals,
+        "top1": last["top1"],
+        "top5": last["top5"],
+        "best_top1": history.best("top1"),
+        "test_loss": last["test_loss"],
+        "train_loss": last["train_loss"],
+        "iterations": int(last["iteration"]),
+        "prune_seconds": prune_seconds,
+        "train_seconds": last["seconds"],
+        "chance": chance(data.test),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **(own or {}),
+    }
+    device = next(model.parameters()).device
+    return Outcome(
+        summary, found.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)), Masks.of(model).to("cpu"),
+        pruned_weights(model), describe_machine(device),
+        {"units": found.units, "inputs": found.inputs, **(tables or {})}, history.error,
+    )  # fmt: skip
+
+
+def pruned_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a network without its masks, pruned entries zero: what anyone can load into a plain network."""
+    state = state_of(model)
+    for name, (weight, mask) in prunable(model).items():
+        state[name] = weight.detach() * mask
+    return {name: value.cpu().contiguous() for name, value in state.items()}

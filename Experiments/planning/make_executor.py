@@ -1,0 +1,68 @@
+"""What carries out the runs of a command: this process, others beside it, or Ray?"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+
+from Experiments.common.network import frame_of
+from Utils.campaign.jobs import Executor
+from Utils.config.settings import Machine, Settings
+from Utils.data.dataset import read
+from Utils.data.image_spec import Images
+from Utils.distributed.process_group import share
+from Utils.errors import UserError
+from Utils.machine import cores
+
+
+def executor_for(machine: Machine, module: str, runs: Sequence[Settings]) -> Callable[[int], Executor] | None:
+    """What makes the executor of so many runs; None: this process does. Raises `UserError` for flags that exclude."""
+    is_ray = machine.launcher == "ray"
+    for name in ("ray_address", "gpus"):
+        if getattr(machine, name) is not None and not is_ray:
+            raise UserError(f"--{name} has no effect without --launcher=ray")
+    count = machine.workers or 1
+    if share().of > 1 and (is_ray or count > 1):
+        raise UserError("torchrun trains one network with several processes; it excludes --workers and --launcher=ray")
+    if is_ray:
+        return lambda todo: _cluster(machine, module, runs, todo)
+    if count == 1 or len(runs) < 2:
+        return None
+    threads = max((settings.machine.threads or 1 for settings in runs), default=1)
+    if min(count, len(runs)) * threads > cores():
+        warnings.warn(
+            f"{min(count, len(runs))} workers of {threads} threads each will wait for each other on {cores()} cores; "
+            "give less --threads or --workers",
+            stacklevel=2,
+        )
+
+    def workers(todo: int) -> Executor:
+        from Utils.campaign.process_pool import Workers
+
+        return Workers(module, min(count, todo))
+
+    return workers
+
+
+def _cluster(machine: Machine, module: str, runs: Sequence[Settings], todo: int) -> Executor:
+    from Utils.campaign.ray_pool import Cluster, Needs, Shipped
+
+    threads = max(settings.machine.threads or 1 for settings in runs)
+    has_gpus = machine.device == "cuda" or (machine.device == "auto" and torch.cuda.is_available())
+    gpus = machine.gpus if machine.gpus is not None else float(has_gpus)
+    if machine.device == "cuda" and not gpus:
+        raise UserError("--device=cuda needs --gpus greater than 0")
+    shipped = {}
+    for settings in runs:
+        run = settings.run
+        assert run.data is not None
+        frame = frame_of(run)
+        key = run.data, os.path.abspath(run.path_to_data), frame
+        if key not in shipped:
+            images = read(run.data, run.path_to_data, frame)
+            # What is streamed from disk is too much to send; each machine must have it at the same place.
+            if isinstance(images, Images):
+                shipped[key] = Shipped(*key, images)
+    needs = Needs(threads, gpus)
+    return Cluster(module, machine.ray_address, needs, todo, machine.workers, list(shipped.values()))

@@ -1,0 +1,175 @@
+"""What is there to choose from? Every registry as a table, for `--list` and for the README; loads no PyTorch."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from Experiments.registry import EXPERIMENTS
+from Models.registry import ARCHITECTURES, FAMILIES, IMAGENET, architecture_names
+from Pruners.registry import CRITERIA, QUOTAS, SCHEDULES, TRANSFER, canonical_name
+from Utils.config import flag_aliases
+from Utils.config.choices import LISTS
+from Utils.config.recipes import lines
+from Utils.data.registry import DATASETS
+from Utils.figures.registry import FIGURES
+
+_WIDTH = 120
+
+
+class Table(NamedTuple):
+    """Names, and what stands for each in every column; the names are in the first."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def as_text(names: Sequence[str]) -> str:
+    """Tables for a terminal; without names, all of them."""
+    return "\n\n".join(_text(table) for name in (names or LISTS) for table in CATALOGUE[name]())
+
+
+def as_markdown(table: Table) -> str:
+    """A table for the README, with the names as code."""
+    lines = [table.columns, tuple("---" for _ in table.columns)]
+    lines += [(f"`{row[0]}`", *row[1:]) for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def criteria() -> Table:
+    """What scores weights."""
+    rows = [("dense", "", "nothing is pruned: the baseline")]
+    for name, entry in CRITERIA.items():
+        rows.append((name, "trained" if entry.scores_trained else "initial", entry.about))
+    return Table("Pruners", ("pruner", "weights", "scores"), rows)
+
+
+def quotas() -> Table:
+    """What shares out kept weights between layers."""
+    rows = [(name, entry.paper, entry.about) for name, entry in QUOTAS.items()]
+    rows.append(("PRUNER", "Vysogorets & Kempe 2023", TRANSFER))
+    return Table("Quotas: PRUNER/QUOTA, as random/igq", ("quota", "paper", "shares of the layers"), rows)
+
+
+def combinations() -> Table:
+    """Every criterion with every quota, by name."""
+    rows = []
+    for criterion, entry in CRITERIA.items():
+        names = [canonical_name(f"{criterion}/{quota}") for quota in QUOTAS]
+        combined = ", ".join(f"`{name}`" for name in (*names, f"{criterion}/PRUNER"))
+        rows.append((criterion, "yes" if entry.needs_batches else "no", str(entry.iterations), entry.paper, combined))
+    columns = (
+        "criterion",
+        "examples",
+        "iterations",
+        "paper",
+        "with each quota, and with the shares of another criterion",
+    )
+    return Table("Every pruner", columns, rows)
+
+
+def schedules() -> Table:
+    """How many weights each round prunes."""
+    rows = [(name, entry.about) for name, entry in SCHEDULES.items()]
+    return Table("Schedules of iterative criteria", ("schedule", "weights that each round prunes"), rows)
+
+
+def pruners() -> list[Table]:
+    """Criteria and quotas, each of which goes with each, and schedules."""
+    return [criteria(), quotas(), combinations(), schedules()]
+
+
+def architectures() -> list[Table]:
+    """Built networks and families of networks."""
+    rows = [
+        (name, f"{entry.prunable:,}", entry.data or "", entry.about) for name, entry in ARCHITECTURES.items()
+    ] + [(name, "", "", about) for name, about in FAMILIES.items()]  # fmt: skip
+    return [Table("Architectures", ("architecture", "prunable weights", "own data set", "what it is"), rows)]
+
+
+def families(table: Table) -> Table:
+    """The same with one row for all architectures of a family."""
+    rows: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for name, prunable, data, about in table.rows:
+        names, sizes = rows.setdefault((data, about), ([], []))
+        names.append(name)
+        sizes.append(prunable)
+    joined = [("`, `".join(names), ", ".join(sizes), *key) for key, (names, sizes) in rows.items()]
+    return table._replace(rows=joined)
+
+
+def torchvision() -> list[Table]:
+    """The names of one family."""
+    found = [name.removeprefix(IMAGENET) for name in architecture_names() if name.startswith(IMAGENET)]
+    return [Table(f"{IMAGENET}NAME", ("names in the installed torchvision",), [(" ".join(found),)])]
+
+
+def data() -> list[Table]:
+    """Data sets."""
+    rows = []
+    for name, entry in DATASETS.items():
+        shape = "x".join(map(str, entry.input_shape)) if entry.input_shape else "any"
+        counts = [f"{entry.facts[index]:,}" if entry.facts else "any" for index in (1, 2, 0)]
+        rows.append((name, shape, *counts, entry.about))
+    return [Table("Data sets", ("data set", "size", "training", "test", "classes", "what it is"), rows)]
+
+
+def experiments() -> list[Table]:
+    """Experiments."""
+    rows = [(name, entry.label) for name, entry in EXPERIMENTS.items()]
+    return [Table("Experiments", ("experiment", "what is done with a network"), rows)]
+
+
+def recipes() -> list[Table]:
+    """How networks are trained unless flags say otherwise."""
+    rows = []
+    for line in lines():
+        names = f"{line['architecture'].replace(' ', ', ')} on {line['data'].replace(' ', ', ')}"
+        length = f"{int(line['length']):,} {line['unit']}"
+        drops = ", ".join(f"{int(drop):,}" for drop in line["lr_drops"].split())
+        momentum = f" {line['momentum']}" if line["optimizer"] in ("momentum", "nesterov") else ""
+        rate = f"{line['lr']}, " + (f"times {line['lr_drop_rate']} at {drops}" if drops else line["lr_schedule"])
+        how = (line["batch_size"], line["weight_decay"], line["augmentation"] or "the data's")
+        rows.append((names, length, f"{line['optimizer']}{momentum}", rate, *how, line["source"]))
+    columns = ("recipe", "length", "optimizer", "learning rate", "batch", "decay", "augmentation", "source")
+    return [Table("Recipes", columns, rows)]
+
+
+def figures() -> list[Table]:
+    """Figures of visualization.py."""
+    rows = [(name, entry.about) for name, entry in FIGURES.items()]
+    return [Table("Figures", ("figure", "what it shows"), rows)]
+
+
+def aliases() -> list[Table]:
+    """Flags of the original programs."""
+    rows = [(f"--{name}", f"`--{own}`") for name, own in flag_aliases.FLAGS.items()]
+    rows += [(f"--{name}", f"`{own}`") for name, own in flag_aliases.SWITCHES.items()]
+    rows += [(f"--{name}", f"no flag: {reason}") for name, reason in flag_aliases.GONE.items()]
+    return [Table("Flags of the original programs", ("theirs", "ours"), rows)]
+
+
+CATALOGUE: dict[str, Callable[[], list[Table]]] = {
+    "pruners": pruners,
+    "architectures": lambda: architectures() + torchvision(),
+    "data": data,
+    "experiments": experiments,
+    "recipes": recipes,
+    "figures": figures,
+    "aliases": aliases,
+}
+
+
+def _text(table: Table) -> str:
+    rows = [[cell.replace("`", "") for cell in row] for row in (table.columns, *table.rows)]
+    *first, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
+    indent = " " * (sum(first) + 2 * len(first) if sum(first) < _WIDTH - 30 else 4)
+    return "\n".join([table.title, *_wrapped(lines, indent)])
+
+
+def _wrapped(lines: Iterable[str], indent: str) -> list[str]:
+    return [textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) for line in lines]

@@ -1,0 +1,1 @@
+"""Weight forms: how masked weights are held while a network trains."""

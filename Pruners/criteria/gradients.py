@@ -1,0 +1,146 @@
+"""What are the gradients of the training loss?"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from Layers import prunable
+from Pruners.criteria.scores import Batches
+from Utils.errors import UserError
+
+Gradients = dict[str, Tensor]
+"""One tensor of the parameter's shape for each prunable parameter, by its name."""
+
+_AT_ONCE = 1 << 26
+"""Entries of single examples' gradients that are held at a time: 256 MiB of float32."""
+
+
+def loss_gradients(model: nn.Module, batches: Batches, temperature: float = 1.0) -> Gradients:
+    """Gradient of the mean cross-entropy over all examples, of outputs divided by `temperature`.
+
+    Every example counts the same, whatever batch it is in. The model's buffers change; pass a copy.
+    """
+    sums = _zeros(model)
+    examples = 0
+    for gradients, count in batch_gradients(model, batches, temperature):
+        for name, gradient in gradients.items():
+            sums[name] += gradient
+        examples += count
+    return {name: total / examples for name, total in sums.items()}
+
+
+def hidden_gradients(model: nn.Module, batches: Batches) -> Gradients:
+    """The same by the weights as the forward pass uses them, pruned ones, too: how the loss changes if they come back.
+
+    The model's buffers change; pass a copy.
+    """
+    originals = {name: weight.detach().clone() for name, (weight, _) in prunable(model).items()}
+    masks = {name: mask.clone() for name, (_, mask) in prunable(model).items()}
+    with torch.no_grad():
+        for weight, mask in prunable(model).values():
+            weight.mul_(mask)
+            mask.fill_(True)
+    gradients = loss_gradients(model, batches)
+    with torch.no_grad():
+        for name, (weight, mask) in prunable(model).items():
+            weight.copy_(originals[name])
+            mask.copy_(masks[name])
+    return gradients
+
+
+def batch_gradients(
+    model: nn.Module, batches: Batches, temperature: float = 1.0, keep_graph: bool = False
+) -> Iterator[tuple[Gradients, int]]:
+    """For each batch, the gradient of its summed cross-entropy and its number of examples.
+
+    `keep_graph` lets the gradients themselves be differentiated. They are gone when the next batch is asked for, so
+    that one graph at a time takes memory.
+    Raises `UserError` if there is no batch.
+    """
+    parameters = {name: weight for name, (weight, _) in prunable(model).items()}
+    is_empty = True
+    for inputs, labels in batches:
+        is_empty = False
+        loss = F.cross_entropy(model(inputs) / temperature, labels, reduction="sum")
+        found = torch.autograd.grad(loss, list(parameters.values()), create_graph=keep_graph, allow_unused=True)
+        gradients = {
+            name: torch.zeros_like(weight) if gradient is None else gradient  # None: the loss does not depend on it
+            for (name, weight), gradient in zip(parameters.items(), found, strict=True)
+        }
+        del loss, found
+        yield gradients, len(labels)
+        gradients.clear()  # and with them the graph, before the next batch makes another
+    if is_empty:
+        raise UserError("a pruner that needs training examples got none")
+
+
+def hessian_times(model: nn.Module, batches: Batches, vector: Gradients, temperature: float = 1.0) -> Gradients:
+    """The Hessian of the mean cross-entropy over all examples, times a vector; one batch's graph lives at a time."""
+    parameters = {name: weight for name, (weight, _) in prunable(model).items()}
+    sums = _zeros(model)
+    examples = 0
+    for gradients, count in batch_gradients(model, batches, temperature, keep_graph=True):
+        product = sum((gradients[name] * vector[name]).sum() for name in parameters)
+        assert isinstance(product, Tensor)
+        if product.requires_grad:  # without, the gradient is constant
+            found = torch.autograd.grad(product, list(parameters.values()), allow_unused=True)
+            for name, part in zip(parameters, found, strict=True):
+                if part is not None:
+                    sums[name] += part
+        del product
+        examples += count
+    return {name: total / examples for name, total in sums.items()}
+
+
+def squared_gradients(model: nn.Module, batches: Batches) -> Gradients:
+    """The mean over examples of the squared gradient of each one's own cross-entropy.
+
+    Examples must not depend on each other, so batch normalisation uses fixed statistics: those of all examples if the
+    model is in training mode, else its running ones. The model's buffers and mode change; pass a copy.
+    """
+    batches = list(batches) if iter(batches) is batches else batches
+    fix_statistics(model, batches)
+    weights = {name: weight.detach() for name, (weight, _) in prunable(model).items()}
+    at_once = max(1, _AT_ONCE // sum(weight.numel() for weight in weights.values()))
+
+    def loss(values: Gradients, image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(model, values, (image[None],)), label[None])
+
+    single = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
+    sums, examples = _zeros(model), 0
+    for images, labels in batches:
+        for part, part_labels in zip(images.split(at_once), labels.split(at_once), strict=True):
+            for name, gradients in single(weights, part, part_labels).items():
+                sums[name] += gradients.detach().square().sum(0)
+        examples += len(labels)
+    if not examples:
+        raise UserError("a pruner that needs training examples got none")
+    return {name: total / examples for name, total in sums.items()}
+
+
+@torch.no_grad()
+def fix_statistics(model: nn.Module, batches: Batches) -> None:
+    """Put a model into evaluation mode; if it was in training mode, with the mean statistics of these batches."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    untracked = [norm for norm in norms if norm.running_mean is None]
+    stale = norms if model.training else untracked
+    model.eval()
+    for norm in stale:
+        weight = next(model.parameters())
+        norm.track_running_stats = True
+        norm.running_mean = torch.zeros(norm.num_features, dtype=weight.dtype, device=weight.device)
+        norm.running_var = torch.ones_like(norm.running_mean)
+        norm.num_batches_tracked = torch.zeros((), dtype=torch.long, device=weight.device)
+        norm.momentum = None  # the plain mean over batches
+        norm.train()
+    if stale:
+        for images, _ in batches:
+            model(images)
+    model.eval()
+
+
+def _zeros(model: nn.Module) -> Gradients:
+    return {name: torch.zeros_like(weight) for name, (weight, _) in prunable(model).items()}

@@ -1,0 +1,25 @@
+"""LAMP: magnitude relative to what is left of the layer (Lee et al. 2021, "Layer-adaptive sparsity for the MBP")."""
+
+import torch
+from torch import Tensor, nn
+
+from Layers import prunable
+from Utils.topk import descending_order
+
+
+def lamp(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
+    """w^2 / (sum of the squares of the layer's weights from this one up) (eq. 1), in float64.
+
+    Of equal weights the first is the larger, as everywhere. The largest weight of every layer scores 1, so no layer
+    empties as long as one weight per layer is kept.
+    """
+    return {name: _lamp(weight.detach(), mask) for name, (weight, mask) in prunable(model).items()}
+
+
+def _lamp(weight: Tensor, mask: Tensor) -> Tensor:
+    squares = (weight.double() * mask).square().reshape(-1)
+    order = descending_order(squares)
+    remaining = squares[order].cumsum(0)
+    scores = torch.empty_like(squares)
+    scores[order] = torch.where(remaining == 0, 0.0, squares[order] / remaining)
+    return scores.reshape(weight.shape)

@@ -1,0 +1,218 @@
+"""The registries of criteria, quotas and schedules, readable without torch, and `make_pruner`, which combines them.
+
+A pruner's name is `criterion` or `criterion/quota`. A new criterion is a function
+`(model, batches, generator) -> scores` in a file here, and a line below.
+"""
+
+from typing import NamedTuple
+
+from Utils.config.choices import DENSE
+from Utils.errors import UserError, unknown
+
+
+class Criterion(NamedTuple):
+    """What scores single weights."""
+
+    target: str
+    label: str
+    colour: str
+    marker: str
+    about: str
+    paper: str = ""
+    needs_batches: bool = False
+    """Whether the scores depend on training examples."""
+    needs_trained: bool = False
+    """Whether it scores the weights of a trained dense network; the pruned one starts from the initial weights."""
+    pre_iterations: int | None = None
+    """How long that network is trained unless `--pre_iterations` says otherwise; None: as long as the pruned one."""
+    iterations: int = 1
+    """Rounds of scoring and pruning, unless `--prune_iterations` says otherwise."""
+    takes_one_batch: bool = False
+    """Whether each round scores another batch, not all of them."""
+    regrows: bool = False
+    """Whether a round may bring back what an earlier one has pruned."""
+    is_of_units: bool = False
+    """Whether a unit's score is that of any weight into it, not the sum of all."""
+    prepare: str | None = None
+    """A function that changes the copy of the network that is scored, before the first round."""
+
+    @property
+    def scores_trained(self) -> bool:
+        """Whether it sees trained weights unless `--pre_iterations` says otherwise."""
+        return self.needs_trained and self.pre_iterations != 0
+
+    @property
+    def depends_on_target(self) -> bool:
+        """Whether another target may give another order."""
+        return self.iterations > 1
+
+
+class Quota(NamedTuple):
+    """What shares out the weights that are kept between layers."""
+
+    target: str
+    label: str
+    colour: str | None
+    """Drawn instead of the criterion's colour; the marker stays."""
+    about: str
+    paper: str = ""
+    check: str | None = None
+    """A function that raises `UserError` for the scores of a network that cannot have these shares."""
+
+
+class Schedule(NamedTuple):
+    """How many weights each of several rounds prunes."""
+
+    target: str
+    about: str
+
+
+# Colours after Okabe and Ito first, which readers with any colour vision can tell apart.
+CRITERIA: dict[str, Criterion] = {
+    "random": Criterion(
+        "Pruners.criteria.random:random", "Random", "#7f5539", "o", "nothing: the control", is_of_units=True,
+    ),
+    "magnitude": Criterion(
+        "Pruners.criteria.magnitude:magnitude", "Magnitude", "#56b4e9", "s",
+        "abs(w) of trained weights, rewound afterwards",
+        "Han et al. 2015", needs_trained=True,
+    ),
+    "mag": Criterion(
+        "Pruners.criteria.magnitude:magnitude", "Magnitude at start", "#8172b3", "D", "abs(w) of the initial weights",
+        "Tanaka et al. 2020", needs_trained=True, pre_iterations=0,
+    ),
+    "lamp": Criterion(
+        "Pruners.criteria.lamp:lamp", "LAMP", "#00c2c7", "p",
+        "w² / sum of the layer's squares at least as large, rewound",
+        "Lee et al. 2021", needs_trained=True,
+    ),
+    "l1": Criterion(
+        "Pruners.criteria.norms:l1", "Unit L1 norm", "#b79f00", "<", "norm of the weights into the same unit, rewound",
+        "Li et al. 2017", needs_trained=True, is_of_units=True,
+    ),
+    "l2": Criterion(
+        "Pruners.criteria.norms:l2", "Unit L2 norm", "#6a994e", ">", "norm of the weights into the same unit, rewound",
+        "Li et al. 2017", needs_trained=True, is_of_units=True,
+    ),
+    "snip": Criterion(
+        "Pruners.criteria.snip:snip", "SNIP", "#0072b2", "^", "sensitivity of the loss, abs(w dL/dw)",
+        "Lee et al. 2019",
+        needs_batches=True,
+    ),
+    "snip_iterative": Criterion(
+        "Pruners.criteria.snip:snip", "SNIP-iterative", "#17becf", "h", "the same, of what is left after each round",
+        "de Jorge et al. 2021", needs_batches=True, iterations=300, takes_one_batch=True,
+    ),
+    "force": Criterion(
+        "Pruners.criteria.snip:force", "FORCE", "#1f4e9e", "H", "the same, of all weights: pruned ones may return",
+        "de Jorge et al. 2021", needs_batches=True, iterations=300, takes_one_batch=True, regrows=True,
+    ),
+    "3sp": Criterion(
+        "Pruners.criteria.snip:units", "3SP", "#a05195", "8",
+        "sensitivity of the loss to a whole unit, abs(sum of w dL/dw)",
+        "van Amersfoort et al. 2020", needs_batches=True, is_of_units=True,
+    ),
+    "grasp": Criterion(
+        "Pruners.criteria.grasp:grasp", "GraSP", "#c44e52", "P", "flow of the gradient, w (H g)", "Wang et al. 2020",
+        needs_batches=True,
+    ),
+    "synflow": Criterion(
+        "Pruners.criteria.synflow:synflow", "SynFlow", "#e69f00", "v", "synaptic flow, abs(w) dR/dabs(w), without data",
+        "Tanaka et al. 2020", iterations=100, prepare="Pruners.criteria.linearised:linearise",
+    ),
+    "taylor": Criterion(
+        "Pruners.criteria.taylor:taylor", "Taylor", "#937860", "X", "mean over batches of (w dL/dw)²",
+        "Molchanov et al. 2019",
+        needs_batches=True,
+    ),
+    "fisher": Criterion(
+        "Pruners.criteria.fisher:fisher", "Fisher", "#da8bc3", "d", "w²/2 times the mean over examples of (dL/dw)²",
+        "LeCun et al. 1990; Theis et al. 2018", needs_batches=True,
+    ),
+}  # fmt: skip
+QUOTAS: dict[str, Quota] = {
+    "global": Quota("Pruners.schedules.quotas:global_", "Global", None, "none: all weights compete (the default)"),
+    "uniform": Quota("Pruners.schedules.quotas:uniform", "Uniform", "#cc79a7", "the same density everywhere"),
+    "uniform_plus": Quota(
+        "Pruners.schedules.quotas:uniform_plus", "Uniform+", "#3b3b98",
+        "the same, but the first convolution stays dense and the last layer keeps a fifth", "Gale et al. 2019",
+        check="Pruners.schedules.quotas:check_uniform_plus",
+    ),
+    "erk": Quota(
+        "Pruners.schedules.quotas:erk", "ERK", "#009e73",
+        "Erdős-Rényi kernel, re-solved where a layer would be more than dense", "Evci et al. 2020",
+    ),
+    "igq": Quota("Pruners.schedules.quotas:igq", "IGQ", "#d55e00", "ideal gas quotas", "Vysogorets & Kempe 2023"),
+    "per_unit": Quota(
+        "Pruners.schedules.quotas:per_unit", "Per unit", "#8c8c00", "the same density in every unit (row or filter)",
+        "DwaraknathT/sparsity",
+    ),
+}  # fmt: skip
+UNIT_QUOTAS = ("global", "uniform", "igq")
+"""Those that say something of whole units, too (`--prune_unit=unit`)."""
+TRANSFER = "the shares that another criterion gives each layer, as `random/snip`"
+"""What a criterion in a quota's place stands for."""
+SCHEDULES: dict[str, Schedule] = {
+    "exponential": Schedule(
+        "Pruners.schedules.round_schedules:exponential", "each round keeps the same share (the default)"
+    ),
+    "linear": Schedule("Pruners.schedules.round_schedules:linear", "each round prunes the same number"),
+    "polynomial": Schedule(
+        "Pruners.schedules.round_schedules:polynomial", "many first, few in the end (cubic; Zhu & Gupta 2017)"
+    ),
+    "one-shot": Schedule("Pruners.schedules.round_schedules:linear", "all in one round"),
+}
+ALIASES = {"rand": "random", "snip/iterative": "snip_iterative"}
+"""Names of the original programs."""
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The criterion and the quota that a pruner's name stands for; raises `UserError` for unknown ones.
+
+    The quota may be the name of another criterion, whose shares are taken.
+    """
+    head, slash, quota = ALIASES.get(name, name).partition("/")
+    criterion = ALIASES.get(head, head)
+    quota = ALIASES.get(quota, quota) if slash else "global"
+    if criterion == DENSE:
+        raise UserError(f"unknown pruner {name!r}: {DENSE} prunes nothing, so it takes no quota; write {DENSE}")
+    if criterion not in CRITERIA:
+        raise unknown("pruner", name, pruner_names(), shown=[DENSE, *CRITERIA])
+    if quota not in QUOTAS and quota not in CRITERIA:
+        raise unknown(f"quota in pruner {name!r}:", quota, [*QUOTAS, *CRITERIA], shown=[*QUOTAS, "or another pruner"])
+    return criterion, "global" if quota == criterion else quota
+
+
+def canonical_name(name: str) -> str:
+    """The one name of a pruner: aliases replaced, `global` left out; `dense` is its own."""
+    if name == DENSE:
+        return name
+    criterion, quota = split_name(name)
+    return criterion if quota == "global" else f"{criterion}/{quota}"
+
+
+def parts(name: str) -> list[Criterion]:
+    """The criteria that a pruner's name stands for: the one whose order it has, and one whose shares it takes."""
+    if name == DENSE:
+        return []
+    return [CRITERIA[part] for part in split_name(name) if part in CRITERIA]
+
+
+def pruner_names() -> list[str]:
+    """`dense` and every combination of a criterion and a quota, or a criterion and another one's shares."""
+    names = [canonical_name(f"{criterion}/{quota}") for criterion in CRITERIA for quota in (*QUOTAS, *CRITERIA)]
+    return [DENSE, *dict.fromkeys(names)]
+
+
+def style(name: str) -> tuple[str, str, str]:
+    """How figures show a pruner: label, colour, marker."""
+    if name == DENSE:
+        return "Dense", "#555555", ""
+    criterion_name, quota_name = split_name(name)
+    criterion = CRITERIA[criterion_name]
+    quota = QUOTAS.get(quota_name) or CRITERIA[quota_name]
+    if quota.colour is None:
+        return criterion.label, criterion.colour, criterion.marker
+    is_acronym = criterion.label[1:] != criterion.label[1:].lower()
+    own = criterion.label if is_acronym else criterion.label.lower()
+    return f"{quota.label} ({own})", quota.colour, criterion.marker

@@ -1,0 +1,1 @@
+"""Quotas per layer, rounds of pruning, ramps of sparsity and regrowth."""

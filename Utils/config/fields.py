@@ -1,0 +1,72 @@
+"""Fields of a settings dataclass: default, help text, choices and check of one flag."""
+
+from collections.abc import Callable
+from dataclasses import field
+from typing import Any
+
+Check = tuple[Callable[[Any], bool], str]
+"""What a value must satisfy, and that in words."""
+
+
+AT_LEAST_TWO: Check = (lambda value: value >= 2, "at least 2, for batch normalisation")
+
+
+AT_LEAST_ONE: Check = (lambda value: value >= 1, "at least 1")
+
+
+POSITIVE: Check = (lambda value: value > 0, "greater than 0")
+
+
+NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
+
+
+FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
+
+
+EXPONENT: Check = (lambda value: 0 <= value <= 300, "between 0 and 300")
+
+
+RATE: Check = (lambda value: 0 < value <= 1, "greater than 0 and at most 1")
+
+
+SIZE: Check = (lambda values: len(values) in (1, 2) and min(values) > 0, "one or two numbers greater than 0")
+
+
+PER_CHANNEL: Check = (lambda values: len(values) in (1, 3), "one number, or one for each of three channels")
+
+
+PER_CHANNEL_POSITIVE: Check = (
+    lambda values: len(values) in (1, 3) and min(values) > 0,
+    "one number greater than 0, or one for each of three channels",
+)
+
+
+RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising, from 1 on")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    kind: type = str,
+    choices: tuple[str, ...] | str | None = None,
+    many: bool = False,
+    sequence: bool = False,
+    identity: bool = True,
+    check: Check | None = None,
+    aliases: dict[str, str] | None = None,
+    flag: bool = True,
+    placeholder: str | None = None,
+) -> Any:
+    """A field of a settings dataclass.
+
+    `choices` are the valid values, or the name of a registry that has them. `many`: several values make several runs.
+    `sequence`: several values are one setting. `identity`: it changes the result, so it is part of a run's name.
+    `aliases` are other spellings of a value. `flag`: it can be typed; otherwise it is worked out from other fields.
+    `placeholder` stands for its value in `--help`.
+    """
+    metadata = {
+        "help": help, "kind": kind, "choices": choices, "many": many, "sequence": sequence, "identity": identity,
+        "check": check, "aliases": aliases or {}, "flag": flag, "placeholder": placeholder,
+    }  # fmt: skip
+    return field(default=default, metadata=metadata)

@@ -1,0 +1,254 @@
+"""What does a command line ask for?
+
+The parser is made from settings dataclasses. List-valued flags may be written `--flag a b c`, `--flag=a b c` or
+`--flag=a,b,c`, switches `--flag`, `--flag=0`, `--flag=1` or `--no-flag`, and any `_` in a flag `-`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from Utils.config import flag_aliases
+from Utils.errors import UserError, unknown
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_KINDS = {int: "a whole number", float: "a finite number", Decimal: "a finite number", bool: "0 or 1", str: "a name"}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The valid values of one registry, and what makes the one spelling of a name from any."""
+
+    what: str
+    valid: Sequence[str]
+    canonical: Callable[[str], str] = str
+    shown: Sequence[str] | None = None
+    """What `--help` says instead of all valid values, where these are many."""
+    is_further: Callable[[str], bool] = lambda text: False
+    """Whether a value that is not in the registry may be valid all the same; who uses it finds out."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was typed: for each flag its value, or all its values if several make several runs."""
+
+    values: dict[str, Any]
+    many: frozenset[str]
+
+    def single(self) -> dict[str, Any]:
+        """The values that are the same in every run."""
+        return {name: value for name, value in self.values.items() if name not in self.many}
+
+    def product(self) -> list[dict[str, Any]]:
+        """One dictionary of values for each combination of list-valued flags."""
+        axes = [name for name in self.values if name in self.many]
+        combinations = itertools.product(*(self.values[name] for name in axes))
+        return [self.values | dict(zip(axes, combination, strict=True)) for combination in combinations]
+
+    def is_given(self, name: str) -> bool:
+        """Whether a flag was typed."""
+        return name in self.values
+
+    def over(self, others: "Request", instead: Mapping[str, str]) -> "Request":
+        """This request, completed by what another says of flags that were not typed here.
+
+        `instead` names, for some flags, the one that says the same in another way.
+        """
+        left_out = self.values.keys() | {instead[name] for name in self.values.keys() & instead.keys()}
+        values = {name: value for name, value in others.values.items() if name not in left_out} | self.values
+        return Request(values, (self.many | others.many) & values.keys())
+
+    def split(self, group: type) -> tuple[Any, "Request"]:
+        """The settings of one group, with defaults for what was not typed, and the request without them."""
+        own = {item.name for item in dataclasses.fields(group)}
+        rest = {name: value for name, value in self.values.items() if name not in own}
+        return group(**{name: self.values[name] for name in own & self.values.keys()}), Request(rest, self.many - own)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+def parse(
+    arguments: Iterable[str], groups: Sequence[type], names: Mapping[str, Names], program: str, description: str
+) -> Request:
+    """Read a command line into the fields of settings dataclasses; `--help` prints and exits.
+
+    `names` are the registries that fields name as their choices. Raises `UserError` for anything that is not valid.
+    """
+    fields = {item.name: item for group in groups for item in flag_fields(group)}
+    parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
+    seen: set[str] = set()
+    for group in groups:
+        section = parser.add_argument_group(group.__name__.lower(), (group.__doc__ or "").strip())
+        for item in flag_fields(group):
+            if item.name not in seen:  # groups of which a command uses one only may share a flag
+                _add(section, item, names)
+            seen.add(item.name)
+    found, extra = parser.parse_known_args(_split_lists([_own_flag(word, fields) for word in arguments], fields))
+    if extra:
+        raise _not_understood(extra[0], fields)
+    values = {}
+    for name, texts in vars(found).items():
+        item = fields[name]
+        is_list = item.metadata["many"] or item.metadata["sequence"]
+        read = [_read(item, text, names) for text in (texts if is_list else [texts])]
+        values[name] = tuple(read) if item.metadata["sequence"] else list(dict.fromkeys(read)) if is_list else read[0]
+        if item.metadata["sequence"]:
+            _check(item, values[name])
+    return Request(values, frozenset(name for name in values if fields[name].metadata["many"]))
+
+
+def flag_fields(group: type) -> list[dataclasses.Field]:
+    """The fields of a settings dataclass that can be typed."""
+    return [item for item in dataclasses.fields(group) if item.metadata["flag"]]
+
+
+def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> None:
+    metadata, flag = item.metadata, f"--{item.name}"
+    default = "" if item.default is None else f" (default: {_text(item.default)})"
+    text = f"{metadata['help']}{_list_choices(metadata['choices'], names)}{default}".replace("%", "%%")
+    options: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
+    if metadata["kind"] is bool:
+        section.add_argument(flag, nargs="?", const="1", metavar="0|1", **options)
+        section.add_argument(f"--no-{item.name}", action="store_const", const="0", **options | {"help": "the opposite"})
+    elif metadata["many"] or metadata["sequence"]:
+        # A list of one run may be empty (no drops of the learning rate); one that makes runs may not.
+        count = "+" if metadata["many"] else "*"
+        section.add_argument(flag, nargs=count, action="extend", metavar=_placeholder(metadata), **options)
+    else:
+        section.add_argument(flag, metavar=_placeholder(metadata), **options)
+
+
+def _placeholder(metadata: Mapping[str, Any]) -> str:
+    if metadata["placeholder"] is not None:
+        return metadata["placeholder"]
+    if metadata["choices"] is not None:
+        return "NAME"
+    return {int: "N", float: "X", Decimal: "X"}.get(metadata["kind"], "FOLDER")
+
+
+def _list_choices(choices: Any, names: Mapping[str, Names]) -> str:
+    if choices is None:
+        return ""
+    valid = (names[choices].shown or names[choices].valid) if isinstance(choices, str) else choices
+    return f": {', '.join(valid)}"
+
+
+def _own_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
+    """A flag as the parser knows it, of dashes or underscores, or of one of the original programs."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word[2:].partition("=")
+    name = flag.replace("-", "_")
+    if name in fields:
+        return f"--{name}{equals}{value}"
+    if name.startswith("no_") and name[3:] in fields:
+        if equals:
+            raise UserError(f"--no-{name[3:]}: ignored explicit argument {value!r}; write --{name[3:]}=0")
+        return f"--no-{name[3:]}"
+    if name in flag_aliases.SWITCHES and "device" in fields:
+        if value and value.lower() not in _TRUE:
+            raise UserError(f"--{flag} is a switch for {flag_aliases.SWITCHES[name]}; leave {value!r} out")
+        return flag_aliases.SWITCHES[name]
+    if flag_aliases.FLAGS.get(name) in fields:
+        return f"--{flag_aliases.FLAGS[name]}{equals}{value}"
+    return word
+
+
+def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Field]) -> list[str]:
+    """Put every value of a list-valued flag into a word of its own, as argparse expects."""
+    words: list[str] = []
+    in_list = False
+    for word in arguments:
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            item = fields.get(flag[2:])
+            in_list = item is not None and (item.metadata["many"] or item.metadata["sequence"])
+            if in_list:
+                words.append(flag)
+                if equals and not value and item is not None and item.metadata["many"]:
+                    raise UserError(f"{flag} needs a value")
+                words += _parts(value)
+                continue
+            words.append(word)
+        else:
+            words += _parts(word) if in_list else [word]
+    return words
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any:
+    metadata = item.metadata
+    text = metadata["aliases"].get(text, text)
+    choices = metadata["choices"]
+    if isinstance(choices, str):
+        registry = names[choices]
+        text = registry.canonical(text)
+        if text not in registry.valid and not registry.is_further(text):
+            raise unknown(registry.what, text, registry.valid, registry.shown)
+        return text
+    if choices is not None and text not in choices:
+        raise unknown(f"value of --{item.name}", text, choices)
+    value = _convert(item, text)
+    if not metadata["sequence"]:
+        _check(item, value)
+    return value
+
+
+def _convert(item: dataclasses.Field, text: str) -> Any:
+    kind = item.metadata["kind"]
+    try:
+        if kind is str and text.strip():
+            return text
+        if kind is bool and text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+        if kind is int:
+            return int(text)
+        if kind in (float, Decimal) and math.isfinite(float(text)):
+            return kind(text)
+    except (ValueError, InvalidOperation):
+        pass
+    raise UserError(f"--{item.name} must be {_KINDS[kind]}, not {text!r}")
+
+
+def _check(item: dataclasses.Field, value: Any) -> None:
+    if item.metadata["check"] is not None:
+        is_valid, words = item.metadata["check"]
+        if not is_valid(value):
+            raise UserError(f"--{item.name} must be {words}, not {_text(value)}")
+
+
+def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
+    if not word.startswith("-"):
+        return UserError(f"{word!r} belongs to no flag; see --help")
+    flag = word.partition("=")[0]
+    reason = flag_aliases.GONE.get(flag[2:].replace("-", "_"))
+    if reason is not None:
+        return UserError(f"there is no flag {flag}: {reason}")
+    flags = [f"--{name}" for name in fields]
+    longer = [name for name in flags if name.startswith(flag)]
+    close = longer or difflib.get_close_matches(flag, flags, n=1, cutoff=0.55)
+    suggestion = f"; did you mean {close[0]}?" if close else ""
+    return UserError(f"unknown flag {flag}{suggestion} (see --help)")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=110)

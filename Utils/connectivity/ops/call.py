@@ -1,0 +1,96 @@
+"""Calls: one operation of the graph with ranks in place of activations, and what the passes record."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from Utils.connectivity.ops.maxmin import INFINITE
+
+Pullback = Callable[[Any], list[Any]]
+"""From ranks at an operation's output to ranks at each of its inputs, in the order in which it takes them."""
+
+
+@dataclass
+class Found:
+    """Collects what the passes learn about a network's layers."""
+
+    ranks: Mapping[str, Tensor]
+    effective: dict[str, Tensor] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, carried: Tensor) -> None:
+        """Note what flows through a ranked parameter; of several uses the best counts."""
+        effective = torch.minimum(self.ranks[name], carried.reshape(self.ranks[name].shape))
+        self.effective[name] = torch.maximum(self.effective.get(name, effective), effective)
+
+    def complete(self) -> dict[str, Tensor]:
+        """Effective ranks of all ranked parameters; what no pass came through has 0."""
+        return {name: self.effective.get(name, torch.zeros_like(rank)) for name, rank in self.ranks.items()}
+
+
+@dataclass
+class Call:
+    """One operation of the graph, with ranks in place of activations."""
+
+    target: Any
+    module: Any
+    layer: str
+    args: tuple
+    kwargs: dict
+    inputs: list[Any]
+    per_channel: bool
+    found: Found
+    asks_nonzero: bool
+    """Whether this pass asks up to which rank each activation can be other than zero, not what paths carry."""
+    nonzero: list[Any] | None
+    """For each input of a product, the answer to that."""
+
+    def argument(self, position: int, keyword: str, default: Any = None) -> Any:
+        """An argument of a function or method call, or the module's attribute of that name."""
+        if self.module is not None:
+            return getattr(self.module, keyword, default)
+        return self.args[position] if len(self.args) > position else self.kwargs.get(keyword, default)
+
+    def count_places(self, places: int) -> None:
+        """Note at how many places this layer's kernel is applied; several calls of a layer add up."""
+        if not self.asks_nonzero:
+            self.found.positions[self.layer] = self.found.positions.get(self.layer, 0) + places
+
+    def parameter(self, name: str) -> str:
+        """The full name of a parameter of this layer."""
+        return f"{self.layer}.{name}" if self.layer else name
+
+    def ranks(self, name: str) -> Tensor:
+        """The ranks of a parameter of this layer; infinite if it is not prunable."""
+        ranks = self.found.ranks.get(self.parameter(name))
+        if ranks is not None:
+            return ranks
+        return torch.full(getattr(self.module, name).shape, INFINITE, dtype=torch.int32, device=self.inputs[0].device)
+
+    def is_ranked(self, name: str) -> bool:
+        """Whether a parameter of this layer is prunable."""
+        return self.parameter(name) in self.found.ranks
+
+    def apply(self, value: Tensor) -> Any:
+        """The operation itself, on another value for its first input."""
+        if self.module is not None:
+            return self.module(value)
+        if isinstance(self.target, str):
+            return getattr(value, self.target)(*self.args[1:], **self.kwargs)
+        return self.target(value, *self.args[1:], **self.kwargs)
+
+
+Rule = Callable[[Call], tuple[Any, Pullback]]
+
+
+def pair(value: Any) -> tuple:
+    """The value for each of two axes."""
+    return (value, value) if value is None or isinstance(value, int) else tuple(value)
+
+
+def unused(back: Any) -> list[Any]:
+    """The pullback of a pass that has no way back."""
+    raise AssertionError("a pass that only asks what can be other than zero has no way back")

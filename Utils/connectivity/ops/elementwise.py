@@ -1,0 +1,71 @@
+"""Elementwise operations, sums and products."""
+
+import torch
+from torch import Tensor
+
+from Utils.connectivity.ops.call import Call, Pullback, unused
+from Utils.connectivity.ops.maxmin import INFINITE
+from Utils.errors import UserError
+
+
+def pass_through(call: Call) -> tuple[Tensor, Pullback]:
+    """An operation that changes no connection."""
+    return call.inputs[0], lambda back: [back]
+
+
+def activation(call: Call) -> tuple[Tensor, Pullback]:
+    """An elementwise function f: it carries what it gets; where f(0) is not 0, it is never known to be zero."""
+    (x,) = call.inputs
+    if call.args[0] is not x:
+        raise UserError(f"no rule says how the operation {call.target} on exponents connects units")
+    if call.asks_nonzero:
+        parameter = next(call.module.parameters(), None) if call.module is not None else None
+        zeros = torch.zeros(x.shape, dtype=parameter.dtype if parameter is not None else None, device=x.device)
+        return torch.where(call.apply(zeros) != 0, INFINITE, x), unused
+    return pass_through(call)
+
+
+def add(call: Call) -> tuple[Tensor, Pullback]:
+    """A sum or difference carries what any part carries."""
+    if len(call.inputs) == 1:
+        (x,) = call.inputs
+        constants = [value for value in call.args if not isinstance(value, Tensor)]
+        if call.asks_nonzero and any(constants):
+            return torch.full_like(x, INFINITE), unused
+        return pass_through(call)
+    left, right = call.inputs
+    return torch.maximum(left, right), lambda back: [_unbroadcast(back, left), _unbroadcast(back, right)]
+
+
+def multiply(call: Call) -> tuple[Tensor, Pullback]:
+    """A product carries each factor's ranks as far as the other factor can be other than zero."""
+    if len(call.inputs) == 1:
+        (x,) = call.inputs
+        if any(value == 0 for value in call.args if not isinstance(value, Tensor)):
+            return torch.zeros_like(x), lambda back: [torch.zeros_like(x)]
+        return pass_through(call)
+    left, right = call.inputs
+    if call.asks_nonzero:
+        return torch.minimum(left, right), unused
+    assert call.nonzero is not None
+    left_open, right_open = call.nonzero
+    out = torch.maximum(torch.minimum(left, right_open), torch.minimum(right, left_open))
+
+    def pullback(back: Tensor) -> list[Tensor]:
+        to_left, to_right = torch.minimum(back, right_open), torch.minimum(back, left_open)
+        return [_unbroadcast(to_left, left), _unbroadcast(to_right, right)]
+
+    return out, pullback
+
+
+def divide(call: Call) -> tuple[Tensor, Pullback]:
+    """Division by a number changes no connection."""
+    if len(call.inputs) != 1 or not isinstance(call.args[0], Tensor):
+        raise UserError("no rule says how the operation divide, with a tensor as divisor, connects units")
+    return pass_through(call)
+
+
+def _unbroadcast(ranks: Tensor, like: Tensor) -> Tensor:
+    ranks = ranks.reshape(-1, *ranks.shape[ranks.dim() - like.dim() :]).amax(0)
+    repeated = [axis for axis in range(like.dim()) if like.shape[axis] == 1 and ranks.shape[axis] != 1]
+    return ranks.amax(repeated, keepdim=True) if repeated else ranks

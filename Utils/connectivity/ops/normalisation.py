@@ -1,0 +1,39 @@
+"""Softmax and normalisation over units: every output depends on all inputs of its group."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from Utils.connectivity.ops.call import Call, Pullback, unused
+from Utils.connectivity.ops.maxmin import INFINITE
+
+
+def softmax(call: Call) -> tuple[Tensor, Pullback]:
+    """Every output depends on all inputs along the axis, and is never zero."""
+    (x,) = call.inputs
+    axis = call.argument(1, "dim", -1)
+    if call.asks_nonzero:
+        return torch.full_like(x, INFINITE), unused
+    return x.amax(axis, keepdim=True).expand(x.shape), lambda back: [back.amax(axis, keepdim=True).expand(x.shape)]
+
+
+def layer_norm(call: Call) -> tuple[Tensor, Pullback]:
+    """Mean and spread are those of all units along the last axes, so every output depends on all of them."""
+    x, *constants = call.inputs
+    axes = tuple(range(-len(call.argument(1, "normalized_shape")), 0))
+    return _joined(x, x, axes, constants)
+
+
+def group_norm(call: Call) -> tuple[Tensor, Pullback]:
+    """The same for the channels of each group."""
+    x, *constants = call.inputs
+    return _joined(x, x.reshape(1, call.argument(1, "num_groups"), -1), (-1,), constants)
+
+
+def _joined(x: Tensor, grouped: Tensor, axes: tuple[int, ...], constants: list[Any]) -> tuple[Tensor, Pullback]:
+    def join(ranks: Tensor) -> Tensor:
+        return ranks.reshape(grouped.shape).amax(axes, keepdim=True).expand(grouped.shape).reshape(x.shape)
+
+    # Scales and shifts start no path.
+    return join(x), lambda back: [join(back), *(torch.zeros_like(constant) for constant in constants)]

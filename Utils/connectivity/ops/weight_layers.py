@@ -1,0 +1,92 @@
+"""Layers with weights: linear, convolution and channel scale."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from Utils.connectivity.ops.call import Call, Pullback
+from Utils.connectivity.ops.elementwise import pass_through
+from Utils.connectivity.ops.maxmin import product
+from Utils.connectivity.ops.windows import conv_windows, gather, scatter, tap_positions
+
+
+def linear(call: Call) -> tuple[Tensor, Pullback]:
+    """A dense layer, on the last axis; other axes are positions."""
+    (x,) = call.inputs
+    weight = call.ranks("weight")
+    columns = x.reshape(-1, x.shape[-1]).t()
+    call.count_places(columns.shape[1])
+    out = product(weight[None], columns[None])[0]
+
+    def pullback(back: Tensor) -> list[Tensor]:
+        back = back.reshape(-1, back.shape[-1]).t()
+        _find_kernel(call, product(back[None], columns.t()[None]), out, back)
+        return [product(weight.t()[None], back[None])[0].t().reshape(x.shape)]
+
+    return out.t().reshape(*x.shape[:-1], -1), pullback
+
+
+def conv2d(call: Call) -> tuple[Tensor, Pullback]:
+    """A convolution, as a product with the patches under its kernel; per channel, a patch is the whole map."""
+    (x,) = call.inputs
+    conv: nn.Conv2d = call.module
+    weight = call.ranks("weight")
+    groups, taps = conv.groups, math.prod(conv.kernel_size)
+    rows, columns = conv_windows(conv, x.shape[2:])
+    places = len(rows) * len(columns)
+    call.count_places(places)
+    patches, to_input = _whole_maps(x, taps) if call.per_channel else under_windows(x, rows, columns)
+    patches = patches.reshape(groups, -1, patches.shape[2])
+    kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
+    out = product(kernels, patches)
+
+    def pullback(back: Tensor) -> list[Tensor]:
+        back = back[0].flatten(1)
+        if call.per_channel:
+            back = back.amax(1, keepdim=True)
+        back = back.reshape(groups, -1, back.shape[1])
+        _find_kernel(call, product(back, patches.transpose(1, 2)), out, back)
+        return [to_input(product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1))]
+
+    return out.reshape(1, weight.shape[0], -1).expand(-1, -1, places).unflatten(2, (len(rows), len(columns))), pullback
+
+
+def under_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What lies under each tap of each window, (channels, taps, windows), and the way back to the input."""
+    positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
+    flat = x[0].flatten(1)
+    return gather(flat, positions), lambda ranks: scatter(ranks, positions, flat.shape[1]).reshape(x.shape)
+
+
+def _whole_maps(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The same for one window that is each channel's whole map, under every tap."""
+    patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
+    return patches, lambda ranks: ranks.amax(1)[None, :, :, None].expand(x.shape)
+
+
+def _find_kernel(call: Call, carried: Tensor, out: Tensor, back: Tensor) -> None:
+    if call.is_ranked("weight"):
+        call.found.add(call.parameter("weight"), carried)
+    if call.is_ranked("bias"):
+        # A bias starts no path: it is effective as far as its unit is.
+        call.found.add(call.parameter("bias"), torch.minimum(out, back).amax(-1))
+
+
+def channel_scale(call: Call) -> tuple[Tensor, Pullback]:
+    """Batch normalisation or a maskable identity: each channel has an edge of its own, open if it is not prunable."""
+    (x,) = call.inputs
+    if not (call.is_ranked("weight") or call.is_ranked("bias")):
+        return pass_through(call)
+    scale = call.ranks("weight").reshape(-1, *[1] * (x.dim() - 2))
+    out = torch.minimum(x, scale)
+
+    def pullback(back: Tensor) -> list[Tensor]:
+        for name, values in (("weight", x), ("bias", out)):
+            if call.is_ranked(name):
+                carried = torch.minimum(values, back).transpose(0, 1).flatten(1).amax(1)
+                call.found.add(call.parameter(name), carried)
+        return [torch.minimum(back, scale)]
+
+    return out, pullback

@@ -1,0 +1,5 @@
+"""Data sets: `registry.py` lists them, `dataset.py` loads one and makes its batches."""
+
+from Utils.data.registry import DATASETS
+
+__all__ = ["DATASETS"]

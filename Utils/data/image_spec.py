@@ -1,0 +1,91 @@
+"""In which shape does a network want its images, and what does a source of images give?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from Utils.errors import UserError
+from Utils.machine import total_memory
+
+if TYPE_CHECKING:
+    from Utils.data.streaming import Files
+
+Examples = tuple[Tensor, Tensor]
+"""uint8 images (n, channels, height, width) and int64 labels (n,)."""
+
+_CHUNK_BYTES = 1 << 26
+_MEMORY_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The shape that images are wanted in."""
+
+    native: tuple[int, int, int]
+    """Channels, height and width for images that have no size of their own."""
+    size: tuple[int, int] | None = None
+    """Height and width for all images; None: those that they have."""
+    channels: int | None = None
+    """What the network insists on; grey images are repeated. None: it takes any."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width for images that have no size of their own."""
+        return (self.native[0], *(self.size or self.native[1:]))
+
+    def fit(self, images: Tensor) -> Tensor:
+        """Bring uint8 images to the size and the channels that are wanted; raises `UserError` if they have too many."""
+        if self.size is not None and tuple(images.shape[2:]) != self.size:
+            check_memory(len(images), images.shape[1], self.size)
+            images = in_chunks(_resize, images, self.size)
+        if self.channels not in (None, images.shape[1]):
+            if images.shape[1] != 1:
+                raise UserError(f"the network takes {self.channels} channels, the images have {images.shape[1]}")
+            images = images.expand(-1, self.channels or 1, -1, -1)
+        return images
+
+
+class Images(NamedTuple):
+    """Both sets of a source, and the statistics that normalise them."""
+
+    train: Examples
+    test: Examples
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Streams(NamedTuple):
+    """The same of a source that stays on disk."""
+
+    train: "Files"
+    test: "Files"
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
+    """Raise `UserError` if so many images would not fit into this machine's memory."""
+    needed, memory = count * channels * size[0] * size[1], total_memory()
+    if needed > _MEMORY_SHARE * memory:
+        raise UserError(
+            f"{count} images of {size[0]} x {size[1]} take {needed / 2**30:.3g} GiB, this machine has "
+            f"{memory / 2**30:.3g}; give a smaller --image_size"
+        )
+
+
+def in_chunks(resize: Callable[[Tensor, tuple[int, int]], Tensor], images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize few images at a time, so that their float copies stay small."""
+    channels, height, width = images.shape[1:]
+    largest = channels * max(height * width, size[0] * size[1])
+    return torch.cat([resize(part, size) for part in images.split(max(1, _CHUNK_BYTES // (4 * largest)))])
+
+
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    resized = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,64 @@
+"""ImageNet (ILSVRC 2012), or a part of it: photographs of 1,000 classes in folders, too many for any memory."""
+
+import hashlib
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from Utils.data.image_folder import ImageFolder
+from Utils.data.image_spec import Frame, Streams
+from Utils.data.registry import DATASETS, Facts
+from Utils.data.streaming import Files
+from Utils.errors import UserError
+
+
+class ImageNet(ImageFolder):
+    """`train/CLASS/*` and `val/CLASS/*` of the data folder, or of its folder `imagenet`; decoded in every pass."""
+
+    official: ClassVar[tuple[int, int, int]] = (1000, 1281167, 50000)
+    """Classes, training and test images."""
+
+    def __init__(self, folder: Path, frame: Frame) -> None:
+        super().__init__(folder if (folder / "train").is_dir() else folder / "imagenet", frame)
+
+    def find(self) -> bool:
+        """Whether its folders are there; raises `UserError` if they hold no images."""
+        return (self.folder / "train").is_dir() and bool(self.listing.train)
+
+    def check_network(self) -> None:
+        """It cannot be downloaded: raises `ConnectionError`."""
+        raise ConnectionError("it is given to registered users only, and expected as train/CLASS/* and val/CLASS/*")
+
+    def download(self) -> None:
+        """It cannot be downloaded: raises `ConnectionError`."""
+        self.check_network()
+
+    def facts(self) -> Facts:
+        """What the folders hold; anything but the whole data set has a key, made of names and sizes of the files."""
+        listing = self.listing
+        sizes = (len(listing.classes), len(listing.train), len(listing.test))
+        return Facts(*sizes, None if sizes == self.official else self._content)
+
+    @cached_property
+    def _content(self) -> str:
+        try:
+            files = [(file, os.stat(self.folder / file).st_size) for file in (*self.listing.train, *self.listing.test)]
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read: {error.strerror}; replace or delete it") from error
+        return hashlib.blake2b(json.dumps(files).encode(), digest_size=8).hexdigest()
+
+    def load(self) -> Streams:  # type: ignore[override]
+        """Both sets, nothing decoded yet."""
+        listing, entry = self.listing, DATASETS["imagenet"]
+        assert entry.mean is not None and entry.std is not None and entry.input_shape is not None
+        channels = self.frame.channels or entry.input_shape[0]
+        shape = (channels, *(self.frame.size or entry.input_shape[1:]))
+        train, test = (
+            Files(self.folder, names, torch.tensor(labels), shape)
+            for names, labels in ((listing.train, listing.train_labels), (listing.test, listing.test_labels))
+        )
+        return Streams(train, test, len(listing.classes), entry.mean, entry.std)

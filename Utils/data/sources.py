@@ -1,0 +1,234 @@
+"""Where do the images of each data set come from?
+
+Every source is made from a folder and a `Frame`, and has `find` (is it on disk?), `download` and `load`, which returns
+the examples of the training and the test set.
+"""
+
+import contextlib
+import gzip
+import socket
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from Utils.data.image_spec import Examples, Frame, check_memory, in_chunks
+from Utils.errors import UserError
+
+_CONNECT_SECONDS = 4
+_TRANSFER_SECONDS = 30
+
+
+class Digits:
+    """scikit-learn's 1,797 real handwritten digits of 8 x 8 pixels, in a fixed stratified split."""
+
+    def __init__(self, folder: Path, frame: Frame) -> None:
+        self.input_shape = frame.shape
+
+    def find(self) -> bool:
+        """They are part of scikit-learn."""
+        return True
+
+    def check_network(self) -> None:
+        """None is needed."""
+
+    def download(self) -> None:
+        """Nothing to do."""
+
+    def load(self) -> tuple[Examples, Examples]:
+        """Both sets, resized to the input shape, the grey channel repeated."""
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        digits: Any = load_digits()
+        channels, height, width = self.input_shape
+        pixels = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
+        check_memory(len(pixels), 1, (height, width))
+        images = in_chunks(_enlarge, pixels, (height, width)).expand(-1, channels, -1, -1)
+        labels = torch.from_numpy(digits.target).long()
+        train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=digits.target)
+        return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _enlarge(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False).round().to(torch.uint8)
+
+
+class MNIST:
+    """LeCun's handwritten digits: four idx files, plain or gzipped, in torchvision's layout or right in the folder."""
+
+    name: ClassVar[str] = "MNIST"
+    files: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+        ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    )
+
+    def __init__(self, folder: Path, frame: Frame) -> None:
+        self.folder = folder
+
+    def find(self) -> bool:
+        """Whether all four files are on disk."""
+        return all(self._path(name) is not None for pair in self.files for name in pair)
+
+    def check_network(self) -> None:
+        """Raise `ConnectionError` unless a server of the files answers."""
+        check_network(self._source().mirrors)
+
+    def download(self) -> None:
+        """Fetch and check the files with torchvision."""
+        fetch(lambda: self._source()(str(self.folder), download=True), self._source().mirrors)
+
+    def _source(self) -> Any:
+        import torchvision
+
+        return getattr(torchvision.datasets, self.name)
+
+    def load(self) -> tuple[Examples, Examples]:
+        """Read both sets; raises `UserError` naming a damaged file."""
+        from torchvision.datasets.mnist import read_image_file, read_label_file
+
+        sets = []
+        for image_name, label_name in self.files:
+            with self._unpacked(image_name) as path:
+                images = read_image_file(str(path))[:, None]
+            with self._unpacked(label_name) as path:
+                sets.append((images, read_label_file(str(path))))
+        return sets[0], sets[1]
+
+    def _path(self, name: str) -> Path | None:
+        folders = (self.folder / self.name / "raw", self.folder / "raw", self.folder)
+        candidates = (folder / (name + suffix) for folder in folders for suffix in ("", ".gz"))
+        return next((path for path in candidates if path.is_file()), None)
+
+    @contextlib.contextmanager
+    def _unpacked(self, name: str) -> Iterator[Path]:
+        path = self._path(name)
+        assert path is not None
+        try:
+            if path.suffix != ".gz":
+                yield path
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                unpacked = Path(folder) / name
+                unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+                yield unpacked
+        except (ValueError, AssertionError, TypeError, EOFError, OSError, RuntimeError, KeyError, zlib.error) as error:
+            raise _damaged(path) from error
+
+
+class FashionMNIST(MNIST):
+    """Zalando's articles, in the format of MNIST."""
+
+    name = "FashionMNIST"
+
+
+class CIFAR10:
+    """Krizhevsky's tiny images: the Python version, unpacked or as the original archive."""
+
+    name: ClassVar[str] = "CIFAR10"
+
+    def __init__(self, folder: Path, frame: Frame) -> None:
+        import torchvision
+
+        self.folder = folder
+        self.source = getattr(torchvision.datasets, self.name)
+
+    def find(self) -> bool:
+        """Whether the unpacked folder or the archive is on disk."""
+        return self._unpacked_root() is not None or (self.folder / self.source.filename).is_file()
+
+    def check_network(self) -> None:
+        """Raise `ConnectionError` unless the archive's server answers."""
+        check_network([self.source.url])
+
+    def download(self) -> None:
+        """Fetch and check the archive with torchvision."""
+        fetch(lambda: self.source(str(self.folder), download=True), [self.source.url])
+
+    def load(self) -> tuple[Examples, Examples]:
+        """Read both sets; raises `UserError` naming a damaged file."""
+        root = self._unpacked_root()
+        if root is not None:
+            return self._read(root)
+        archive = self.folder / self.source.filename
+        with tempfile.TemporaryDirectory() as folder:
+            self._extract(archive, Path(folder))
+            return self._read(Path(folder))
+
+    def _unpacked_root(self) -> Path | None:
+        is_folder_itself = self.folder.name == self.source.base_folder
+        candidates = (self.folder, self.folder.parent) if is_folder_itself else (self.folder,)
+        return next((root for root in candidates if (root / self.source.base_folder).is_dir()), None)
+
+    def _extract(self, archive: Path, folder: Path) -> None:
+        from torchvision.datasets.utils import check_integrity, extract_archive
+
+        if not check_integrity(str(archive), self.source.tgz_md5):
+            raise _damaged(archive)
+        extract_archive(str(archive), str(folder))
+
+    def _read(self, root: Path) -> tuple[Examples, Examples]:
+        from torchvision.datasets.utils import check_integrity
+
+        # torchvision reads pickles, so nothing is read whose checksum is not the original's.
+        meta = (self.source.meta["filename"], self.source.meta["md5"])
+        for name, checksum in (*self.source.train_list, *self.source.test_list, meta):
+            path = root / self.source.base_folder / name
+            if not check_integrity(str(path), checksum):
+                raise _damaged(path)
+        sets = []
+        for is_train in (True, False):
+            data = self.source(str(root), train=is_train)
+            sets.append((torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)))
+        return sets[0], sets[1]
+
+
+class CIFAR100(CIFAR10):
+    """The same format with 100 classes."""
+
+    name = "CIFAR100"
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is missing or damaged (truncated?); replace it, or delete it and let it be downloaded")
+
+
+def check_network(addresses: list[str]) -> None:
+    """Raise `ConnectionError` unless the server of one of the addresses answers within seconds."""
+    if not any(_answers(urlparse(address).hostname or "") for address in addresses):
+        raise ConnectionError("no network")
+
+
+def fetch(download: Callable[[], object], addresses: list[str]) -> None:
+    """Carry out a download that gives up when nothing comes; raises `ConnectionError` if it fails."""
+    check_network(addresses)
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TRANSFER_SECONDS)
+    try:
+        download()
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError((str(error) or type(error).__name__).splitlines()[0]) from error
+    finally:
+        socket.setdefaulttimeout(previous)
+
+
+def _answers(host: str) -> bool:
+    """Whether a host can be reached within seconds, name resolution (which takes no time-out) included."""
+    reached: list[bool] = []
+
+    def connect() -> None:
+        with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=_CONNECT_SECONDS):
+            reached.append(True)
+
+    attempt = Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(_CONNECT_SECONDS)
+    return bool(reached)

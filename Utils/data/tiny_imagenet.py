@@ -1,0 +1,84 @@
+"""Tiny ImageNet: 100,000 training images of 200 classes, 64 x 64, as the official folder or its archive.
+
+Its validation set, whose labels are published, is the test set here, as in the literature.
+"""
+
+import csv
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from Utils.data.image_folder import ImageFolder, Listing, images_by_class, make_listing
+from Utils.data.image_spec import Examples, Frame
+from Utils.data.registry import DATASETS, Facts
+from Utils.data.sources import check_network, fetch
+from Utils.errors import UserError
+
+
+class TinyImageNet(ImageFolder):
+    """The folder `tiny-imagenet-200`, itself, below the data folder, or packed there; decoded once."""
+
+    name: ClassVar[str] = "tiny-imagenet-200"
+    url: ClassVar[str] = f"http://cs231n.stanford.edu/{name}.zip"
+    md5: ClassVar[str] = "90528d7ca1a48142e341f4ef8d21d0de"
+
+    def __init__(self, folder: Path, frame: Frame) -> None:
+        super().__init__(folder if (folder / "wnids.txt").is_file() else folder / self.name, Frame((3, 64, 64)))
+        self.archive = folder / f"{self.name}.zip"
+
+    def find(self) -> bool:
+        """Whether the folder is on disk; an archive beside it is checked and unpacked first."""
+        if not self.folder.is_dir() and self.archive.is_file():
+            self._unpack()
+        return self.folder.is_dir()
+
+    def check_network(self) -> None:
+        """Raise `ConnectionError` unless the archive's server answers."""
+        check_network([self.url])
+
+    def download(self) -> None:
+        """Fetch, check and unpack the archive with torchvision."""
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        fetch(lambda: download_and_extract_archive(self.url, str(self.archive.parent), md5=self.md5), [self.url])
+
+    def load(self) -> tuple[Examples, Examples]:  # type: ignore[override]
+        """Both sets; raises `UserError` if files are missing, or naming damaged ones."""
+        expected = DATASETS["tinyimagenet"].facts
+        assert expected is not None
+        found = Facts(len(self.listing.classes), len(self.listing.train), len(self.listing.test))
+        if found != expected:
+            advice = f"unpack {self.archive.name} again"
+            raise UserError(f"{self.folder} holds {_in_words(found)}, not {_in_words(expected)}; {advice}")
+        images = super().load()
+        return images.train, images.test
+
+    @cached_property
+    def listing(self) -> Listing:
+        """The files, in a fixed order; classes go by their WordNet number."""
+        classes = images_by_class(self.folder, "train/")
+        test: dict[str, list[str]] = {}
+        annotations = self.folder / "val" / "val_annotations.txt"
+        try:
+            with annotations.open(encoding="utf-8", newline="") as file:
+                for name, wnid, *_ in csv.reader(file, delimiter="\t"):
+                    test.setdefault(wnid, []).append(f"val/images/{name}")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{annotations} is missing or damaged; unpack {self.archive.name} again") from error
+        unknown = sorted(test.keys() - classes.keys())
+        if unknown:
+            raise UserError(f"{annotations} has classes that train/ lacks: {', '.join(unknown[:5])}")
+        return make_listing(self.folder, classes, test)
+
+    def _unpack(self) -> None:
+        from torchvision.datasets.utils import check_integrity, extract_archive
+
+        if not check_integrity(str(self.archive), self.md5):
+            raise UserError(
+                f"{self.archive} is damaged (truncated?); replace it, or delete it and let it be downloaded"
+            )
+        extract_archive(str(self.archive), str(self.archive.parent))
+
+
+def _in_words(facts: Facts) -> str:
+    return f"{facts.train_size} training and {facts.test_size} test images of {facts.classes} classes"

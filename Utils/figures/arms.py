@@ -1,0 +1,35 @@
+"""Figure `arms`: accuracy of the arms of the union-mask experiment at each target."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from Utils.config.choices import DENSE
+from Utils.figures.look import NothingToDrawError, Style, add_legend, new_figure
+from Utils.figures.series import make_series
+from Utils.figures.variants import coloured
+
+
+def arms(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
+    """Test accuracy of each arm at each target: means over samples, with their standard deviations."""
+    if "arm" not in rows or rows.loc[rows["pruner"] != DENSE, "arm"].dropna().nunique() < 2:
+        raise NothingToDrawError("these networks are not of several arms")
+    figure, axes = new_figure(title)
+    axis = axes[0, 0]
+    handles = []
+    series = make_series(rows[rows["pruner"] != DENSE], style, order)
+    targets = sorted(rows.loc[rows["pruner"] != DENSE, "target_sparsity"].unique())
+    for index, (item, colour) in enumerate(coloured(series)):
+        accuracy = item.rows.groupby("target_sparsity")["top1"]
+        means = accuracy.mean().reindex(targets)
+        spreads = accuracy.std().reindex(targets).fillna(0)
+        places = np.arange(len(targets)) + (index - (len(series) - 1) / 2) * 0.5 / len(series)
+        handles.append(axis.errorbar(
+            places, means, spreads, color=colour, fmt=item.marker, capsize=3, label=item.label, linestyle="none",
+        ))  # fmt: skip
+    axis.set_xticks(range(len(targets)), [f"{100 * target:.4g}%" for target in targets])
+    axis.set(xlabel="Target sparsity", ylabel="Top-1 accuracy")
+    add_legend(figure, handles)
+    return figure

@@ -1,0 +1,70 @@
+"""The registry of figures, readable without matplotlib.
+
+A figure is a function `(rows, style, title, order) -> Figure` of the rows of `summary.csv`, in a file here, and a line
+below. `style` gives label, colour and marker of a pruner, `order` the pruners in the order of the legend.
+"""
+
+from typing import NamedTuple
+
+
+class FigureKind(NamedTuple):
+    """One line of the registry."""
+
+    target: str
+    about: str
+    experiment: str | None = None
+    """The only experiment that it is for; None: all that prune as `--pruner` says."""
+    is_animated: bool = False
+    """Whether the function returns several figures, `(name, Figure)` each, which also make an animation."""
+
+
+AFTERWARDS = "train-then-prune"
+
+FIGURES: dict[str, FigureKind] = {
+    "accuracies": FigureKind(
+        "Utils.figures.accuracies:accuracies",
+        "top-1 against effective (solid) and direct (dashed) compression, bands from the worst to the best sample",
+    ),
+    "compressions": FigureKind("Utils.figures.compressions:compressions", "effective against target compression"),
+    "layers": FigureKind("Utils.figures.layers:layers", "density of each layer, effective (solid) and direct (dashed)"),
+    "dead-units": FigureKind(
+        "Utils.figures.layers:dead_units",
+        "share of each layer's hidden units that do nothing (solid), and that visibly have no weight left (dashed)",
+    ),
+    "training": FigureKind(
+        "Utils.figures.training:training", "accuracy, loss and learning rate over the iterations of training"
+    ),
+    "sparsity": FigureKind(
+        "Utils.figures.sparsity:sparsity", "density and accuracy over the iterations of pruning while training"
+    ),
+    "levels": FigureKind(
+        "Utils.figures.levels:levels",
+        "accuracy against the density of each level, of rewound (solid) and of other initial weights (dashed)",
+    ),
+    "overlaps": FigureKind("Utils.figures.overlaps:overlaps", "how far the masks of every two cycles are the same"),
+    "arms": FigureKind("Utils.figures.arms:arms", "accuracy of the arms of union-mask, means and standard deviations"),
+    "weights-and-units": FigureKind(
+        "Utils.figures.pruned_afterwards:weights_and_units",
+        "accuracy and loss of a trained network against the share of weights, and of units, that is pruned",
+        AFTERWARDS,
+    ),
+    "trained": FigureKind(
+        "Utils.figures.pruned_afterwards:trained", "loss and accuracy of that network while it is trained", AFTERWARDS
+    ),
+    "pruned-weights": FigureKind(
+        "Utils.figures.pruned_afterwards:pruned_weights",
+        "histograms of the weights that are left, and an animation",
+        AFTERWARDS,
+        is_animated=True,
+    ),
+    "pruned-units": FigureKind(
+        "Utils.figures.pruned_afterwards:pruned_units",
+        "histograms of the norms of the units that are left, and an animation",
+        AFTERWARDS,
+        is_animated=True,
+    ),
+    "masks": FigureKind(
+        "Utils.figures.masks:masks",
+        "as images, the weights that each input (or kernel entry) of the first layer has left",
+    ),
+}

@@ -1,0 +1,5 @@
+"""Results of runs: written by `store.py`, read by `summaries.py`; nothing else touches a results folder."""
+
+from Utils.results.summaries import load_summaries
+
+__all__ = ["load_summaries"]

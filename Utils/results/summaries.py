@@ -1,0 +1,52 @@
+"""Reading results: the summary rows of all runs, and the tables of one."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from Utils.errors import UserError
+from Utils.results import summary_index
+
+if TYPE_CHECKING:
+    pass
+from Utils.results.schema import NUMBER_COLUMNS, SUMMARY_COLUMNS, TEXT_COLUMNS
+
+
+def load_summaries(path: str | Path = "Results", status: str | None = "complete") -> pd.DataFrame:
+    """Every network's row of `summary.csv` below a results folder, those of one status or, with None, all.
+
+    Folders without `run.json` are unfinished and left out. A damaged one is left out with a warning that names it.
+    """
+    rows, damaged = read_summaries(path)
+    for folder in damaged:
+        warnings.warn(f"{folder} is damaged and left out", stacklevel=2)
+    rows = rows.drop(columns="folder")
+    return rows if status is None or rows.empty else rows[rows["status"] == status].reset_index(drop=True)
+
+
+def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
+    """Every row below a results folder, with a column for its folder, and the folders that cannot be read."""
+    path = Path(path)
+    entries, damaged = summary_index.read(path, SUMMARY_COLUMNS, NUMBER_COLUMNS)
+    if not entries:
+        return pd.DataFrame(columns=[*SUMMARY_COLUMNS, "folder"]), damaged
+    rows = summary_index.table(entries, TEXT_COLUMNS)
+    rows["folder"] = [str(path / folder) for folder in rows["folder"]]
+    rows[list(TEXT_COLUMNS)] = rows[list(TEXT_COLUMNS)].fillna("")
+    return rows, damaged
+
+
+def read_table(folder: str | Path, name: str) -> pd.DataFrame | None:
+    """A table of a run, such as `layers`; None if it has none or an empty one. Raises `UserError` if it is damaged."""
+    path = Path(folder) / f"{name}.csv"
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged; delete its folder and run it again") from error
+    return table if len(table) else None

@@ -1,0 +1,141 @@
+"""How sparse is a network, directly and effectively?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from Layers import prunable
+from Utils.connectivity.effective import dead_units, effective_masks, empty_layers, mask_flow, masks_or_own
+from Utils.connectivity.interpreter import Flow
+from Utils.connectivity.ops.table import is_weight_layer
+from Utils.results.schema import LAYER_COLUMNS
+
+
+def direct_sparsity(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> float:
+    """The fraction of prunable entries that are pruned, by `masks` or else by the model's own."""
+    kept = masks_or_own(model, masks)
+    return 1 - _count(kept) / sum(mask.numel() for mask in kept.values())
+
+
+def effective_sparsity(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    masks: Mapping[str, Tensor] | None = None,
+    effective_type: str = "exact",
+) -> float:
+    """The fraction of prunable entries that are pruned or lie on no path of kept weights from input to output."""
+    effective = effective_masks(model, input_shape, masks, effective_type)
+    return 1 - _count(effective) / sum(mask.numel() for mask in effective.values())
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the result files say of a network's sparsity."""
+
+    totals: dict[str, Any]
+    layers: pd.DataFrame
+    units: pd.DataFrame
+    """Of each layer with hidden units, how many have no kept weight in, and how many no effective one."""
+    inputs: pd.DataFrame
+    """The kept and effective weights of each input (or kernel entry) of the first layer."""
+
+
+def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
+    """Count what a model's masks keep, in all and in each layer; `input_shape` is without the batch."""
+    flow = mask_flow(model, input_shape)
+    effective = {name: ranks > 0 for name, ranks in flow.effective.items()}
+    layers = _layer_table(model, effective, flow)
+    graph_kept = _count(effective_masks(model, input_shape, effective_type="graph"))
+    size, direct, kept = (int(layers[column].sum()) for column in ("size", "kept_direct", "kept_effective"))
+    plain_macs = _plain_macs(model, flow)
+    totals = {
+        "prunable": size,
+        "kept_direct": direct,
+        "kept_effective": kept,
+        "direct_sparsity": 1 - direct / size,
+        "effective_sparsity": 1 - kept / size,
+        "direct_compression": compression(size, direct),
+        "effective_compression": compression(size, kept),
+        "graph_kept_effective": graph_kept,
+        "graph_effective_sparsity": 1 - graph_kept / size,
+        "min_layer_effective_density": float((layers["kept_effective"] / layers["size"]).min()),
+        "empty_layers": len(empty_layers(effective)),
+        "dead_units": sum(dead_units(effective, flow.output_layers).values()),
+        "collapsed": flow.output == 0,
+        **{column: int(layers[column].sum()) + plain_macs for column in ("macs", "direct_macs", "effective_macs")},
+    }
+    return Measurement(totals, layers, _unit_table(model, effective, flow), _input_table(model, effective, input_shape))
+
+
+def compression(total: int, kept: int) -> float:
+    """1 / density; infinite if nothing is kept."""
+    return total / kept if kept else float("inf")
+
+
+def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) -> pd.DataFrame:
+    rows = []
+    for name, (weight, mask) in prunable(model).items():
+        size, direct, kept = weight.numel(), int(mask.sum()), int(effective[name].sum())
+        layer, _, parameter = name.rpartition(".")
+        places = flow.positions.get(layer, 0) if parameter == "weight" else 0
+        rows.append(
+            {
+                "layer": name,
+                "shape": "x".join(map(str, weight.shape)),
+                "size": size,
+                "kept_direct": direct,
+                "kept_effective": kept,
+                "direct_sparsity": 1 - direct / size,
+                "effective_sparsity": 1 - kept / size,
+                "macs": size * places,
+                "direct_macs": direct * places,
+                "effective_macs": kept * places,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
+
+
+def _unit_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) -> pd.DataFrame:
+    direct = dead_units({name: mask for name, (_, mask) in prunable(model).items()}, flow.output_layers)
+    rows = [
+        {"layer": name, "units": len(effective[name]), "direct_dead_units": direct[name], "dead_units": dead}
+        for name, dead in dead_units(effective, flow.output_layers).items()
+    ]
+    return pd.DataFrame(rows, columns=["layer", "units", "direct_dead_units", "dead_units"])
+
+
+def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> pd.DataFrame:
+    kernels = ((name, mask) for name, (_, mask) in prunable(model).items() if mask.dim() > 1)
+    name, mask = next(kernels)
+    is_kernel = mask.dim() > 2
+    if is_kernel:
+        shape = tuple(mask.shape[1:])
+    else:
+        shape = input_shape if math.prod(input_shape) == mask.shape[1] else (mask.shape[1],)
+    shape = (*shape, *[1] * (3 - len(shape)))
+    places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).numpy()
+    table = pd.DataFrame(places, columns=["channel", "row", "column"])
+    counts = {
+        "kept_direct": mask.sum(0).flatten().tolist(),
+        "kept_effective": effective[name].sum(0).flatten().tolist(),
+    }
+    return table.assign(**counts, is_kernel=int(is_kernel))
+
+
+def _plain_macs(model: nn.Module, flow: Flow) -> int:
+    """Multiply-adds of layers without masks, which no pruning saves."""
+    masked = {name.rpartition(".")[0] for name in flow.effective}
+    return sum(
+        module.weight.numel() * flow.positions.get(name, 0)
+        for name, module in model.named_modules()
+        if is_weight_layer(module) and isinstance(module, nn.Linear | nn.Conv2d) and name not in masked
+    )
+
+
+def _count(masks: Mapping[str, Tensor]) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())

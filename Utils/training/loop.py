@@ -1,0 +1,279 @@
+"""How is a network trained and tested? The one training loop of the project."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from Layers.forms.baked import fixed_masks
+from Utils import randomness
+from Utils.config.settings import Machine, Training
+from Utils.data.dataset import Data
+from Utils.distributed import process_group
+from Utils.distributed.synchronised_layers import Joint
+from Utils.errors import UserError
+from Utils.training import context
+from Utils.training.evaluation import History, test_row
+from Utils.training.hooks import NO_HOOKS, Hooks, nothing
+from Utils.training.lr_schedules import learning_rate
+from Utils.training.optimizers import make_optimizer
+from Utils.training.precision import Compute
+
+_CHECK_EVERY = 50
+"""Steps between looks at the running loss: each makes the host wait for the device."""
+
+
+def train(
+    model: nn.Module,
+    data: Data,
+    training: Training,
+    sample: int,
+    label: str = "",
+    show_progress: bool = True,
+    machine: Machine | None = None,
+    hooks: Hooks = NO_HOOKS,
+    start: int = 0,
+) -> History:
+    """Train a network in place by a resolved recipe, testing it before, every `evaluate_every` steps and at the end.
+
+    The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
+    `History.error`. The network is left in evaluation mode. Training that starts at a later step has the learning rates
+    and the batches of the steps from there on. An interrupted training resumes from its last checkpoint
+    (`Utils/training/context.py`) and ends as if it had not been interrupted.
+    """
+    device, share, stage = next(model.parameters()).device, process_group.share(), context.surroundings().begin()
+    dropout = randomness.generator(sample, "dropout")
+    with randomness.isolated(dropout, device):
+        compute = Compute(model, machine or Machine())
+        try:
+            loop = _Loop(model, data, training, sample, compute, hooks, start, stage)
+            return loop.run(label, show_progress and share.number == 0)
+        except Exception as error:
+            explained = compute.explained(error)
+            if explained is None:
+                raise
+            raise explained from error
+        finally:
+            compute.restore()
+
+
+def _parts(batch_size: int, accumulate: int) -> list[range]:
+    """The places in a batch that this process computes at a time; raises `UserError` if a part would be too small."""
+    share = process_group.share()
+    if batch_size < 2 * accumulate * share.of:
+        raise UserError(
+            f"--batch_size={batch_size} leaves less than 2 images for each of {share.of} processes in each of "
+            f"--accumulate={accumulate} parts"
+        )
+    return share.positions(batch_size, accumulate)
+
+
+class _Loop:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        training: Training,
+        sample: int,
+        compute: Compute,
+        hooks: Hooks,
+        start: int,
+        stage: context.Stage,
+    ) -> None:
+        assert training.batch_size is not None
+        self.model, self.data, self.training, self.sample = model, data, training, sample
+        self.hooks, self.start, self.stage = hooks, start, stage
+        self.network = process_group.parallel(model)
+        self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
+        parts = _parts(training.batch_size, training.accumulate)
+        self.sizes = [len(part) for part in parts]
+        self.joint = Joint(model, training.batch_size, training.accumulate)
+        is_whole = parts == [range(training.batch_size)]
+        self.positions = None if is_whole else [place for part in parts for place in part]
+        self.steps_per_epoch = len(data.train) // training.batch_size
+        self.history = History()
+        # Summed on the device and read only when a row is made: loss, right answers, images.
+        self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
+        self.seconds = self.started = 0.0
+        self.zero_pruned_gradients: Callable[[], None] = nothing
+
+    def run(self, label: str, show_progress: bool) -> History:
+        if not self.hooks.leave_masks:
+            return self._run(label, show_progress)
+        with fixed_masks(self.model) as self.zero_pruned_gradients:
+            return self._run(label, show_progress)
+
+    def _run(self, label: str, show_progress: bool) -> History:
+        iterations = self.training.iterations or 0
+        optimizer = make_optimizer(self.model, self.training)
+        done = self._begin(optimizer)
+        self.model.train()
+        surroundings = context.surroundings()
+        has_bar = show_progress and surroundings.has_bar
+        with tqdm(
+            total=iterations,
+            initial=done,
+            desc=label,
+            unit="step",
+            disable=None if has_bar else True,
+            dynamic_ncols=True,
+            position=surroundings.bars_above,
+            leave=not surroundings.bars_above,
+        ) as bar:
+            if not self.history.error:
+                self._steps(done, iterations, optimizer, bar)
+        self.model.eval()
+        return self.history
+
+    def _begin(self, optimizer: torch.optim.Optimizer) -> int:
+        """Start, or go on from a checkpoint; returns the steps done."""
+        saved = process_group.agree(self.stage.saved)
+        if saved is not None and saved["processes"] != process_group.share().of:
+            saved = None
+        done = self.start if saved is None else saved["iteration"]
+        training = self.training
+        assert training.batch_size is not None and training.augmentation is not None
+        self.batches = self.data.training_batches(
+            self.sample, training.batch_size, training.augmentation, self.positions, done
+        )
+        if saved is not None:
+            self._restore(saved, optimizer)
+            return done
+        self.hooks.after_step(self.start, optimizer)
+        self._record(self.start)
+        return done
+
+    def _steps(self, done: int, iterations: int, optimizer: torch.optim.Optimizer, bar: tqdm) -> None:
+        every = self.training.evaluate_every or 1
+        self.started = time.perf_counter()
+        for iteration in range(done + 1, iterations + 1):
+            self._step(optimizer, learning_rate(self.training, iteration - 1))
+            self.hooks.after_step(iteration, optimizer)
+            is_last = iteration == iterations
+            is_test = iteration % every == 0 or is_last
+            is_look = iteration % _CHECK_EVERY == 0 or is_test
+            if is_look:
+                loss, top1 = self._so_far()
+                if not math.isfinite(loss):
+                    self.history.error = f"training diverged: the loss is not finite at iteration {iteration}"
+                words = f"loss {loss:.4f}, top-1 {top1:.4f}"
+                bar.set_postfix_str(words, refresh=False)
+                bar.update(iteration - bar.n)
+                self.stage.tell(iteration, iterations, words)
+            if is_test or self.history.error:
+                self._stop_clock()
+                self._record(iteration)
+                self.started = time.perf_counter()
+            self._keep(iteration, optimizer, is_look, is_last or bool(self.history.error))
+            if self.history.error:
+                break
+
+    def _stop_clock(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+
+    def _keep(self, iteration: int, optimizer: torch.optim.Optimizer, is_look: bool, is_last: bool) -> None:
+        """Keep a checkpoint, if it is time, by the clock of the first process."""
+        if self.stage.is_timed and not is_look:
+            return
+        is_due = self.stage.is_due(iteration, is_last)
+        if not (process_group.agree(lambda: is_due) if self.stage.is_timed else is_due):
+            return
+        self._stop_clock()
+        of_each = process_group.gathered({"sums": self.sums.cpu(), "generators": _generators(self.sums.device)})
+        if process_group.is_first():
+            self.stage.keep({
+                "iteration": iteration,
+                "processes": process_group.share().of,
+                "model": self.model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "of_each": of_each,
+                "rows": self.history.rows,
+                "error": self.history.error,
+                "seconds": self.seconds,
+                "hooks": self.hooks.state(),
+            })  # fmt: skip
+        self.started = time.perf_counter()
+
+    def _restore(self, saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        masks_stay = self.hooks.leave_masks
+        state = {name: value for name, value in saved["model"].items() if not (masks_stay and name.endswith("_mask"))}
+        self.model.load_state_dict(state, strict=not masks_stay)
+        optimizer.load_state_dict(saved["optimizer"])
+        self.history = History(saved["rows"], saved["error"])
+        own = saved["of_each"][process_group.share().number]
+        self.sums.copy_(own["sums"])
+        self.seconds = saved["seconds"]
+        self.hooks.restore(saved["hooks"])
+        _set_generators(own["generators"], self.sums.device)
+
+    def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        images, labels = next(self.batches)
+        parts = list(zip(images.split(self.sizes), labels.split(self.sizes), strict=True))
+        optimizer.zero_grad(set_to_none=True)
+        with process_group.without_averaging(self.network):
+            for number, part in enumerate(parts[:-1]):
+                self._backward(number, *part)
+        self._backward(len(parts) - 1, *parts[-1])
+        if self.hooks.penalty is not None:
+            self.hooks.penalty().backward()
+        self.zero_pruned_gradients()
+        optimizer.step()
+
+    def _backward(self, part: int, images: Tensor, labels: Tensor) -> None:
+        with self.joint.passing(part):
+            outputs = self.forward(images)
+        loss = F.cross_entropy(outputs, labels)
+        # Gradients are summed over parts and averaged over processes: each image counts the same in the end.
+        weight = len(labels) * process_group.share().of / (self.training.batch_size or 1)
+        (loss if weight == 1 else loss * weight).backward()
+        self._add(loss.detach(), outputs.detach(), labels)
+
+    @torch.no_grad()
+    def _add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
+        count = len(labels)
+        right = (outputs.argmax(1) == labels).sum()
+        self.sums[0] += loss * count
+        self.sums[1] += right
+        self.sums[2] += count
+
+    def _so_far(self) -> tuple[float, float]:
+        """Mean loss and top-1 of the images since the last evaluation; there are some."""
+        loss, right, count = process_group.total(self.sums).tolist()
+        return loss / count, right / count
+
+    def _record(self, iteration: int) -> None:
+        tested = test_row(self.model, self.data, self.training, self.forward_in_tests)
+        loss, right, count = process_group.total(self.sums).tolist()
+        self.sums.zero_()
+        row = {
+            "iteration": iteration,
+            "epoch": iteration / self.steps_per_epoch,
+            "lr": learning_rate(self.training, max(iteration - 1, 0)),
+            "train_loss": loss / count if count else math.nan,
+            "train_top1": right / count if count else math.nan,
+            **tested,
+            "seconds": self.seconds,
+        }
+        self.history.rows.append(row)
+        self.stage.tell_row(row)
+        self.hooks.after_test(row)
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """The states of PyTorch's global generators, which dropout draws from."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_generators(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
