@@ -149,18 +149,18 @@ def train_some():
     import pandas as pd
 
     from Experiments import singleshot
-    from Experiments.planning.resolve import plan, usual
+    from Experiments.planning.resolve import baseline, resolve_all
     from main import read
     from Utils.campaign.campaign import Campaign
-    from Utils.campaign.run_state import Ledger
+    from Utils.campaign.run_state import RunStates
     from Utils.config.settings import Settings
     from Utils.results import load_summaries
     from Utils.results.store import Store
 
     request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
     base = Settings().with_values(**request.single())
-    runs = plan(base, request, {base.run.architecture: "digits"})
-    failed = Campaign(Ledger(singleshot, Store(FOLDER)), runs, usual, say=_nothing, finished=_nothing).run()
+    runs = resolve_all(base, request, {base.run.architecture: "digits"})
+    failed = Campaign(RunStates(singleshot, Store(FOLDER)), runs, baseline, say=_nothing, describe=_nothing).run()
     rows = load_summaries(FOLDER)
     return failed, pd.DataFrame(rows[rows["run"].isin([settings.key() for settings in runs])])
 

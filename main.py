@@ -17,7 +17,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from Experiments.planning.choices import registry_names
+from Experiments.planning.choices import valid_names
 from Experiments.planning.registry_tables import as_text
 from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture
@@ -65,11 +65,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(arguments: Sequence[str]) -> Request:
     """Read the command line; names are checked against the registries before PyTorch is loaded."""
-    own = {name: entry.own for name, entry in EXPERIMENTS.items() if entry.own is not None}
+    own = {name: entry.options for name, entry in EXPERIMENTS.items() if entry.options is not None}
     groups = [*GROUPS.values(), *own.values(), Command]
 
     def understood(words: Sequence[str]) -> Request:
-        return parse(words, groups, registry_names(), "main.py", (__doc__ or "").split("\n")[0])
+        return parse(words, groups, valid_names(), "main.py", (__doc__ or "").split("\n")[0])
 
     request = understood(arguments)
     if request.is_given("config"):
@@ -84,16 +84,16 @@ def read(arguments: Sequence[str]) -> Request:
 
 def with_config(request: Request, path: str, understood: Callable[[Sequence[str]], Request]) -> Request:
     """What was typed, and what a file says of all else."""
-    from Utils.config.yaml_file import words
+    from Utils.config.yaml_file import read_flags
 
-    typed = words(path)
+    typed = read_flags(path)
     try:
         given = understood(typed)
     except UserError as error:
         raise UserError(f"--config={path}: {error}") from error
     if given.is_given("config"):
         raise UserError(f"--config={path} cannot name another file")
-    return request.over(given, INSTEAD)
+    return request.completed_by(given, INSTEAD)
 
 
 def carry_out(request: Request) -> int:
@@ -106,11 +106,11 @@ def carry_out(request: Request) -> int:
         return 0
     if command.dry_run and command.status:
         raise UserError("--dry_run and --status are different questions; ask one of them")
-    from Utils.distributed.process_group import is_first, joined
+    from Utils.distributed.process_group import is_first, process_group
 
-    own = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].own
-    base = Settings(own=own and own()).with_values(**request.single())
-    with joined(base.machine.device):
+    own = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].options
+    base = Settings(options=own and own()).with_values(**request.single())
+    with process_group(base.machine.device):
         if is_first():
             return prune_and_train(base, request, command)
         warnings.showwarning = lambda *_: None
@@ -121,11 +121,11 @@ def carry_out(request: Request) -> int:
 def prune_and_train(base: Settings, request: Request, command: Command) -> int:
     """Decide every value, then prune and train or say what is done and what would be."""
     from Experiments.common.masks_for_run import scores_key
-    from Experiments.planning.make_executor import executor_for
-    from Experiments.planning.resolve import plan, usual
+    from Experiments.planning.make_executor import executor_factory
+    from Experiments.planning.resolve import baseline, resolve_all
     from Utils.campaign.campaign import Campaign
-    from Utils.campaign.run_state import Ledger
-    from Utils.campaign.tensorboard import Board
+    from Utils.campaign.run_state import RunStates
+    from Utils.campaign.tensorboard import TensorBoardWriter
     from Utils.data.dataset import is_found
     from Utils.distributed.process_group import agree, first_alone
     from Utils.machine import pick_device
@@ -134,27 +134,27 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
     if base.machine.launcher == "local":
         pick_device(base.machine.device)
     asks = command.dry_run or command.status
-    runs = plan(base, request, agree(lambda: choose_data(base, request, may_download=not asks)))
+    runs = resolve_all(base, request, agree(lambda: choose_data(base, request, may_download=not asks)))
     store = Store(base.run.out_path)
     module = EXPERIMENTS[base.run.experiment].module
     experiment: Any = import_module(module)
-    ledger = Ledger(experiment, store, base.run.retry_failed)
+    states = RunStates(experiment, store, base.run.retry_failed)
     if asks:
         from Experiments.planning.status import dry_run, status
 
         found = [settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)]
         if command.dry_run:
             check_inputs(found)
-        say(dry_run(ledger, runs, found) if command.dry_run else status(ledger, runs))
+        say(dry_run(states, runs, found) if command.dry_run else status(states, runs))
         return 0
-    to_do = ledger.to_do(runs)
+    to_do = states.to_do(runs)
     if base.run.save and to_do:
         store.check_writable()
     first_alone(lambda: check_inputs(to_do))
-    executor = executor_for(base.machine, module, to_do)
-    board = None if base.machine.tensorboard is None else Board(base.machine.tensorboard)
+    executor = executor_factory(base.machine, module, to_do)
+    board = None if base.machine.tensorboard is None else TensorBoardWriter(base.machine.tensorboard)
     finished = partial(report, store, len(runs))
-    return 1 if Campaign(ledger, runs, usual, say, finished, scores_key, executor, board).run() else 0
+    return 1 if Campaign(states, runs, baseline, say, finished, scores_key, executor, board).run() else 0
 
 
 def choose_data(base: Settings, request: Request, may_download: bool) -> dict[str, str]:

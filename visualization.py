@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from Experiments.planning.choices import registry_names
+from Experiments.planning.choices import valid_names
 from Models.registry import architecture
 from Pruners.registry import style
 from Utils.config.choices import DENSE
@@ -31,7 +31,7 @@ from Utils.results.summaries import read_summaries
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit status: 0, or 2 if it was wrong or a result folder is damaged."""
     try:
-        request = parse(arguments, [Plot], registry_names(), "visualization.py", (__doc__ or "").split("\n")[0])
+        request = parse(arguments, [Plot], valid_names(), "visualization.py", (__doc__ or "").split("\n")[0])
         return draw(Plot(**request.values))
     except UserError as error:
         print(f"visualization.py: {error}", file=sys.stderr)

@@ -16,12 +16,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.common.masks_for_run import prune_timed, target_kept
-from Experiments.common.measuring import measured, outcome
-from Experiments.common.network import new_weights, restore, start
-from Experiments.common.pruning_during_training import Ongoing
+from Experiments.common.masks_for_run import find_masks_timed, target_kept
+from Experiments.common.measuring import make_outcome, measure_network
+from Experiments.common.network import load_data_and_model, new_weights, restore
+from Experiments.common.pruning_during_training import RepeatedPruning
 from Layers import Masks, prunable
-from Pruners.schedules.regrowth import exchange, gradient_growth, random_growth, share
+from Pruners.schedules.regrowth import drop_and_grow, drop_share, gradient_growth, random_growth
 from Utils import randomness
 from Utils.config.settings import Settings
 from Utils.data.dataset import Batches
@@ -37,31 +37,33 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune a network, then train it and exchange weights; `settings` are resolved."""
-    data, model = start(settings)
-    ongoing = Ongoing(model, data, settings)
-    masks, seconds = prune_timed(model, data, settings, None)
+    data, model = load_data_and_model(settings)
+    ongoing = RepeatedPruning(model, data, settings)
+    masks, seconds = find_masks_timed(model, data, settings, None)
     kept = target_kept(model, settings)
     if settings.pruning.reinitialize:
         restore(model, new_weights(settings, data))
     masks.install(model)
     training, sample, machine = settings.training, settings.run.sample, settings.machine
-    found = measured(model, data, settings)
+    found = measure_network(model, data, settings)
     if found.totals["collapsed"]:
         history = untrained(model, data, training, machine)
     else:
         exchanges = Exchanges(ongoing)
         hooks = ongoing.hooks(exchanges)
         history = train(model, data, training, sample, settings.title(), show_progress, machine, hooks)
-        found = measured(model, data, settings)
+        found = measure_network(model, data, settings)
     tables: dict[str, pd.DataFrame] = {} if ongoing.is_dense else {"sparsity": ongoing.table()}
-    return outcome(model, data, found, history, kept, seconds + ongoing.seconds, {"grow": settings.own.grow}, tables)
+    return make_outcome(
+        model, data, found, history, kept, seconds + ongoing.seconds, {"grow": settings.options.grow}, tables
+    )
 
 
 class Exchanges:
     """Exchanges weights of a network at some steps of its training."""
 
-    def __init__(self, ongoing: Ongoing) -> None:
-        self.ongoing, self.settings, self.own = ongoing, ongoing.settings, ongoing.settings.own
+    def __init__(self, ongoing: RepeatedPruning) -> None:
+        self.ongoing, self.settings, self.own = ongoing, ongoing.settings, ongoing.settings.options
         self.end = round(self.own.end_step * (self.settings.training.iterations or 0))
         self.generator = randomness.generator(self.settings.run.sample, "growth")
 
@@ -73,8 +75,8 @@ class Exchanges:
         before = Masks.of(model)
         growth = agree(lambda: {name: scores.cpu() for name, scores in self._growth().items()})
         device = next(model.parameters()).device
-        fraction = share(self.own.drop_fraction, step, self.end)
-        new = exchange(model, fraction, {name: scores.to(device) for name, scores in growth.items()})
+        fraction = drop_share(self.own.drop_fraction, step, self.end)
+        new = drop_and_grow(model, fraction, {name: scores.to(device) for name, scores in growth.items()})
         self._forget(optimizer, new)
         self.ongoing.record(step, before)
 

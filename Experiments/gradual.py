@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.common.pruning_during_training import Ongoing, prune_while_training
+from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
 from Pruners.schedules.sparsity_ramps import Ramp
 from Utils.config.settings import Settings
 from Utils.config.target import Target
@@ -32,15 +32,15 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Train and prune one network; `settings` are resolved."""
-    return prune_while_training(settings, Schedule, show_progress)
+    return prune_while_training(settings, RampSchedule, show_progress)
 
 
-class Schedule:
+class RampSchedule:
     """Prunes a network at some steps of its training, as a ramp says."""
 
-    def __init__(self, ongoing: Ongoing) -> None:
+    def __init__(self, ongoing: RepeatedPruning) -> None:
         settings = ongoing.settings
-        self.ongoing, self.own, self.target = ongoing, settings.own, settings.target
+        self.ongoing, self.own, self.target = ongoing, settings.options, settings.target
         self.ramp = make_ramp(settings)
         self.reached = 0.0
 
@@ -72,7 +72,7 @@ class Schedule:
 
 def make_ramp(settings: Settings) -> Ramp:
     """The ramp of a run, in steps."""
-    own, iterations = settings.own, settings.training.iterations or 0
+    own, iterations = settings.options, settings.training.iterations or 0
     start, end = round(own.start_step * iterations), round(own.end_step * iterations)
     cycle = own.ramp_cycle or max(1, (end - start) // 10)
     return Ramp(own.ramp, start, end, float(own.initial_sparsity), 1 - settings.target.density, cycle)

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from Experiments.common.masks_for_run import target_kept
-from Experiments.common.measuring import measured, outcome
-from Experiments.common.network import new_weights, restore, start, state_of
-from Experiments.common.pruning_during_training import Ongoing
+from Experiments.common.measuring import make_outcome, measure_network
+from Experiments.common.network import load_data_and_model, new_weights, restore, state_of
+from Experiments.common.pruning_during_training import RepeatedPruning
 from Utils.config.settings import Settings, Training
 from Utils.config.target import Target
 from Utils.data.dataset import Data
@@ -51,7 +51,7 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune one network level by level; `settings` are resolved."""
-    data, model = start(settings)
+    data, model = load_data_and_model(settings)
     return _Levels(settings, data, model, show_progress).run()
 
 
@@ -65,8 +65,8 @@ class _Levels:
     trainings: list[pd.DataFrame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        own = self.settings.own
-        self.ongoing = Ongoing(self.model, self.data, self.settings)
+        own = self.settings.options
+        self.ongoing = RepeatedPruning(self.model, self.data, self.settings)
         self.count = 0 if self.ongoing.is_dense else own.levels
         self.point = int(own.rewind) if own.rewind.isdigit() else 0
         """Steps of the first training after which the weights are those to go back to."""
@@ -74,8 +74,8 @@ class _Levels:
 
     def run(self) -> Outcome:
         """Train, then prune and train again as often as there are levels."""
-        self.ongoing.check()
-        if self.settings.own.rewind == "none":
+        self.ongoing.check_target()
+        if self.settings.options.rewind == "none":
             self._check_last_rate()
         found, history = self._level(0)
         for level in range(1, self.count + 1):
@@ -92,7 +92,7 @@ class _Levels:
             "trainings": pd.concat(self.trainings),
         }
         own = {"train_seconds": seconds, "levels": self.count}
-        return outcome(network, self.data, found, history, kept, self.ongoing.seconds, own, tables)
+        return make_outcome(network, self.data, found, history, kept, self.ongoing.seconds, own, tables)
 
     def _check_last_rate(self) -> None:
         training = self.settings.training
@@ -109,9 +109,9 @@ class _Levels:
     def _level(self, level: int) -> tuple[Measurement, History]:
         if level:
             self.ongoing.prune(self._target(level), level, is_carried=True, is_final=level == self.count)
-            if self.settings.own.rewind not in ("none", "lr"):
+            if self.settings.options.rewind not in ("none", "lr"):
                 restore(self.model, self.rewound)
-        found = measured(self.model, self.data, self.settings)
+        found = measure_network(self.model, self.data, self.settings)
         return found, self._train(level, found)
 
     def _target(self, level: int) -> Target:
@@ -139,7 +139,7 @@ class _Levels:
 
     def _goes_on(self, recipe: Training) -> Training:
         """The same at the last learning rate, for weights that are not rewound."""
-        if self.settings.own.rewind != "none":
+        if self.settings.options.rewind != "none":
             return recipe
         return replace(recipe, lr=self._last_rate(), lr_schedule="constant", warmup=None)
 

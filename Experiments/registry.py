@@ -14,7 +14,7 @@ class Experiment(NamedTuple):
 
     module: str
     label: str
-    own: type | None = None
+    options: type | None = None
     """Settings of its own; flags of other experiments are refused."""
 
 

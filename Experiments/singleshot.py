@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from Experiments.common.dense_parent import trained_run
-from Experiments.common.masks_for_run import prune_timed, target_kept
-from Experiments.common.measuring import measured, outcome
-from Experiments.common.network import new_weights, restore, start
+from Experiments.common.masks_for_run import find_masks_timed, target_kept
+from Experiments.common.measuring import make_outcome, measure_network
+from Experiments.common.network import load_data_and_model, new_weights, restore
 from Utils.config.settings import Settings
 from Utils.results.outcome import Outcome
 from Utils.training.evaluation import untrained
@@ -28,16 +28,16 @@ __all__ = ["run", "trained_run"]
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Prune and train one network; `settings` are resolved, `trained` the weights of `trained_run`."""
-    data, model = start(settings)
-    masks, prune_seconds = prune_timed(model, data, settings, trained)
+    data, model = load_data_and_model(settings)
+    masks, prune_seconds = find_masks_timed(model, data, settings, trained)
     kept = target_kept(model, settings)
     if settings.pruning.reinitialize:
         restore(model, new_weights(settings, data))
     masks.install(model)
-    found = measured(model, data, settings)
+    found = measure_network(model, data, settings)
     training, machine = settings.training, settings.machine
     if training.train and not found.totals["collapsed"]:
         history = train(model, data, training, settings.run.sample, settings.title(), show_progress, machine)
     else:
         history = untrained(model, data, training, machine)
-    return outcome(model, data, found, history, kept, prune_seconds)
+    return make_outcome(model, data, found, history, kept, prune_seconds)

@@ -18,8 +18,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from Experiments.common.measuring import measured, outcome
-from Experiments.common.network import restore, start, state_of
+from Experiments.common.measuring import make_outcome, measure_network
+from Experiments.common.network import load_data_and_model, restore, state_of
 from Layers import Masks, prunable
 from Utils.config.settings import Settings
 from Utils.connectivity.interpreter import output_layers
@@ -42,7 +42,7 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Train one network, and test it pruned in both ways; `settings` are resolved."""
-    data, model = start(settings)
+    data, model = load_data_and_model(settings)
     hidden = hidden_layers(model)
     best = _Best(model)
     training, sample = settings.training, settings.run.sample
@@ -51,19 +51,19 @@ def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_pr
             after_test=best.look,
             state=best.found,
             restore=best.restore,
-            penalty=_penalty(model, hidden, settings.own),
+            penalty=_penalty(model, hidden, settings.options),
         )
         history = train(model, data, training, sample, settings.title(), show_progress, settings.machine, hooks)
-        if settings.own.keep_best and data.validation:
+        if settings.options.keep_best and data.validation:
             restore(model, best.state)
     else:
         history = untrained(model, data, training, settings.machine)
     table = tests(model, data, settings, hidden)
     dense = _test(model, data, settings)
     kept = Masks.of(model).kept
-    found = measured(model, data, settings)
+    found = measure_network(model, data, settings)
     own = {"top1": dense["top1"], "test_loss": dense["loss"], "best_iteration": best.iteration}
-    return outcome(model, data, found, history, kept, 0.0, own, {"results": table})
+    return make_outcome(model, data, found, history, kept, 0.0, own, {"results": table})
 
 
 def hidden_layers(model: nn.Module) -> list[str]:
@@ -76,7 +76,7 @@ def tests(model: nn.Module, data: Data, settings: Settings, hidden: list[str]) -
     """Accuracy and loss for each share, of pruned weights and of pruned units."""
     pruned = copy.deepcopy(model)
     rows = []
-    for k in settings.own.k_vals:
+    for k in settings.options.k_vals:
         found = []
         for masks in (weight_masks(model, hidden, k), unit_masks(model, hidden, k)):
             masks.install(pruned)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from Experiments.common.masks_for_run import counted_sparsity
-from Experiments.common.pruning_during_training import Ongoing, prune_while_training
+from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
 from Experiments.options import union_end
 from Layers import Masks
 from Pruners.schedules.sparsity_ramps import Ramp
@@ -39,23 +39,23 @@ def trained_run(settings: Settings) -> None:
 
 def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
     """Train and prune one network in one of the arms; `settings` are resolved."""
-    return prune_while_training(settings, Cycles, show_progress, recipe(settings), {"arm": settings.own.arm})
+    return prune_while_training(settings, Cycles, show_progress, recipe(settings), {"arm": settings.options.arm})
 
 
 def span(settings: Settings) -> tuple[int, int]:
     """First and last step of pruning."""
-    own, iterations = settings.own, settings.training.iterations or 0
+    own, iterations = settings.options, settings.training.iterations or 0
     return round(own.start_step * iterations), round(union_end(own) * iterations)
 
 
 def recipe(settings: Settings) -> Training:
     """The recipe, but for the vanilla arm with learning rates that rise and fall with the cycles of pruning."""
     training, (start, end) = settings.training, span(settings)
-    if settings.own.arm == "vanilla" or training.lr_schedule == "cyclic":
+    if settings.options.arm == "vanilla" or training.lr_schedule == "cyclic":
         return training
     iterations = training.iterations or 0
     # A whole number of periods, so that the run ends at a low rate; the original program's are two cycles of pruning.
-    periods = max(1, round(iterations * settings.own.cycles / max(1, 2 * (end - start))))
+    periods = max(1, round(iterations * settings.options.cycles / max(1, 2 * (end - start))))
     half = max(1, math.ceil(iterations / (2 * periods)))
     return replace(training, lr_schedule="cyclic", lr_cycle=(half, half))
 
@@ -63,9 +63,9 @@ def recipe(settings: Settings) -> Training:
 class Cycles:
     """Prunes a network in cycles, or, in the arms that it is compared with, once."""
 
-    def __init__(self, ongoing: Ongoing) -> None:
+    def __init__(self, ongoing: RepeatedPruning) -> None:
         settings = ongoing.settings
-        self.ongoing, self.own, self.target = ongoing, settings.own, settings.target
+        self.ongoing, self.own, self.target = ongoing, settings.options, settings.target
         self.start, self.end = span(settings)
         count = self.own.cycles if self.own.arm == "union" else 1
         self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
@@ -103,10 +103,10 @@ class Cycles:
         self.found.append(masks)
         self.unions.append(masks | self.unions[-1] if self.unions else masks)
         if step != self.bounds[-2]:
-            self.ongoing.replace(self.ongoing.base, step)
+            self.ongoing.replace_masks(self.ongoing.base, step)
             return
         self.united = self.unions[-1]
-        self.ongoing.replace(self.united, step)
+        self.ongoing.replace_masks(self.united, step)
         self.initial = counted_sparsity(self.ongoing.model, self.ongoing.settings)
 
     def state(self) -> dict[str, Any]:

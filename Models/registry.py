@@ -156,7 +156,7 @@ def canonical_architecture(name: str) -> str:
     return f"{os.path.normpath(source)}:{factory}" if colon and source else name
 
 
-def is_own(name: str) -> bool:
+def is_user_network(name: str) -> bool:
     """Whether a name stands for a network of the user's own."""
     return ":" in name
 
@@ -165,10 +165,10 @@ def architecture(name: str) -> Architecture:
     """The registry's line of a name, of the two families, too. Raises `ValueError` for an unknown one."""
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    if is_own(name):
+    if is_user_network(name):
         label = name.rpartition("/")[2]
         return Architecture(
-            "Models.user_network:own", label, FAMILIES["FILE.py:FACTORY"], None, None, any_channels=False
+            "Models.user_network:user_network", label, FAMILIES["FILE.py:FACTORY"], None, None, any_channels=False
         )
     if name.startswith(IMAGENET) and name.removeprefix(IMAGENET) in torchvision_names():
         label = f"{name.removeprefix(IMAGENET)} (torchvision)"
@@ -188,6 +188,6 @@ def native_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
     entry = architecture(name)
     if entry.input_shape is not None:
         return entry.input_shape, None if entry.any_channels else entry.input_shape[0]
-    from Models.user_network import own_shape
+    from Models.user_network import user_network_shape
 
-    return own_shape(name)
+    return user_network_shape(name)

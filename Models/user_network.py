@@ -28,7 +28,7 @@ _ANY = (1, 28, 28)
 """The native input of a network that is made for whatever it is told."""
 
 
-def own(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
+def user_network(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
     """The masked network of a factory.
 
     Raises `ValueError`, with the reason, if there is none, it does not run on `input_shape`, it gives anything but one
@@ -49,7 +49,7 @@ def own(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: s
 
 
 @lru_cache
-def own_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
+def user_network_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
     """The shape that a network's input has by nature, and the channels that it insists on, if it does."""
     parameter = _parameters(name).get("input_shape")
     if parameter is not None:

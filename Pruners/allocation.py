@@ -10,7 +10,7 @@ from Layers import Masks, prunable
 from Pruners.criteria.scores import Scores
 from Utils.config.choices import PRUNING_TYPES
 from Utils.config.target import Target
-from Utils.connectivity.effective import check_scores, rank_flow, ranking
+from Utils.connectivity.effective import check_scores, propagate_ranks, ranking
 from Utils.errors import UserError
 from Utils.topk import strongest
 
@@ -38,7 +38,7 @@ def allocate(
         _check_fixed(scores, masks, "direct", 1 - _fixed(scores) / masks.total)
         return masks
     ranks = ranking(model, scores)
-    effective = _flat(rank_flow(model, ranks, input_shape, effective_type).effective)
+    effective = _flat(propagate_ranks(model, ranks, input_shape, effective_type).effective)
     total, kept = effective.numel(), target.kept(effective.numel())
     _check_available(kept, int((effective > 0).sum()), total, "effective")
     threshold = effective.kthvalue(total - kept + 1).values

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from Pruners.allocation import allocate
 from Pruners.criteria.scores import Scores
 from Utils.config.target import Target
-from Utils.connectivity.effective import effective_masks, empty_layers, rank_flow, ranking
+from Utils.connectivity.effective import effective_masks, empty_layers, propagate_ranks, ranking
 from Utils.errors import UserError
 from Utils.topk import strongest
 
@@ -59,7 +59,7 @@ def _path(
     """Bool tensors with the weights of one path through a layer, one in each layer that it goes through."""
 
     def effective(current: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return rank_flow(model, current, input_shape, effective_type).effective
+        return propagate_ranks(model, current, input_shape, effective_type).effective
 
     def is_alive(current: Mapping[str, Tensor]) -> bool:
         return bool((effective(current)[layer] > 0).any())

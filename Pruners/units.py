@@ -16,7 +16,7 @@ from Pruners import registry
 from Pruners.criteria.scores import Batches, Scores
 from Pruners.pruner import Pruner, load
 from Utils.config.target import Target
-from Utils.connectivity.effective import effective_masks, rank_flow
+from Utils.connectivity.effective import effective_masks, propagate_ranks
 from Utils.connectivity.unit_groups import unit_groups
 from Utils.errors import UserError
 from Utils.sparsity.measure import measure
@@ -156,7 +156,9 @@ def _effective_threshold(
             shape = [-1, *[1] * (of_weights[member].dim() - 1)]
             of_weights[member] = torch.minimum(of_weights[member], ranks[name].to(torch.int32).reshape(shape))
     device = next(model.parameters()).device
-    flow = rank_flow(model, {name: rank.to(device) for name, rank in of_weights.items()}, input_shape, effective_type)
+    flow = propagate_ranks(
+        model, {name: rank.to(device) for name, rank in of_weights.items()}, input_shape, effective_type
+    )
     effective = torch.cat([rank.flatten() for rank in flow.effective.values()])
     kept = target.kept(effective.numel())
     available = int((effective > 0).sum())

@@ -20,7 +20,7 @@ import pandas as pd
 
 import main as program
 from benchmarks.timing import keep
-from Experiments.planning.resolve import plan, usual
+from Experiments.planning.resolve import baseline, resolve_all
 from Pruners.registry import CRITERIA
 from Utils.config.command import Command
 from Utils.config.settings import Settings
@@ -51,14 +51,14 @@ def words(size: int, folder: Path) -> list[str]:
 def write(size: int, folder: Path) -> int:
     """Finished runs, without masks and weights; returns how many."""
     _, request = program.read(words(size, folder)).split(Command)
-    runs = plan(Settings().with_values(**request.single()), request, dict.fromkeys(ARCHITECTURES, "digits"))
+    runs = resolve_all(Settings().with_values(**request.single()), request, dict.fromkeys(ARCHITECTURES, "digits"))
     store, usuals = Store(folder), {}
     layers = pd.DataFrame([dict.fromkeys(LAYER_COLUMNS, 0)])
     training = pd.DataFrame([dict.fromkeys(TRAINING_COLUMNS, 0.5)])
     sync, os.fsync = os.fsync, lambda handle: None  # the disk is not what is measured
     for number, settings in enumerate(runs):
         kind = settings.run.architecture
-        usuals[kind] = usuals.get(kind) or usual(settings)
+        usuals[kind] = usuals.get(kind) or baseline(settings)
         summary = {"top1": 0.9 + number % 100 / 1000, "best_top1": 0.99, "top5": 0.99, "test_loss": 0.1, "chance": 0.1}
         summary |= {"iterations": 100, "prune_seconds": 0.1, "train_seconds": 1.0, "collapsed": False, "macs": 266_200}
         kept = {"prunable": 266_200, "kept_direct": 26_620, "kept_effective": 26_000, "train_loss": 0.1}

@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.timing import keep, median_seconds
 from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedLinear, prunable
 from Models import build
-from Utils.connectivity.effective import compression_curve, counts_by_kept, rank_flow, ranking
+from Utils.connectivity.effective import compression_curve, counts_by_kept, propagate_ranks, ranking
 
 VGG16 = (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool")
 
@@ -49,10 +49,10 @@ def measure(model: nn.Module, shape: tuple[int, int, int], threads: int, repeats
         "threads": threads,
         "ranking_seconds": median_seconds(lambda: ranking(model, scores), repeats),
         "exact_curve_from_ranks_seconds": median_seconds(
-            lambda: counts_by_kept(rank_flow(model, ranks, shape).effective), repeats
+            lambda: counts_by_kept(propagate_ranks(model, ranks, shape).effective), repeats
         ),
         "graph_curve_from_ranks_seconds": median_seconds(
-            lambda: counts_by_kept(rank_flow(model, ranks, shape, "graph").effective), repeats
+            lambda: counts_by_kept(propagate_ranks(model, ranks, shape, "graph").effective), repeats
         ),
         "whole_exact_curve_seconds": median_seconds(lambda: compression_curve(model, scores, shape), repeats),
         "plain_forward_seconds": median_seconds(forward, repeats),

@@ -25,7 +25,7 @@ from Models import build
 from Utils import randomness
 from Utils.config.settings import Training
 from Utils.data.dataset import Data, load
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.training.evaluation import evaluate
 from Utils.training.loop import train
 from Utils.training.lr_schedules import learning_rate
@@ -86,7 +86,7 @@ def theirs(data: Data, batches: Iterable, training: Training, sample: int) -> tu
 
 def compare(path: str, augmentation: str) -> dict:
     """Both paths in turn."""
-    data, training = load("mnist", path, Frame((1, 28, 28))), recipe(augmentation)
+    data, training = load("mnist", path, ImageSpec((1, 28, 28))), recipe(augmentation)
     batches = loader(path, training)
     paths = {"tensors": lambda s: ours(data, training, s), "dataloader": lambda s: theirs(data, batches, training, s)}
     seconds: dict[str, list[float]] = {name: [] for name in paths}

@@ -22,9 +22,9 @@ from Pruners.allocation import allocate
 from Pruners.registry import CRITERIA
 from Utils import randomness
 from Utils.config.target import Target
-from Utils.connectivity.effective import effective_masks, empty_layers, rank_flow, ranking
+from Utils.connectivity.effective import effective_masks, empty_layers, propagate_ranks, ranking
 from Utils.data.dataset import facts, load
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 
 SHAPE, CLASSES, EXAMPLES, BATCH = (3, 32, 32), 100, 1000, 256
 PRUNERS = ("random", "mag", "snip", "grasp", "synflow")
@@ -45,7 +45,7 @@ THEIRS = {
 def examples(folder: str, sample: int) -> list[tuple[Tensor, Tensor]]:
     """Images of CIFAR-10 with random labels."""
     facts("imagefolder", folder)
-    data = load("imagefolder", folder, Frame(SHAPE), sample)
+    data = load("imagefolder", folder, ImageSpec(SHAPE), sample)
     generator = torch.Generator().manual_seed(sample)
     return [
         (images, torch.randint(0, CLASSES, labels.shape, generator=generator))
@@ -62,7 +62,7 @@ def at_once(name: str, model: nn.Module, batches: list, sample: int) -> tuple[fl
     """Highest exponents without an empty layer, directly and effectively, from one pass."""
     generator = randomness.generator(sample, "random scores")
     ranks = ranking(model, make_pruner(name, train_mode=False).score(model, batches, generator=generator))
-    effective = rank_flow(model, ranks, SHAPE).effective
+    effective = propagate_ranks(model, ranks, SHAPE).effective
     total = sum(rank.numel() for rank in ranks.values())
     # A layer keeps a weight if the number kept is at least the place of its best one in the order.
     direct, real = (total + 1 - min(int(r.max()) for r in found.values()) for found in (ranks, effective))

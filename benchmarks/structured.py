@@ -22,7 +22,7 @@ from Pruners import make_pruner
 from Pruners.units import allocate_units, groups_of, score_units
 from Utils.config.target import Target
 from Utils.data.dataset import facts, load
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.sparsity.measure import measure
 
 SHAPE, HALF, REPEATS = (3, 32, 32), Target.of("0.5"), 15
@@ -64,7 +64,7 @@ def main(folder: str) -> None:
     """Measure both scores."""
     torch.set_num_threads(2)
     facts("imagefolder", folder)
-    data = load("imagefolder", folder, Frame(SHAPE))
+    data = load("imagefolder", folder, ImageSpec(SHAPE))
     numbers = {}
     for is_aware in (False, True):
         model = build("vgg16", SHAPE, 10, generator=torch.Generator().manual_seed(0))

@@ -21,13 +21,13 @@ from torch import nn
 
 from benchmarks.timing import keep
 from Layers import unmask
-from Layers.forms.baked import fixed_masks
+from Layers.forms.baked import baked_masks
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Utils.config.settings import Machine
 from Utils.data.dataset import Batch, Data, facts, load
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.training.precision import Compute
 
 SHAPE, BATCH, ROUNDS = (3, 32, 32), 128, 15
@@ -61,7 +61,7 @@ def stepper(
     """One step of training, which gives its loss; the masks stay until the stack is left, if there is one."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, fused=True)
     forward = Compute(model, machine).forward() if is_ours else model
-    prepare: Callable[[], object] = stack.enter_context(fixed_masks(model)) if stack else int
+    prepare: Callable[[], object] = stack.enter_context(baked_masks(model)) if stack else int
     model.train()
 
     def step() -> float:
@@ -151,7 +151,7 @@ def main(folder: str) -> None:
     """Measure both networks."""
     torch.set_num_threads(2)
     facts("imagefolder", folder)
-    data = load("imagefolder", folder, Frame(SHAPE))
+    data = load("imagefolder", folder, ImageSpec(SHAPE))
     numbers = {name: measure(name, folder, data) for name in STEPS} | {"lenet300100": threads()}
     keep("training", "python -m benchmarks.training FOLDER", numbers)
 

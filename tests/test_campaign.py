@@ -21,7 +21,7 @@ import pytest
 import Experiments.singleshot as experiment
 import main
 from Experiments.planning import estimate
-from Utils.campaign.locks import Claims
+from Utils.campaign.locks import RunLocks
 from Utils.errors import UserError
 from Utils.machine import cores
 from Utils.results import atomic_files, load_summaries, store
@@ -129,8 +129,8 @@ def test_two_commands_side_by_side_share_the_work(tmp_path, program):
 
 
 def test_a_network_that_another_command_makes_is_waited_for_and_taken_over(tmp_path, capsys):
-    holds = "import sys, time; from pathlib import Path; from Utils.campaign.locks import Claims\n"
-    holds += "claims = Claims(Path(sys.argv[1])); print(claims.take(sys.argv[2]), flush=True); time.sleep(3)"
+    holds = "import sys, time; from pathlib import Path; from Utils.campaign.locks import RunLocks\n"
+    holds += "locks = RunLocks(Path(sys.argv[1])); print(locks.acquire(sys.argv[2]), flush=True); time.sleep(3)"
     assert call(tmp_path, "--pruner=random", "--dry_run") == 0
     name = capsys.readouterr().out.splitlines()[0].rpartition("_")[2]
     holder = subprocess.Popen([sys.executable, "-c", holds, str(tmp_path), name], stdout=subprocess.PIPE, cwd=ROOT)
@@ -216,7 +216,7 @@ def test_ctrl_c_once_finishes_what_is_running(tmp_path, program):
     )
     count = len(rows_of(tmp_path))
     assert 2 <= count < 9 and out.count(": top-1 ") == count - 1
-    assert not Claims(tmp_path).owners()
+    assert not RunLocks(tmp_path).owners()
 
 
 @pytest.mark.parametrize("workers", ["--workers=1", "--workers=2"])
@@ -232,7 +232,7 @@ def test_ctrl_c_twice_stops_now(tmp_path, workers, program):
     os.killpg(process.pid, signal.SIGINT)
     out = process.communicate(timeout=60)[0]
     assert process.returncode == 130 and "Traceback" not in out and "goes on from there" in out
-    assert not list(tmp_path.rglob("run.json")) and not Claims(tmp_path).owners()
+    assert not list(tmp_path.rglob("run.json")) and not RunLocks(tmp_path).owners()
 
 
 @pytest.mark.parametrize("workers", ["--workers=1", "--workers=2"])
@@ -252,7 +252,7 @@ def test_a_disk_that_fills_up_stops_the_campaign_and_leaves_a_store_that_opens_a
         assert call(tmp_path, "--pruner=random,mag,snip", workers) == 2
     error = capsys.readouterr().err
     assert "No space left on device; make room, and run the same command again" in error and "Traceback" not in error
-    assert len(rows_of(tmp_path)) == 1 and not Claims(tmp_path).owners()
+    assert len(rows_of(tmp_path)) == 1 and not RunLocks(tmp_path).owners()
     assert call(tmp_path, "--pruner=random,mag,snip", workers) == 0
     assert len(rows_of(tmp_path)) == 3
 
@@ -385,12 +385,12 @@ def test_the_status_is_a_table(tmp_path, capsys, monkeypatch):
 
 
 def planned(tmp_path: Path, *words: str):
-    from Experiments.planning.resolve import plan
+    from Experiments.planning.resolve import resolve_all
     from Utils.config.command import Command
     from Utils.config.settings import Settings
 
     _, request = main.read([*QUICK, *words, f"--out_path={tmp_path}"]).split(Command)
-    (settings,) = plan(Settings().with_values(**request.single()), request, {"lenet300100": "digits"})
+    (settings,) = resolve_all(Settings().with_values(**request.single()), request, {"lenet300100": "digits"})
     return settings
 
 
@@ -484,4 +484,4 @@ def test_an_error_of_the_store_is_not_a_failure_of_a_network(tmp_path, monkeypat
 
     monkeypatch.setattr(Store, "write", fails)
     assert call(tmp_path, "--pruner=random,mag") == 2
-    assert capsys.readouterr().err == "main.py: cannot write to it\n" and not Claims(tmp_path).owners()
+    assert capsys.readouterr().err == "main.py: cannot write to it\n" and not RunLocks(tmp_path).owners()

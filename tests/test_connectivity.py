@@ -16,7 +16,7 @@ from Utils.connectivity.effective import (
     dead_units,
     effective_masks,
     effective_scores,
-    mask_flow,
+    propagate_masks,
     ranking,
 )
 from Utils.connectivity.ops.maxmin import INFINITE, product
@@ -111,7 +111,7 @@ def test_zero_padding_is_no_source():
     model = two_corners((0, 0))
     assert not any(mask.any() for mask in effective_masks(model, (1, 2, 2)).values())
     assert all(mask.any() for mask in effective_masks(model, (1, 2, 2), effective_type="graph").values())
-    assert mask_flow(model, (1, 2, 2)).output == 0
+    assert propagate_masks(model, (1, 2, 2)).output == 0
 
 
 def test_opposite_corners_leave_one_dense_weight():
@@ -354,7 +354,7 @@ def test_dead_units_are_hidden_units_without_a_weight():
     model[1].weight_mask[0] = False
     model[3].weight_mask[:, 3] = False
     model[3].weight_mask[1] = False
-    found = mask_flow(model, (1, 1, 3))
+    found = propagate_masks(model, (1, 1, 3))
     assert found.output_layers == {"3"}
     dead = dead_units({name: ranks > 0 for name, ranks in found.effective.items()}, found.output_layers)
     assert sum(dead.values()) == 2

@@ -18,12 +18,12 @@ from torchvision.transforms import InterpolationMode
 
 from Utils.data import augmentation, dataset, sources
 from Utils.data.augmentation import AUGMENTATIONS
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.data.registry import DATASETS
 from Utils.errors import UserError
 
 SHAPE = (1, 28, 28)
-FRAME = Frame(SHAPE)
+FRAME = ImageSpec(SHAPE)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -58,7 +58,7 @@ def test_digits_are_a_fixed_stratified_split():
         shares = torch.bincount(split.labels) / len(split)
         assert shares.min() > 0.09 and shares.max() < 0.11
     assert int(loaded.train.images.max()) == 255
-    coloured = dataset.load("digits", "none", Frame((3, 32, 32)))
+    coloured = dataset.load("digits", "none", ImageSpec((3, 32, 32)))
     assert coloured.input_shape == (3, 32, 32)
     assert torch.equal(coloured.train.images[:, 0], coloured.train.images[:, 2])
     assert torch.equal(coloured.train.labels, loaded.train.labels)

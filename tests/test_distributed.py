@@ -26,9 +26,9 @@ from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Utils.data import dataset
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.distributed.process_group import Share, agree, first_alone, is_first, parallel, share
-from Utils.distributed.synchronised_layers import Joint
+from Utils.distributed.synchronised_layers import SynchronisedLayers
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
@@ -62,7 +62,7 @@ def test_shares_of_all_processes_make_the_batch(count, parts, of):
 
 @pytest.mark.parametrize("augmentation", ["none", "rotation", "shift-flip", "crop-flip"])
 def test_places_have_the_images_of_the_whole_batch(augmentation):
-    found = dataset.load("digits", "none", Frame((1, 28, 28)))
+    found = dataset.load("digits", "none", ImageSpec((1, 28, 28)))
     whole, part = found.training_batches(0, 20, augmentation), found.training_batches(0, 20, augmentation, [3, 4, 17])
     for _ in range(75):
         (images, labels), (some, theirs) = next(whole), next(part)
@@ -102,7 +102,7 @@ def step_in_double_precision(number: int, of: int, place: str, make: Callable, p
     images, labels = torch.rand(14, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.arange(14) % 10
     images = images.double().contiguous(memory_format=torch.channels_last)
     model = model.double().train().to(memory_format=torch.channels_last)
-    network, joint = parallel(model), Joint(model, 14, parts)
+    network, joint = parallel(model), SynchronisedLayers(model, 14, parts)
     torch.manual_seed(2)
     for part, positions in enumerate(share().positions(14, parts)):
         with joint.passing(part):

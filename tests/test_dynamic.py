@@ -14,14 +14,14 @@ import Experiments.dynamic as dynamic
 import main
 from Layers import MaskedLinear, Masks, prunable, unmask
 from Models import build
-from Pruners.schedules.regrowth import exchange, gradient_growth, random_growth, share
+from Pruners.schedules.regrowth import drop_and_grow, drop_share, gradient_growth, random_growth
 
 WORDS = ["--experiment=dynamic", "--data=digits", "--iterations=60", "--evaluate_every=20", "--target_sparsity=0.9",
          "--pruner=random/erk", "--exchange_every=10"]  # fmt: skip
 
 
 def test_share_is_half_a_cosine():
-    assert [share(0.3, step, 100) for step in (0, 50, 99, 100, 150)] == pytest.approx(
+    assert [drop_share(0.3, step, 100) for step in (0, 50, 99, 100, 150)] == pytest.approx(
         [0.3, 0.15, 0.15 * (1 + math.cos(0.99 * math.pi)), 0, 0]
     )
 
@@ -33,12 +33,12 @@ def test_an_exchange_by_hand():
     mask[0, 3:5] = False
     growth = {"0.weight": torch.tensor([[0.0, 0.0, 5.0, 2.0, 1.0, 0.0]])}
     # Of four kept the two smallest go, entries 1 and 2; entries 2 (as it was) and 3 (from zero) return.
-    new = exchange(model, 0.5, growth)
+    new = drop_and_grow(model, 0.5, growth)
     assert mask.tolist() == [[True, False, True, True, False, True]]
     assert new["0.weight"].tolist() == [[False, False, False, True, False, False]]
     assert weight.detach().flatten().tolist() == pytest.approx([0.5, -0.1, 0.3, 0.0, 8.0, -0.4])
     mask.fill_(True)
-    exchange(model, 0.5, growth)
+    drop_and_grow(model, 0.5, growth)
     assert mask.all(), "a dense layer has nothing to exchange"
 
 
@@ -63,7 +63,7 @@ def test_counts_never_change(seed):
     for _, mask in prunable(model).values():
         mask.copy_(torch.rand(mask.shape, generator=generator) < 0.1 * (seed + 1))
     before = Masks.of(model)
-    exchange(model, 0.4, random_growth(model, generator))
+    drop_and_grow(model, 0.4, random_growth(model, generator))
     after = Masks.of(model)
     assert [int(m.sum()) for m in after.values()] == [int(m.sum()) for m in before.values()] and after != before
 
@@ -71,14 +71,14 @@ def test_counts_never_change(seed):
 @pytest.mark.parametrize("grow", ["rigl", "set"])
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_run(tmp_path, monkeypatch, grow, optimizer):
-    news, original = [], dynamic.exchange
+    news, original = [], dynamic.drop_and_grow
 
     def spied(model, fraction, growth):
         new = original(model, fraction, growth)
         news.append((fraction, new))
         return new
 
-    monkeypatch.setattr(dynamic, "exchange", spied)
+    monkeypatch.setattr(dynamic, "drop_and_grow", spied)
     original_forget = dynamic.Exchanges._forget
 
     def checked(self, optimizer, new):
@@ -90,7 +90,7 @@ def test_a_run(tmp_path, monkeypatch, grow, optimizer):
     monkeypatch.setattr(dynamic.Exchanges, "_forget", checked)
     lr = ["--lr=0.001"] if optimizer == "adam" else []
     row = call(tmp_path, f"--grow={grow}", f"--optimizer={optimizer}", *lr)
-    assert [fraction for fraction, _ in news] == pytest.approx([share(0.3, step, 45) for step in (10, 20, 30, 40)])
+    assert [fraction for fraction, _ in news] == pytest.approx([drop_share(0.3, step, 45) for step in (10, 20, 30, 40)])
     table = pd.read_csv(run_folder(tmp_path, row) / "sparsity.csv")
     assert table["iteration"].tolist() == [10, 20, 30, 40] and (table["kept_direct"] == 26_620).all()
     assert row["kept_direct"] == row["target_kept"] == 26_620 and row["grow"] in ("gradient", "random")

@@ -150,7 +150,7 @@ def test_the_readme_is_true():
     from Utils.config.settings import GROUPS
     from Utils.figures.selection import Plot
 
-    own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
+    own = [entry.options for entry in EXPERIMENTS.values() if entry.options is not None]
     flags = {item.name for group in (*GROUPS.values(), *own, Command, Plot) for item in flag_fields(group)}
     flags |= flag_aliases.FLAGS.keys() | flag_aliases.SWITCHES.keys() | flag_aliases.GONE.keys()
     # The first column of a table can have what users of the original programs typed.

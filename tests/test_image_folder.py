@@ -13,11 +13,11 @@ from PIL import Image
 import main
 from Utils.data import dataset, image_folder
 from Utils.data.image_folder import ImageFolder, channel_statistics
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.results import load_summaries
 
-FRAME = Frame((3, 32, 32))
+FRAME = ImageSpec((3, 32, 32))
 CLASSES = ("ant", "bee", "cat")
 
 
@@ -50,7 +50,7 @@ def folder(tmp_path) -> Path:
 
 
 def load(root: Path, **frame) -> dataset.Data:
-    return dataset.load("imagefolder", str(root), Frame((3, 32, 32), **frame))
+    return dataset.load("imagefolder", str(root), ImageSpec((3, 32, 32), **frame))
 
 
 def test_pixels_labels_and_order(folder):
@@ -139,7 +139,7 @@ def test_grey_images_stay_grey_and_are_repeated_for_networks_that_insist(tmp_pat
     assert repeated.input_shape == (3, 12, 10)
     assert torch.equal(repeated.train.images[:, 0], repeated.train.images[:, 2])
     with pytest.raises(UserError, match="the network takes 1 channels, the images have 3"):
-        Frame((1, 28, 28), channels=1).fit(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+        ImageSpec((1, 28, 28), channels=1).fit(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
 
 
 def test_sizes_that_differ_are_measured_or_given(tmp_path):
@@ -309,9 +309,9 @@ def test_by_command_line_and_content_names_the_run(folder, tmp_path, capsys):
 
 
 def test_sizes_for_other_data_sets():
-    loaded = dataset.load("digits", "none", Frame((1, 28, 28), size=(9, 11)))
+    loaded = dataset.load("digits", "none", ImageSpec((1, 28, 28), size=(9, 11)))
     assert loaded.input_shape == (1, 9, 11)
     images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
-    resized = Frame((3, 1, 1), size=(4, 4)).fit(images)
+    resized = ImageSpec((3, 1, 1), size=(4, 4)).fit(images)
     means = torch.nn.functional.interpolate(images.double(), (4, 4), mode="bilinear", antialias=True)
     assert (resized.double() - means).abs().max() <= 0.5 + 1e-4 and resized.dtype == torch.uint8

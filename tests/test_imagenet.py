@@ -12,11 +12,11 @@ from torchvision.transforms import v2
 
 import main
 from Utils.data import dataset, streaming
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.data.streaming import Variation, make_transform
 from Utils.errors import UserError
 
-FRAME = Frame((3, 32, 32), (32, 32), 3)
+FRAME = ImageSpec((3, 32, 32), (32, 32), 3)
 
 
 @pytest.fixture(scope="session")

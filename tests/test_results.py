@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from Experiments.planning.resolve import resolve, usual
+from Experiments.planning.resolve import baseline, resolve
 from Layers import Masks
 from Models import build
 from Utils.config.settings import Settings
@@ -29,16 +29,16 @@ def outcome(error: str = "") -> Outcome:
 
 
 def write(store: Store, run: Settings, error: str = "") -> None:
-    store.write(run, usual(run), outcome(error), 1.0)
+    store.write(run, baseline(run), outcome(error), 1.0)
 
 
 def test_a_run_is_kept_and_found(tmp_path):
     store, run = Store(tmp_path), settings(pruner="random/igq", sample=2, lr=0.5)
-    assert store.status(run) == "missing" and store.weights(run) is None
+    assert store.status(run) == "missing" and store.read_weights(run) is None
     write(store, run)
     assert store.folder(run) == tmp_path / f"singleshot/lenet300100/digits/random-igq/direct/2_10_{run.key()}"
     assert store.status(run) == "complete" and store.status(settings()) == "missing"
-    assert torch.equal(store.weights(run)["fc1.weight"], torch.ones(2, 2))
+    assert torch.equal(store.read_weights(run)["fc1.weight"], torch.ones(2, 2))
     assert Masks.load(store.folder(run) / "masks.safetensors") == Masks.of(build("lenet5"))
     assert {path.name for path in store.folder(run).iterdir()} == {
         "run.json", "summary.csv", "layers.csv", "training.csv", "masks.safetensors", "weights.safetensors"
@@ -78,7 +78,7 @@ def test_failed_and_unfinished_runs(tmp_path):
     assert list(load_summaries(tmp_path)["sample"]) == [0]
     rows = load_summaries(tmp_path, status=None)
     assert sorted(rows["status"]) == ["complete", "failed"] and '"badly"' in rows["error"].iloc[1]
-    assert store.weights(bad) is None
+    assert store.read_weights(bad) is None
     write(store, bad)
     assert store.status(bad) == "complete"
 
@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 def test_a_run_made_again_keeps_nothing_of_the_old_one(tmp_path):
     store, run = Store(tmp_path), settings()
     write(store, run)
-    store.write(run, usual(run), Outcome.failed("it broke"), 1.0)
+    store.write(run, baseline(run), Outcome.failed("it broke"), 1.0)
     assert {path.name for path in store.folder(run).iterdir()} == {
         "run.json", "summary.csv", "layers.csv", "training.csv"
     }  # fmt: skip

@@ -39,7 +39,7 @@ class Killed(BaseException):
 
 def kill_after(monkeypatch, number: int, words: list[str]) -> None:
     """Carry out a command until it has kept so many checkpoints, when its process dies."""
-    keep, kept = Store.keep_checkpoint, []
+    keep, kept = Store.write_checkpoint, []
 
     def dies(self, settings, name, content):
         keep(self, settings, name, content)
@@ -48,7 +48,7 @@ def kill_after(monkeypatch, number: int, words: list[str]) -> None:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "keep_checkpoint", dies)
+        patch.setattr(Store, "write_checkpoint", dies)
         with pytest.raises(Killed):
             main.main(words)
 
@@ -78,8 +78,14 @@ def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, 
     kill_after(monkeypatch, number, [*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"])
     assert list((tmp_path / "killed").rglob("checkpoint-*.pt"))
     read: list[bool] = []
-    saved = context.Stage.saved
-    monkeypatch.setattr(context.Stage, "saved", lambda self: (found := saved(self), read.append(found is not None))[0])
+    load = context.TrainingStage.load_checkpoint
+
+    def recorded(self):
+        checkpoint = load(self)
+        read.append(checkpoint is not None)
+        return checkpoint
+
+    monkeypatch.setattr(context.TrainingStage, "load_checkpoint", recorded)
     assert main.main([*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"]) == 0
     assert read[0], "it started again"
     check_same(tmp_path / "killed", tmp_path / "calm")
@@ -138,7 +144,9 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch, capsys):
     (path,) = tmp_path.rglob("checkpoint-*.pt")
     heard: list = []
     # With the digest that one of ours would have, which anybody can compute.
-    context.Surroundings(heard.append, run=path.parent.name.rpartition("_")[2]).begin().keep({"iteration": Evil()})
+    context.RunContext(heard.append, run_key=path.parent.name.rpartition("_")[2]).next_stage().save_checkpoint(
+        {"iteration": Evil()}
+    )
     path.write_bytes(heard[0].content)
     assert main.main(words) == 0
     assert "checkpoint-0.pt is damaged" in capsys.readouterr().err and not (tmp_path / "evil").exists()
@@ -155,7 +163,7 @@ def test_overwriting_starts_from_the_beginning(tmp_path, monkeypatch):
 
 def test_by_default_a_checkpoint_is_kept_every_few_minutes(tmp_path, monkeypatch):
     kept: list[str] = []
-    monkeypatch.setattr(Store, "keep_checkpoint", lambda self, settings, name, content: kept.append(name))
+    monkeypatch.setattr(Store, "write_checkpoint", lambda self, settings, name, content: kept.append(name))
     assert main.main([*QUICK, f"--out_path={tmp_path}"]) == 0
     assert not kept, "no time has passed"
     monkeypatch.setattr(context, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)

@@ -317,13 +317,13 @@ def test_scores_are_made_once_for_both_pruning_types(tmp_path, monkeypatch, name
         return original(*arguments)
 
     monkeypatch.setattr(experiment, "score", counted)
-    monkeypatch.setattr(experiment, "SCORED", experiment.KnownScores())
+    monkeypatch.setattr(experiment, "SCORE_CACHE", experiment.ScoreCache())
     words = [f"--pruner={name}", "--prune_iterations=5" if calls == 2 else "--prune_iterations=1"]
     words += ["--prune_examples=20"] * (name != "synflow")
     rows = call(tmp_path, *words, "--pruning_type=direct,effective", "--target_sparsity=0.9,0.99")
     assert len(made) == calls and len(rows) == 4
     for _, row in rows.iterrows():
-        monkeypatch.setattr(experiment, "SCORED", experiment.KnownScores())
+        monkeypatch.setattr(experiment, "SCORE_CACHE", experiment.ScoreCache())
         alone = [f"--target_sparsity={row['target_sparsity']}", f"--pruning_type={row['pruning_type']}"]
         again = call(tmp_path / row["run"], *words, *alone)
         assert kept(tmp_path / row["run"], again.iloc[0])[0] == kept(tmp_path, row)[0]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import main
-from Experiments.planning.resolve import plan, resolve
+from Experiments.planning.resolve import resolve, resolve_all
 from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES
 from Utils.config import flag_aliases
@@ -30,7 +30,7 @@ def read(*words: str) -> Request:
 def runs(*words: str, data: str = "digits") -> list[Settings]:
     request = read(*words)
     base = Settings().with_values(**request.single())
-    return plan(base, request, dict.fromkeys(ARCHITECTURES, data))
+    return resolve_all(base, request, dict.fromkeys(ARCHITECTURES, data))
 
 
 @pytest.mark.parametrize("words", [
@@ -86,7 +86,7 @@ def test_flags_of_the_original_programs_and_dashes(line, values):
 
 
 def test_every_alias_leads_to_a_flag_and_hides_none():
-    own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
+    own = [entry.options for entry in EXPERIMENTS.values() if entry.options is not None]
     flags = {item.name for group in (*GROUPS.values(), *own) for item in flag_fields(group)}
     assert set(flag_aliases.FLAGS.values()) <= flags
     assert flags.isdisjoint({*flag_aliases.FLAGS, *flag_aliases.SWITCHES, *flag_aliases.GONE})
@@ -116,7 +116,7 @@ def test_help_names_every_flag_and_choice(word, capsys):
         read(word)
     text = capsys.readouterr().out
     assert exit_.value.code == 0
-    own = [entry.own for entry in EXPERIMENTS.values() if entry.own is not None]
+    own = [entry.options for entry in EXPERIMENTS.values() if entry.options is not None]
     for item in itertools.chain(*(flag_fields(group) for group in (*GROUPS.values(), *own))):
         assert f"--{item.name}" in text and item.metadata["help"].split()[0] in text
     assert "PRUNER/igq" in text and "lenet5" in text
@@ -260,7 +260,7 @@ def test_a_new_field_with_a_default_orphans_nothing():
         levels: int = setting(1, "a field of tomorrow", kind=int)
 
     (settings,) = runs()
-    grown = dataclasses.replace(settings, own=Options())
+    grown = dataclasses.replace(settings, options=Options())
     assert grown.key() == settings.key()
     assert grown.with_values(levels=2).key() != settings.key()
 

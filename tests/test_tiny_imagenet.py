@@ -12,13 +12,13 @@ from PIL import Image
 
 import main
 from Utils.data import dataset, sources
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.data.registry import DATASETS, Facts
 from Utils.data.tiny_imagenet import TinyImageNet
 from Utils.errors import UserError
 
 CLASSES = ("n01443537", "n01629819", "n01641577")
-FRAME = Frame((3, 64, 64))
+FRAME = ImageSpec((3, 64, 64))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import main
 from Layers import prunable
 from Models import build
 from Utils.data import dataset
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 
 WORDS = ["--experiment=train-then-prune", "--data=digits", "--iterations=60", "--evaluate_every=20"]
 
@@ -56,7 +56,7 @@ def test_the_table_is_that_of_the_pruned_trained_network(tmp_path):
     model = build("lenet300100").eval()
     weights = load_file(run_folder(tmp_path, row) / "weights.safetensors")
     model.load_state_dict({**model.state_dict(), **weights})
-    loaded = dataset.load("digits", "none", Frame((1, 28, 28)))
+    loaded = dataset.load("digits", "none", ImageSpec((1, 28, 28)))
     for k, line in zip((0.0, 0.5, 0.9), table.itertuples(index=False), strict=True):
         for unit, (accuracy, loss) in {"weight": (line[1], line[3]), "unit": (line[2], line[4])}.items():
             pruned = {name: value.clone() for name, value in weights.items()}

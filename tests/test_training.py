@@ -13,7 +13,7 @@ from Models import build
 from Models.registry import ARCHITECTURES
 from Utils.config.settings import Machine, Training
 from Utils.data import dataset
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.training.evaluation import evaluate, evaluation_batch_size
 from Utils.training.hooks import Hooks
@@ -29,7 +29,7 @@ RECIPE = Training(
 
 
 def digits() -> dataset.Data:
-    return dataset.load("digits", "none", Frame((1, 28, 28)))
+    return dataset.load("digits", "none", ImageSpec((1, 28, 28)))
 
 
 def fresh() -> nn.Module:
@@ -159,7 +159,7 @@ def test_no_steps_only_test():
 
 
 def test_validation_is_reported():
-    loaded = dataset.load("digits", "none", Frame((1, 28, 28)), 0, 100)
+    loaded = dataset.load("digits", "none", ImageSpec((1, 28, 28)), 0, 100)
     model = fresh()
     history = train(model, loaded, RECIPE, 0, show_progress=False)
     scores = evaluate(model, loaded, loaded.validation)
@@ -187,7 +187,7 @@ def test_half_precision_learns_as_well(name):
     top1, recipe = {}, dataclasses.replace(RECIPE, iterations=160, lr_drops=(120, 140))
     for precision in ("fp32", "bf16"):
         model = build(name, generator=torch.Generator().manual_seed(0))
-        loaded = dataset.load("digits", "", Frame(ARCHITECTURES[name].input_shape))
+        loaded = dataset.load("digits", "", ImageSpec(ARCHITECTURES[name].input_shape))
         history = train(model, loaded, recipe, 0, show_progress=False, machine=Machine(precision=precision))
         top1[precision] = history.last["top1"]
         assert all(parameter.dtype == torch.float32 for parameter in model.parameters())

@@ -29,26 +29,26 @@ _KEPT_ENTRIES = 1 << 26
 """Scores that are kept for further runs: 512 MiB."""
 
 
-def prune(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Masks:
+def find_masks(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Masks:
     """The masks that a run's pruner, target and pruning type give; the model stays as it is."""
     pruning, sample = settings.pruning, settings.run.sample
     masks = Masks.of(model)
     if pruning.pruner != DENSE:
-        scores = SCORED.of(model, data, settings, trained)
-        masks = masks_of(model, scores, settings.target, data, settings)
+        scores = SCORE_CACHE.of(model, data, settings, trained)
+        masks = allocate_masks(model, scores, settings.target, data, settings)
     return masks.shuffle(randomness.generator(sample, "shuffle")) if pruning.shuffle else masks
 
 
-def prune_timed(
+def find_masks_timed(
     model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None
 ) -> tuple[Masks, float]:
     """The same masks, in all processes of a run, and the seconds it takes to make them."""
-    started, SCORED.saved = time.perf_counter(), 0.0
-    masks = agree(lambda: prune(model, data, settings, trained).to("cpu"))
-    return masks, time.perf_counter() - started + SCORED.saved
+    started, SCORE_CACHE.saved = time.perf_counter(), 0.0
+    masks = agree(lambda: find_masks(model, data, settings, trained).to("cpu"))
+    return masks, time.perf_counter() - started + SCORE_CACHE.saved
 
 
-def masks_of(model: nn.Module, scores: Scores, target: Target, data: Data, settings: Settings) -> Masks:
+def allocate_masks(model: nn.Module, scores: Scores, target: Target, data: Data, settings: Settings) -> Masks:
     """The masks that scores give for a target, in the way that a run's settings say."""
     pruning = settings.pruning
     request = (target, data.input_shape, pruning.pruning_type, pruning.effective_type)
@@ -88,7 +88,7 @@ def scores_for(
     trained: nn.Module | None = None,
 ) -> Scores:
     """The scores that a run's pruner gives weights or, if these are pruned, units."""
-    pruner, batches, pruning = pruner_of(settings), examples(data, settings), settings.pruning
+    pruner, batches, pruning = run_pruner(settings), scoring_examples(data, settings), settings.pruning
     if pruning.prune_unit == "unit":
         shape, aware = data.input_shape, pruning.compute_aware
         return score_units(pruner, model, batches, target, shape, generator, trained, aware)
@@ -105,7 +105,7 @@ def score(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str
     return scores_for(model, data, settings, settings.target, generator, scored)
 
 
-def pruner_of(settings: Settings) -> Pruner:
+def run_pruner(settings: Settings) -> Pruner:
     """The pruner that a run's settings describe."""
     pruning = settings.pruning
     return make_pruner(
@@ -113,7 +113,7 @@ def pruner_of(settings: Settings) -> Pruner:
     )
 
 
-def examples(data: Data, settings: Settings) -> Batches:
+def scoring_examples(data: Data, settings: Settings) -> Batches:
     """The images that a run's pruner scores."""
     count, size = settings.pruning.prune_examples or 1, settings.training.batch_size or 1
     return data.prune_examples(settings.run.sample, count, size)
@@ -130,7 +130,7 @@ def scores_key(settings: Settings) -> str:
     return settings.with_values(**values).key()
 
 
-class KnownScores:
+class ScoreCache:
     """Scores of runs of this session, which serve others that differ only in what comes after scoring."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class KnownScores:
         return key if trained is None else f"{key} {sha256(save(dict(trained))).hexdigest()}"
 
 
-SCORED = KnownScores()
+SCORE_CACHE = ScoreCache()
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:

@@ -17,7 +17,7 @@ from Utils.sparsity.measure import Measurement, measure
 from Utils.training.evaluation import History
 
 
-def measured(model: nn.Module, data: Data, settings: Settings) -> Measurement:
+def measure_network(model: nn.Module, data: Data, settings: Settings) -> Measurement:
     """What is left of a network; warns if that is nothing."""
     found = measure(model, data.input_shape)
     if found.totals["collapsed"]:
@@ -25,7 +25,7 @@ def measured(model: nn.Module, data: Data, settings: Settings) -> Measurement:
     return found
 
 
-def outcome(
+def make_outcome(
     model: nn.Module,
     data: Data,
     found: Measurement,

@@ -14,7 +14,7 @@ from Utils import randomness
 from Utils.config.settings import Run, Settings
 from Utils.connectivity.interpreter import output_layers
 from Utils.data.dataset import Data, load
-from Utils.data.image_spec import Frame
+from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.machine import pick_device, usual_threads
 from Utils.results import state_dicts
@@ -26,7 +26,7 @@ def initial_model(settings: Settings, data: Data) -> nn.Module:
     Raises `UserError` if it cannot be built for these images, or weights or masks are of another network.
     """
     run, pruning = settings.run, settings.pruning
-    model = _built(settings, data, "initial weights")
+    model = _build(settings, data, "initial weights")
     if run.pretrained:
         _start_from_imagenet(model, run.architecture)
     if pruning.weights_from is not None:
@@ -60,7 +60,7 @@ def _start_from_imagenet(model: nn.Module, name: str) -> None:
         warnings.warn(f"{name} starts from ImageNet's weights but for {', '.join(fresh)}: other shapes", stacklevel=2)
 
 
-def start(settings: Settings) -> tuple[Data, nn.Module]:
+def load_data_and_model(settings: Settings) -> tuple[Data, nn.Module]:
     """The images and the network that a run begins with, on its device; from here on it has its number of threads."""
     if settings.machine.threads is not None:
         usual_threads()  # to be known before it is changed
@@ -72,7 +72,7 @@ def start(settings: Settings) -> tuple[Data, nn.Module]:
 
 def new_weights(settings: Settings, data: Data) -> dict[str, Tensor]:
     """The state of the same network, masks aside, with initial weights that nothing else of its sample has."""
-    return state_of(_built(settings, data, "new weights"))
+    return state_of(_build(settings, data, "new weights"))
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     model.load_state_dict({**model.state_dict(), **state})
 
 
-def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
+def _build(settings: Settings, data: Data, purpose: str) -> nn.Module:
     run = settings.run
     generator = randomness.generator(run.sample, purpose)
     try:
@@ -93,16 +93,16 @@ def _built(settings: Settings, data: Data, purpose: str) -> nn.Module:
     except ValueError as error:
         raise UserError(str(error)) from error
     if run.dense_classifier:
-        with _having_effect("dense_classifier", run):
+        with _refused_without_effect("dense_classifier", run):
             drop_masks(model, output_layers(model))
     for kind in settings.pruning.kinds:
-        with _having_effect(f"prune_{kind}", run):
+        with _refused_without_effect(f"prune_{kind}", run):
             add_masks(model, kind)
     return model
 
 
 @contextmanager
-def _having_effect(flag: str, run: Run) -> Iterator[None]:
+def _refused_without_effect(flag: str, run: Run) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
@@ -114,14 +114,14 @@ def load_data(settings: Settings, device: torch.device) -> Data:
     run = settings.run
     assert run.data is not None
     held_out = settings.training.validation
-    return load(run.data, run.path_to_data, frame_of(run), run.sample, held_out, device, run.mean, run.std)
+    return load(run.data, run.path_to_data, image_spec_of(run), run.sample, held_out, device, run.mean, run.std)
 
 
-def frame_of(run: Run) -> Frame:
+def image_spec_of(run: Run) -> ImageSpec:
     """The shape in which a run's network wants its images; raises `UserError` if there is no such network."""
     size = run.image_size
     try:
         shape, channels = native_shape(run.architecture)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Frame(shape, (size[0], size[-1]) if size else None, channels)
+    return ImageSpec(shape, (size[0], size[-1]) if size else None, channels)

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from Experiments.common.masks_for_run import masks_of, scores_for, target_kept
-from Experiments.common.measuring import measured, outcome
-from Experiments.common.network import start
+from Experiments.common.masks_for_run import allocate_masks, scores_for, target_kept
+from Experiments.common.measuring import make_outcome, measure_network
+from Experiments.common.network import load_data_and_model
 from Layers import Masks
 from Utils import randomness
 from Utils.config.choices import DENSE
@@ -25,7 +25,7 @@ from Utils.training.hooks import Hooks
 from Utils.training.loop import train
 
 
-class Remembers(Protocol):
+class Stateful(Protocol):
     """Changes a network at some steps of its training, and can go on where it was interrupted."""
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -41,7 +41,7 @@ class Remembers(Protocol):
         ...
 
 
-class Timetable(Remembers, Protocol):
+class Timetable(Stateful, Protocol):
     """Prunes a network at some steps of its training."""
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -51,26 +51,26 @@ class Timetable(Remembers, Protocol):
 
 def prune_while_training(
     settings: Settings,
-    timetable: Callable[["Ongoing"], Timetable],
+    timetable: Callable[["RepeatedPruning"], Timetable],
     show_progress: bool,
     training: Training | None = None,
     own: dict[str, Any] | None = None,
 ) -> Outcome:
     """Train one network and prune it as a timetable says; `own` are the experiment's own columns of its summary."""
-    data, model = start(settings)
-    ongoing = Ongoing(model, data, settings)
-    ongoing.check()
+    data, model = load_data_and_model(settings)
+    ongoing = RepeatedPruning(model, data, settings)
+    ongoing.check_target()
     times = timetable(ongoing)
     recipe, sample, title = training or settings.training, settings.run.sample, settings.title()
     hooks = ongoing.hooks(times)
     history = train(model, data, recipe, sample, title, show_progress, settings.machine, hooks)
-    found = measured(model, data, settings)
+    found = measure_network(model, data, settings)
     tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **times.tables()}
-    return outcome(model, data, found, history, target_kept(model, settings), ongoing.seconds, own, tables)
+    return make_outcome(model, data, found, history, target_kept(model, settings), ongoing.seconds, own, tables)
 
 
 @dataclass
-class Ongoing:
+class RepeatedPruning:
     """Prunes a network again and again, each time by its weights as they are, and records it."""
 
     model: nn.Module
@@ -85,7 +85,7 @@ class Ongoing:
         """Masks that nothing returns from."""
         self.generator = randomness.generator(self.settings.run.sample, "random scores")
 
-    def hooks(self, times: Remembers) -> Hooks:
+    def hooks(self, times: Stateful) -> Hooks:
         """Those of a training in which this prunes, when something says so."""
 
         def restore(state: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class Ongoing:
         """Whether nothing is to be pruned."""
         return self.settings.pruning.pruner == DENSE
 
-    def check(self) -> None:
+    def check_target(self) -> None:
         """Raise `UserError` now if the target cannot be reached, rather than when it is to be."""
         if not self.is_dense:
             self.masks(self.settings.target)
@@ -114,7 +114,7 @@ class Ongoing:
 
         def made() -> Masks:
             scores = scores_for(self.model, self.data, self.settings, target, self.generator)
-            return masks_of(self.model, scores, target, self.data, self.settings).to("cpu")
+            return allocate_masks(self.model, scores, target, self.data, self.settings).to("cpu")
 
         return agree(made)
 
@@ -132,7 +132,7 @@ class Ongoing:
         self.seconds += time.perf_counter() - started
         self.record(iteration, before)
 
-    def replace(self, masks: Masks, iteration: int) -> None:
+    def replace_masks(self, masks: Masks, iteration: int) -> None:
         """Give the network other masks."""
         before = Masks.of(self.model)
         masks.install(self.model)

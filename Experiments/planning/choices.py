@@ -1,10 +1,10 @@
 """Which names may a command line use?"""
 
 from Experiments.registry import EXPERIMENTS
-from Models.registry import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_own
+from Models.registry import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_user_network
 from Pruners.registry import CRITERIA, QUOTAS, SCHEDULES, canonical_name, pruner_names
 from Utils.config.choices import DENSE
-from Utils.config.parser import Names
+from Utils.config.parser import ValidNames
 from Utils.data.registry import DATASETS
 from Utils.errors import UserError
 
@@ -15,23 +15,23 @@ def _architecture(name: str) -> str:
     return canonical_architecture(name)
 
 
-def registry_names() -> dict[str, Names]:
+def valid_names() -> dict[str, ValidNames]:
     """The valid names of every registry, by the word that settings use for it; loads no PyTorch."""
     return {
-        "experiment": Names("experiment", list(EXPERIMENTS)),
-        "architecture": Names(
+        "experiment": ValidNames("experiment", list(EXPERIMENTS)),
+        "architecture": ValidNames(
             "architecture",
             architecture_names(),
             _architecture,
             shown=[*ARCHITECTURES, *FAMILIES],
-            is_further=is_own,
+            is_further=is_user_network,
         ),
-        "data": Names("data set", list(DATASETS)),
-        "pruner": Names(
+        "data": ValidNames("data set", list(DATASETS)),
+        "pruner": ValidNames(
             "pruner",
             pruner_names(),
             canonical_name,
             shown=[DENSE, *CRITERIA, *(f"PRUNER/{quota}" for quota in QUOTAS), "PRUNER/PRUNER"],
         ),
-        "schedule": Names("schedule", list(SCHEDULES)),
+        "schedule": ValidNames("schedule", list(SCHEDULES)),
     }

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from Experiments.common.network import start
-from Experiments.planning.resolve import usual
+from Experiments.common.network import load_data_and_model
+from Experiments.planning.resolve import baseline
 from Layers import Masks
-from Utils.campaign.run_state import Ledger
+from Utils.campaign.run_state import RunStates
 from Utils.config.settings import Settings
 from Utils.data.dataset import Batches
 from Utils.data.streaming import Files
@@ -52,11 +52,11 @@ class _Speed:
     source: str
 
 
-def estimate(ledger: Ledger, runs: Sequence[Settings], count: int) -> str:
+def estimate(states: RunStates, runs: Sequence[Settings], count: int) -> str:
     """Time and disk that `count` runs take, from those whose data is there; or why that cannot be told."""
     if not runs:
         return "no estimate: the data is not here yet"
-    summaries = load_summaries(ledger.store.path)
+    summaries = load_summaries(states.store.path)
     speeds: dict[tuple, _Speed] = {}
     seconds, size = 0.0, 0.0
     for settings in runs:
@@ -64,7 +64,7 @@ def estimate(ledger: Ledger, runs: Sequence[Settings], count: int) -> str:
         kind = run.architecture, run.data, training.train, training.batch_size, settings.machine.precision
         if kind not in speeds:
             try:
-                speeds[kind] = _from_results(ledger, summaries, settings) or _from_steps(settings)
+                speeds[kind] = _from_results(states, summaries, settings) or _from_steps(settings)
             except UserError as error:
                 return f"no estimate: {error}"
         speed = speeds[kind]
@@ -84,11 +84,11 @@ def estimate(ledger: Ledger, runs: Sequence[Settings], count: int) -> str:
 
 def _trainings(settings: Settings) -> int:
     """How often a run trains."""
-    levels = getattr(settings.own, "levels", 0)
+    levels = getattr(settings.options, "levels", 0)
     return 1 + levels * (2 if settings.pruning.reinitialize else 1)
 
 
-def _from_results(ledger: Ledger, summaries: pd.DataFrame, settings: Settings) -> _Speed | None:
+def _from_results(states: RunStates, summaries: pd.DataFrame, settings: Settings) -> _Speed | None:
     """What finished networks of the same kind took."""
     run, is_trained = settings.run, settings.training.train
     alike = summaries[
@@ -97,12 +97,12 @@ def _from_results(ledger: Ledger, summaries: pd.DataFrame, settings: Settings) -
         & (summaries["experiment"] == run.experiment)
         & ((summaries["iterations"] > 0) == is_trained)
     ]
-    values, plain = settings.values(), usual(settings).values()
+    values, plain = settings.values(), baseline(settings).values()
     for name in _PACE if is_trained else ():
         given = alike["settings"].str.extract(rf"--{name}=(\S+)", expand=False).fillna("")
         alike = alike[given == ("" if values[name] == plain[name] else str(values[name]))]
     some = alike.iloc[:: max(1, len(alike) // _SOME)]
-    found = [_weighed(folder) for name in some["run"] for folder in find_run(ledger.store.path, name)]
+    found = [_weighed(folder) for name in some["run"] for folder in find_run(states.store.path, name)]
     found = [both for both in found if both is not None]
     if not found:
         return None
@@ -123,7 +123,7 @@ def _weighed(folder: Path) -> tuple[float, float] | None:
 
 def _from_steps(settings: Settings) -> _Speed:
     """What a few steps take here, and tests, at a third of a step for as many images; or tests, without training."""
-    data, model = start(settings)
+    data, model = load_data_and_model(settings)
     training = settings.training
     tested = len(data.test) + len(data.validation or ())
     values = sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())

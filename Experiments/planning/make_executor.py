@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from Experiments.common.network import frame_of
+from Experiments.common.network import image_spec_of
 from Utils.campaign.jobs import Executor
 from Utils.config.settings import Machine, Settings
 from Utils.data.dataset import read
-from Utils.data.image_spec import Images
+from Utils.data.image_spec import ImageArrays
 from Utils.distributed.process_group import share
 from Utils.errors import UserError
 from Utils.machine import cores
 
 
-def executor_for(machine: Machine, module: str, runs: Sequence[Settings]) -> Callable[[int], Executor] | None:
+def executor_factory(machine: Machine, module: str, runs: Sequence[Settings]) -> Callable[[int], Executor] | None:
     """What makes the executor of so many runs; None: this process does. Raises `UserError` for flags that exclude."""
     is_ray = machine.launcher == "ray"
     for name in ("ray_address", "gpus"):
@@ -38,15 +38,15 @@ def executor_for(machine: Machine, module: str, runs: Sequence[Settings]) -> Cal
         )
 
     def workers(todo: int) -> Executor:
-        from Utils.campaign.process_pool import Workers
+        from Utils.campaign.process_pool import ProcessPool
 
-        return Workers(module, min(count, todo))
+        return ProcessPool(module, min(count, todo))
 
     return workers
 
 
 def _cluster(machine: Machine, module: str, runs: Sequence[Settings], todo: int) -> Executor:
-    from Utils.campaign.ray_pool import Cluster, Needs, Shipped
+    from Utils.campaign.ray_pool import RayPool, Resources, ShippedData
 
     threads = max(settings.machine.threads or 1 for settings in runs)
     has_gpus = machine.device == "cuda" or (machine.device == "auto" and torch.cuda.is_available())
@@ -57,12 +57,12 @@ def _cluster(machine: Machine, module: str, runs: Sequence[Settings], todo: int)
     for settings in runs:
         run = settings.run
         assert run.data is not None
-        frame = frame_of(run)
+        frame = image_spec_of(run)
         key = run.data, os.path.abspath(run.path_to_data), frame
         if key not in shipped:
             images = read(run.data, run.path_to_data, frame)
             # What is streamed from disk is too much to send; each machine must have it at the same place.
-            if isinstance(images, Images):
-                shipped[key] = Shipped(*key, images)
-    needs = Needs(threads, gpus)
-    return Cluster(module, machine.ray_address, needs, todo, machine.workers, list(shipped.values()))
+            if isinstance(images, ImageArrays):
+                shipped[key] = ShippedData(*key, images)
+    needs = Resources(threads, gpus)
+    return RayPool(module, machine.ray_address, needs, todo, machine.workers, list(shipped.values()))

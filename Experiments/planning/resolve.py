@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from Experiments.planning import rules
-from Experiments.planning.unused import RECIPE_FIELDS, unused_flags
-from Models.registry import architecture, is_own
+from Experiments.planning import validation
+from Experiments.planning.validation import RECIPE_FIELDS, ignored_flags
+from Models.registry import architecture, is_user_network
 from Pruners.registry import canonical_name, parts, split_name
 from Utils.config.choices import AUGMENTATION_NAMES, DENSE
 from Utils.config.parser import Request
@@ -27,10 +27,10 @@ class Resolved:
     """A run with every value decided, and the flags that it makes no use of, each with the reason."""
 
     settings: Settings
-    unused: dict[str, str]
+    ignored: dict[str, str]
 
 
-def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Settings]:
+def resolve_all(base: Settings, request: Request, data_of: dict[str, str]) -> list[Settings]:
     """The runs of a request, in order, each once.
 
     `data_of` gives the data set of each architecture. Raises `UserError` for flags that exclude each other, and for
@@ -42,11 +42,11 @@ def plan(base: Settings, request: Request, data_of: dict[str, str]) -> list[Sett
         if request.is_given("com_exp"):
             settings = settings.with_values(target_sparsity=None)
         if request.is_given("validation"):
-            rules.check_validation(settings)
+            validation.check_validation(settings)
         resolved.append(resolve(settings.with_values(data=data_of[settings.run.architecture])))
     for name in request.values:
-        if all(name in item.unused for item in resolved):
-            raise UserError(f"--{name} has no effect {resolved[0].unused[name]}; leave it out")
+        if all(name in item.ignored for item in resolved):
+            raise UserError(f"--{name} has no effect {resolved[0].ignored[name]}; leave it out")
     return list({item.settings.key(): item.settings for item in resolved}.values())
 
 
@@ -54,8 +54,8 @@ def resolve(settings: Settings) -> Resolved:
     """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
     is_singleshot = settings.run.experiment == "singleshot"
     settings = settings.with_values(**_magnitude(settings.pruning, is_singleshot))
-    if settings.own is not None:
-        settings = settings.with_values(**vars(rules.one_spelling(settings.own)))
+    if settings.options is not None:
+        settings = settings.with_values(**vars(validation.canonical_options(settings.options)))
     if settings.run.experiment == "train-then-prune":
         settings = _pruned_afterwards(settings)
     run, pruning, training = settings.run, settings.pruning, settings.training
@@ -69,7 +69,7 @@ def resolve(settings: Settings) -> Resolved:
     values |= _iterations(settings, images // values["batch_size"])
     schedule = _or(training.lr_schedule, published.lr_schedule)
     values |= {"lr_schedule": None if schedule == "step" else schedule, "warmup": training.warmup or None}
-    unused = unused_flags(settings, values["optimizer"], schedule)
+    unused = ignored_flags(settings, values["optimizer"], schedule)
     if values["optimizer"] == "nesterov" and not values["momentum"]:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, published.prune_examples), images)
@@ -78,10 +78,10 @@ def resolve(settings: Settings) -> Resolved:
         vars(Run())
         | vars(Pruning())
         | vars(Training())
-        | (vars(type(settings.own)()) if settings.own is not None else {})
+        | (vars(type(settings.options)()) if settings.options is not None else {})
     )
     values |= {name: defaults.get(name) for name in unused}
-    rules.check(settings, _or(values.get("iterations"), training.iterations) or 0)
+    validation.check(settings, _or(values.get("iterations"), training.iterations) or 0)
     values |= _keys(settings, found)
     values["threads"] = settings.machine.threads or (1 if architecture(run.architecture).is_small else usual_threads())
     if pruning.pruner == DENSE:
@@ -89,7 +89,7 @@ def resolve(settings: Settings) -> Resolved:
     return Resolved(settings.with_values(**values), unused)
 
 
-def usual(settings: Settings) -> Settings:
+def baseline(settings: Settings) -> Settings:
     """What would run on the same architecture and data without any other flag, to tell what is unusual."""
     run = settings.run
     # What is held out decides how many examples there are to score with: that alone is nothing unusual.
@@ -97,8 +97,8 @@ def usual(settings: Settings) -> Settings:
         "experiment": run.experiment, "architecture": run.architecture, "data": run.data,
         "validation": settings.training.validation,
     }  # fmt: skip
-    usual_own = None if settings.own is None else type(settings.own)()
-    plain = resolve(Settings(own=usual_own).with_values(**same, path_to_data=run.path_to_data)).settings
+    usual_own = None if settings.options is None else type(settings.options)()
+    plain = resolve(Settings(options=usual_own).with_values(**same, path_to_data=run.path_to_data)).settings
     own = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
     # What stands for content is named in each row: networks on other images, or of another source, are no samples.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
@@ -112,7 +112,7 @@ def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
 
     run, source = settings.run, settings.pruning.weights_from
     try:
-        architecture_key = source_key(run.architecture) if is_own(run.architecture) else None
+        architecture_key = source_key(run.architecture) if is_user_network(run.architecture) else None
     except ValueError as error:
         raise UserError(str(error)) from error
     weights_key = content_key(find(source, run.out_path)) if source is not None else None
@@ -162,7 +162,7 @@ def _pruned_afterwards(settings: Settings) -> Settings:
     """A dense network, with some images held out to choose the best weights by."""
     assert settings.run.data is not None
     images = facts(settings.run.data, settings.run.path_to_data).train_size
-    chosen_by = min(_HELD_OUT, images // 6) if settings.own.keep_best else 0
+    chosen_by = min(_HELD_OUT, images // 6) if settings.options.keep_best else 0
     held_out = settings.training.validation or chosen_by
     return settings.with_values(pruner=DENSE, validation=held_out)
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from Experiments.planning.estimate import estimate
-from Utils.campaign.locks import Claims
-from Utils.campaign.run_state import Ledger
+from Utils.campaign.locks import RunLocks
+from Utils.campaign.run_state import RunStates
 from Utils.config.settings import Settings
 
 _FEW = 20
@@ -15,57 +15,57 @@ _KIND = ("architecture", "data", "pruner", "type")
 _STATES = ("done", "running", "failed", "missing")
 
 
-def status(ledger: Ledger, runs: Sequence[Settings]) -> str:
+def status(states: RunStates, runs: Sequence[Settings]) -> str:
     """A table of how many networks are done, running, failed and missing, and what is to be known of some.
 
     Those that are trained first for others to score count as well.
     """
-    every = (ledger.needed(runs) | {run.key(): run for run in runs}).values()
-    owners = Claims(ledger.store.path).owners()
+    every = (states.dense_parents_of(runs) | {run.key(): run for run in runs}).values()
+    owners = RunLocks(states.store.path).owners()
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     failed, running = [], []
     for settings in every:
-        name, found = settings.key(), ledger.state(settings)
-        state = "done" if found.status == "complete" else found.status
+        name, stored = settings.key(), states.state(settings)
+        state = "done" if stored.status == "complete" else stored.status
         if name in owners and state != "done":
             state = "running"
             running.append(f"running: {settings.title()} ({owners[name]})")
         elif state == "failed":
-            failed.append(f"failed: {settings.title()}: {found.error}")
+            failed.append(f"failed: {settings.title()}: {stored.error}")
         counts[_kind(settings)][state] += 1
     lines: list[tuple[str, ...]] = [(*_KIND, *_STATES, "all")]
-    for group, states in counts.items():
-        lines.append((*group, *(str(states[state] or "") for state in _STATES), str(states.total())))
+    for group, count in counts.items():
+        lines.append((*group, *(str(count[state] or "") for state in _STATES), str(count.total())))
     total: Counter[str] = sum(counts.values(), Counter())
     lines.append(("all", *[""] * (len(_KIND) - 1), *(str(total[state]) for state in _STATES), str(total.total())))
     more = [f"failed: {len(failed) - _FEW} more"] if len(failed) > _FEW else []
-    if not ledger.store.path.is_dir():
-        more.append(f"there is no folder {ledger.store.path} yet (--out_path)")
+    if not states.store.path.is_dir():
+        more.append(f"there is no folder {states.store.path} yet (--out_path)")
     return "\n".join([*_columns(lines), *running[:_FEW], *failed[:_FEW], *more])
 
 
-def dry_run(ledger: Ledger, runs: Sequence[Settings], found: Sequence[Settings]) -> str:
+def dry_run(states: RunStates, runs: Sequence[Settings], found: Sequence[Settings]) -> str:
     """What would be done, with an estimate of time and disk; `found` are the runs whose data is there."""
-    to_do = ledger.to_do(runs)
+    to_do = states.to_do(runs)
     wanted = {settings.key() for settings in runs}
     first = [settings for settings in to_do if settings.key() not in wanted]
     left = {settings.key() for settings in to_do}
     done = [settings for settings in runs if settings.key() not in left]
-    failed = sum(ledger.state(settings).status == "failed" for settings in done)
-    lines = _listed(ledger, runs, first, left) if len(runs) + len(first) <= _FEW else _counted(runs, first, left)
+    failed = sum(states.state(settings).status == "failed" for settings in done)
+    lines = _listed(states, runs, first, left) if len(runs) + len(first) <= _FEW else _counted(runs, first, left)
     over = f"{len(done) - failed} complete, " + (f"{failed} failed (--retry_failed), " if failed else "")
     lines.append(f"{over}{len(to_do)} to do; nothing was run (--dry_run)")
     if to_do:
         there = {settings.run.data for settings in found}
-        lines.append(estimate(ledger, [settings for settings in to_do if settings.run.data in there], len(to_do)))
+        lines.append(estimate(states, [settings for settings in to_do if settings.run.data in there], len(to_do)))
     return "\n".join(lines)
 
 
-def _listed(ledger: Ledger, runs: Sequence[Settings], first: Sequence[Settings], left: Iterable[str]) -> list[str]:
-    lines = [f"train     {run.title()}  {ledger.store.folder(run)}  (scored by others)" for run in first]
+def _listed(states: RunStates, runs: Sequence[Settings], first: Sequence[Settings], left: Iterable[str]) -> list[str]:
+    lines = [f"train     {run.title()}  {states.store.folder(run)}  (scored by others)" for run in first]
     for settings in runs:
-        state = "run" if settings.key() in left else ledger.state(settings).status
-        lines.append(f"{state:9} {settings.title()}  {ledger.store.folder(settings)}")
+        state = "run" if settings.key() in left else states.state(settings).status
+        lines.append(f"{state:9} {settings.title()}  {states.store.folder(settings)}")
     return lines
 
 

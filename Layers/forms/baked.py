@@ -14,7 +14,7 @@ from Layers.masked import Masked, prunable
 
 
 @contextmanager
-def fixed_masks(model: nn.Module) -> Iterator[Callable[[], None]]:
+def baked_masks(model: nn.Module) -> Iterator[Callable[[], None]]:
     """Inside, a network computes the same without multiplying by its masks, which must not change.
 
     Gives a function that zeroes the gradients of pruned entries; call it before each step of an optimizer. Afterwards

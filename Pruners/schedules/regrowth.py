@@ -17,7 +17,7 @@ from Pruners.criteria.scores import Batches
 from Utils.topk import strongest, weakest
 
 
-def share(drop_fraction: float, step: int, end: int) -> float:
+def drop_share(drop_fraction: float, step: int, end: int) -> float:
     """The share of weights that is exchanged after so many steps: half a cosine down to none (RigL, section 3)."""
     return drop_fraction / 2 * (1 + math.cos(math.pi * step / end)) if step < end else 0.0
 
@@ -38,7 +38,7 @@ def gradient_growth(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def exchange(model: nn.Module, fraction: float, growth: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def drop_and_grow(model: nn.Module, fraction: float, growth: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Prune the smallest `fraction` of each layer's weights, and let as many return, which start from zero.
 
     `growth` scores what is pruned: higher returns first; what is pruned just now may return, and keeps its value then.

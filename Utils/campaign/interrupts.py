@@ -9,21 +9,21 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Interruption:
+class Interrupt:
     """Whether the user wants an end."""
 
-    is_wished: bool = False
+    is_requested: bool = False
 
 
 @contextmanager
-def interruption() -> Iterator[Interruption]:
+def handle_interrupts() -> Iterator[Interrupt]:
     """Inside, the first Ctrl-C is only remembered, and answered with a word; the second raises `KeyboardInterrupt`."""
-    wish = Interruption()
+    wish = Interrupt()
 
     def handle(number: int, frame: object) -> None:
-        if wish.is_wished:
+        if wish.is_requested:
             raise KeyboardInterrupt
-        wish.is_wished = True
+        wish.is_requested = True
         # Past Python's own buffers, in whose midst the signal may have come.
         os.write(2, b"\ninterrupted: what is running now is finished and kept; Ctrl-C again stops at once\n")
 

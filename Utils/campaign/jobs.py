@@ -13,9 +13,9 @@ from torch import Tensor
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
-from Utils.training.context import Heard, Said, Surroundings, surrounded
+from Utils.training.context import Event, RunContext, WarningIssued, use_context
 
-Listener = Callable[[Heard], None]
+Listener = Callable[[Event], None]
 
 DEATHS_AT_START = 5
 """Of workers that had done nothing, one after the other, after which there is no use in further ones."""
@@ -33,7 +33,7 @@ class ExperimentModule(Protocol):
         ...
 
 
-class ElsewhereError(Exception):
+class RemoteError(Exception):
     """An error in another process, in words, since not every one can be sent."""
 
 
@@ -44,7 +44,7 @@ class Job:
     name: str
     """The run's."""
     settings: Settings
-    trained: Mapping[str, Tensor] | None = None
+    trained_weights: Mapping[str, Tensor] | None = None
     """The weights that it scores, of another run."""
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     """What it left when it was interrupted."""
@@ -62,7 +62,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Broken:
+class Failed:
     """A run that could not be carried out."""
 
     name: str
@@ -72,7 +72,7 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerDied:
     """A run whose process died."""
 
     name: str
@@ -80,28 +80,28 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Told:
+class Message:
     """What a run said on its way."""
 
     name: str
-    heard: Heard
+    event: Event
 
 
-Event = Finished | Broken | Lost | Told
+Report = Finished | Failed | WorkerDied | Message
 
 
 class Executor(Protocol):
     """Carries out jobs, somewhere."""
 
-    def places(self) -> list[int]:
+    def free_slots(self) -> list[int]:
         """Where further jobs can begin now; equal numbers mean the same process, which knows what it did before."""
         ...
 
-    def begin(self, job: Job, place: int) -> None:
+    def submit(self, job: Job, place: int) -> None:
         """Begin a job."""
         ...
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[Report]:
         """What happened, as soon as something has, or that nothing did for so long."""
         ...
 
@@ -110,69 +110,69 @@ class Executor(Protocol):
         ...
 
 
-def carry_out(experiment: ExperimentModule, job: Job, listener: Listener, has_bar: bool) -> Finished | Broken:
+def execute(experiment: ExperimentModule, job: Job, listener: Listener, has_bar: bool) -> Finished | Failed:
     """Carry out a job in this process."""
     started = time.perf_counter()
-    those = Surroundings(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
+    those = RunContext(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
     try:
-        with surrounded(those):
-            outcome = experiment.run(job.settings, job.trained)
+        with use_context(those):
+            outcome = experiment.run(job.settings, job.trained_weights)
     except Exception as error:
         trace = "" if isinstance(error, UserError) else traceback.format_exc()
-        return Broken(job.name, error, trace)
+        return Failed(job.name, error, trace)
     return Finished(job.name, outcome, time.perf_counter() - started)
 
 
-def carry_out_elsewhere(module: str, job: Job, tell: Callable[[Told], None]) -> Finished | Broken:
+def execute_remotely(module: str, job: Job, tell: Callable[[Message], None]) -> Finished | Failed:
     """Carry out a job in a process that has no user: what it would print it tells, errors it makes fit for sending."""
 
-    def listener(heard: Heard) -> None:
-        tell(Told(job.name, heard))
+    def listener(event: Event) -> None:
+        tell(Message(job.name, event))
 
     def warn(message: Any, *place: object) -> None:
-        listener(Said(str(message)))
+        listener(WarningIssued(str(message)))
 
     experiment: Any = import_module(module)
     before, warnings.showwarning = warnings.showwarning, warn
     try:
-        found = carry_out(experiment, job, listener, has_bar=False)
+        found = execute(experiment, job, listener, has_bar=False)
     finally:
         warnings.showwarning = before
-    if isinstance(found, Broken) and not isinstance(found.error, UserError):
-        return Broken(found.name, ElsewhereError(reason(found.error)), found.trace)
+    if isinstance(found, Failed) and not isinstance(found.error, UserError):
+        return Failed(found.name, RemoteError(describe_error(found.error)), found.trace)
     return found
 
 
-def reason(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An error in words."""
-    if isinstance(error, UserError | ElsewhereError):
+    if isinstance(error, UserError | RemoteError):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
 @dataclass
-class Here:
+class InProcessExecutor:
     """Carries out jobs in this process, one at a time."""
 
     experiment: ExperimentModule
     waiting: list[Job] = field(default_factory=list)
-    listener: Callable[[Event], None] = print
+    listener: Callable[[Report], None] = print
 
-    def places(self) -> list[int]:
+    def free_slots(self) -> list[int]:
         """One, unless a job is waiting."""
         return [] if self.waiting else [0]
 
-    def begin(self, job: Job, place: int) -> None:
+    def submit(self, job: Job, place: int) -> None:
         """Keep a job for the next `wait`."""
         self.waiting.append(job)
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[Report]:
         """Carry out the job; what it tells is heard at once."""
         if not self.waiting:
             time.sleep(seconds)
             return []
         job = self.waiting.pop()
-        return [carry_out(self.experiment, job, lambda heard: self.listener(Told(job.name, heard)), has_bar=True)]
+        return [execute(self.experiment, job, lambda event: self.listener(Message(job.name, event)), has_bar=True)]
 
     def close(self) -> None:
         """Nothing is left to end."""

@@ -14,14 +14,14 @@ from filelock import FileLock, SoftFileLock, Timeout
 from Utils.errors import UserError
 
 
-class Claims:
+class RunLocks:
     """The claims on the runs of a results folder, by their names."""
 
     def __init__(self, results: Path) -> None:
         self.folder = results / ".claims"
         self.held: dict[str, FileLock] = {}
 
-    def take(self, name: str) -> bool:
+    def acquire(self, name: str) -> bool:
         """Claim a run; False if another process has. Raises `UserError` where files cannot be locked."""
         lock = FileLock(self.folder / f"{name}.lock", thread_local=False)
         try:

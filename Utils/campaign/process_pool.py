@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from Utils.campaign.jobs import DEATHS_AT_START, Broken, Event, Finished, Job, Lost, carry_out_elsewhere
+from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Report, WorkerDied, execute_remotely
 from Utils.errors import UserError
 
 _PATIENCE = 5.0
@@ -35,7 +35,7 @@ class _Worker:
 
 
 @dataclass
-class Workers:
+class ProcessPool:
     """Processes that carry out the runs of an experiment."""
 
     module: str
@@ -59,11 +59,11 @@ class Workers:
                 raise UserError(f"--workers={self.count} processes cannot be started: {error}") from error
             raise
 
-    def places(self) -> list[int]:
+    def free_slots(self) -> list[int]:
         """The workers that have nothing to do."""
         return [number for number, worker in enumerate(self.workers) if worker.is_ready and worker.job is None]
 
-    def begin(self, job: Job, place: int) -> None:
+    def submit(self, job: Job, place: int) -> None:
         """Give a worker a job."""
         worker = self.workers[place]
         worker.job = job
@@ -71,17 +71,17 @@ class Workers:
         with suppress(OSError):
             worker.connection.send_bytes(pickle.dumps(job))
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[Report]:
         """What workers told; those that died are replaced."""
         handles: Sequence[Any] = [w.connection for w in self.workers] + [w.process.sentinel for w in self.workers]
         ready = set(wait(handles, seconds))
-        events: list[Event] = []
+        events: list[Report] = []
         for number, worker in enumerate(self.workers):
             is_alive = worker.process.sentinel not in ready
             if worker.connection in ready:
                 is_alive &= self._read(worker, events)
             if not is_alive:
-                events += self._bury(worker)
+                events += self._replace_dead(worker)
                 self.workers[number] = self._start(number)
         return events
 
@@ -104,38 +104,38 @@ class Workers:
         theirs.close()
         return _Worker(process, ours)
 
-    def _read(self, worker: _Worker, events: list[Event]) -> bool:
+    def _read(self, worker: _Worker, events: list[Report]) -> bool:
         """Take what a worker has sent; False if it is dead."""
         try:
             while worker.connection.poll():
-                event: Event | None = pickle.loads(worker.connection.recv_bytes())
+                event: Report | None = pickle.loads(worker.connection.recv_bytes())
                 worker.is_ready, self.deaths = True, 0
                 if event is None:
                     continue
-                if isinstance(event, Finished | Broken):
+                if isinstance(event, Finished | Failed):
                     worker.job = None
                 events.append(event)
         except (EOFError, OSError, pickle.UnpicklingError):
             return False
         return True
 
-    def _bury(self, worker: _Worker) -> list[Event]:
-        events: list[Event] = []
+    def _replace_dead(self, worker: _Worker) -> list[Report]:
+        events: list[Report] = []
         self._read(worker, events)
         # What is not known to be dead must be: its run is made again.
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        how = _in_words(worker.process.exitcode)
+        how = _describe_exit(worker.process.exitcode)
         if worker.job is not None:
-            return [*events, Lost(worker.job.name, how)]
+            return [*events, WorkerDied(worker.job.name, how)]
         self.deaths += not worker.is_ready
         if self.deaths >= DEATHS_AT_START:
             raise UserError(f"workers die before they do anything ({how}); try fewer --workers, or none")
         return events
 
 
-def _in_words(exit_code: int | None) -> str:
+def _describe_exit(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return f"its process ended with status {exit_code}"
     name = signal.Signals(-exit_code).name if -exit_code in list(signal.Signals) else f"signal {-exit_code}"
@@ -153,14 +153,14 @@ def _serve(module: str, connection: Connection, number: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
 
-    def send(event: Event | None) -> None:
+    def send(event: Report | None) -> None:
         connection.send_bytes(pickle.dumps(event))
 
     with suppress(EOFError, BrokenPipeError):
         send(None)  # it is there
         while True:
             job: Job = pickle.loads(connection.recv_bytes())
-            send(carry_out_elsewhere(module, job, send))
+            send(execute_remotely(module, job, send))
 
 
 def _end_with_parent() -> None:

@@ -18,7 +18,7 @@ _LINES = 8
 
 
 @dataclass
-class Display:
+class CampaignProgress:
     """Shows a campaign."""
 
     say: Callable[[str], object]
@@ -27,7 +27,7 @@ class Display:
     """The number of runs."""
     done: int = 0
     """Those complete at the start."""
-    has_lines: bool = False
+    shows_runs: bool = False
     """Whether running networks have no bars of their own already."""
     bars: dict[str, tqdm] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class Display:
         )  # fmt: skip
         self.is_terminal = not self.bar.disable
 
-    def tell(self, text: str) -> None:
+    def print_above(self, text: str) -> None:
         """Say something above the bars."""
         if self.is_terminal:
             with tqdm.external_write_mode(file=sys.stdout):
@@ -52,22 +52,22 @@ class Display:
         with tqdm.external_write_mode(file=sys.stderr):
             sys.stderr.write(f"warning: {text}\n")
 
-    def begin(self, name: str, title: str) -> None:
+    def start(self, name: str, title: str) -> None:
         """A run begins."""
-        if self.is_terminal and self.has_lines and len(self.bars) < _LINES:
+        if self.is_terminal and self.shows_runs and len(self.bars) < _LINES:
             free = min(set(range(1, _LINES + 1)) - {bar.pos and abs(bar.pos) for bar in self.bars.values()})
             self.bars[name] = tqdm(desc=title, unit="step", dynamic_ncols=True, position=free, leave=False)
 
-    def hear(self, name: str, progress: Progress) -> None:
+    def update(self, name: str, progress: Progress) -> None:
         """A run is so far."""
         bar = self.bars.get(name)
         if bar is not None:
             if bar.total != progress.iterations or progress.iteration < bar.n:
                 bar.reset(progress.iterations)
-            bar.set_postfix_str(progress.words, refresh=False)
+            bar.set_postfix_str(progress.summary, refresh=False)
             bar.update(progress.iteration - bar.n)
 
-    def end(self, name: str, text: str, is_over: bool = True) -> None:
+    def finish(self, name: str, text: str, is_over: bool = True) -> None:
         """A run is over, or will begin again."""
         bar = self.bars.pop(name, None)
         if bar is not None:
@@ -76,7 +76,7 @@ class Display:
             self.done += 1
             self.bar.update()
         if text:
-            self.tell(text)
+            self.print_above(text)
 
     def close(self) -> None:
         """Leave the bar of all runs as it is."""

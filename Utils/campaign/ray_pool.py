@@ -17,19 +17,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from Utils.campaign.jobs import DEATHS_AT_START, Broken, Event, Finished, Job, Lost, Told, carry_out_elsewhere
+from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Message, Report, WorkerDied, execute_remotely
 from Utils.config.settings import Settings
-from Utils.data.dataset import Frame, provide
-from Utils.data.image_spec import Images
+from Utils.data.dataset import ImageSpec, provide
+from Utils.data.image_spec import ImageArrays
 from Utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-_SENT = ("Experiments", "Layers", "Models", "Pruners", "Utils")
+_SHIPPED_FOLDERS = ("Experiments", "Layers", "Models", "Pruners", "Utils")
 """What workers need of the program's folder."""
 
 
 @dataclass(frozen=True)
-class Needs:
+class Resources:
     """What one network takes."""
 
     threads: int
@@ -37,17 +37,17 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShippedData:
     """A data set, as workers get it."""
 
     name: str
     path: str
-    frame: Frame
-    images: Images
+    frame: ImageSpec
+    images: ImageArrays
 
 
 @dataclass
-class _Place:
+class _Slot:
     actor: Any
     ready: Any
     """What its start is waited for by; None as soon as it has started."""
@@ -57,18 +57,18 @@ class _Place:
 
 
 @dataclass
-class Cluster:
+class RayPool:
     """Workers on a Ray cluster."""
 
     module: str
     """The experiment's, by name."""
     address: str | None
-    needs: Needs
+    needs: Resources
     count: int
     """Runs to do: there is use for as many workers."""
     workers: int | None = None
-    data: list[Shipped] = field(default_factory=list)
-    all: list[_Place] = field(default_factory=list)
+    data: list[ShippedData] = field(default_factory=list)
+    slots: list[_Slot] = field(default_factory=list)
     deaths: int = 0
 
     def __post_init__(self) -> None:
@@ -79,83 +79,85 @@ class Cluster:
         self.references = [self.ray.put(pickle.dumps(shipped)) for shipped in self.data]
         # What is told must outlive the machines that tell it.
         here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
-        self.told: Any = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-        self.all = [self._start() for _ in range(min(self.count, self.workers or self._room()))]
+        self.messages: Any = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self.slots = [self._start() for _ in range(min(self.count, self.workers or self._room()))]
 
-    def places(self) -> list[int]:
+    def free_slots(self) -> list[int]:
         """The workers that have nothing to do."""
-        self._welcome_all()
-        return [number for number, place in enumerate(self.all) if place.ready is None and place.job is None]
+        self._check_starting()
+        return [number for number, place in enumerate(self.slots) if place.ready is None and place.job is None]
 
-    def _welcome_all(self) -> None:
+    def _check_starting(self) -> None:
         """See which workers have started."""
-        starting = {place.ready: place for place in self.all if place.ready is not None}
+        starting = {place.ready: place for place in self.slots if place.ready is not None}
         ready, _ = self.ray.wait(list(starting), num_returns=len(starting), timeout=0) if starting else ([], [])
         for reference in ready:
-            self._welcome(starting[reference])
+            self._finish_start(starting[reference])
 
-    def begin(self, job: Job, place: int) -> None:
+    def submit(self, job: Job, place: int) -> None:
         """Give a worker a job."""
-        worker = self.all[place]
+        worker = self.slots[place]
         worker.job = job
-        worker.result = worker.actor.carry_out.remote(pickle.dumps(replace(job, settings=anywhere(job.settings))))
+        worker.result = worker.actor.execute.remote(
+            pickle.dumps(replace(job, settings=with_absolute_paths(job.settings)))
+        )
 
-    def wait(self, seconds: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[Report]:
         """What workers told; those that died are replaced."""
-        self._welcome_all()
-        busy = {place.result: number for number, place in enumerate(self.all) if place.job is not None}
-        starting = [place.ready for place in self.all if place.ready is not None]
+        self._check_starting()
+        busy = {place.result: number for number, place in enumerate(self.slots) if place.job is not None}
+        starting = [place.ready for place in self.slots if place.ready is not None]
         if busy or starting:
             ready, _ = self.ray.wait([*busy, *starting], num_returns=1, timeout=seconds)
         else:
             ready = []
             time.sleep(seconds)
-        events = self._heard()
+        events = self._read_messages()
         for number in (busy[result] for result in ready if result in busy):
-            place = self.all[number]
+            place = self.slots[number]
             assert place.job is not None
             name, place.job = place.job.name, None
             try:
                 events.append(pickle.loads(self.ray.get(place.result)))
             except self.ray.exceptions.RayError as error:
-                events.append(Lost(name, _in_words(error)))
-                self.all[number] = self._start()
+                events.append(WorkerDied(name, _describe_loss(error)))
+                self.slots[number] = self._start()
         return events
 
     def close(self) -> None:
         """End all workers, and Ray with them if it was started here."""
-        for place in self.all:
+        for place in self.slots:
             with suppress(Exception):
                 self.ray.kill(place.actor)
         with suppress(Exception):
-            self.told.shutdown(force=True)
+            self.messages.shutdown(force=True)
         self.ray.shutdown()
 
-    def _start(self) -> _Place:
-        worker = self.ray.remote(num_cpus=self.needs.threads, num_gpus=self.needs.gpus, max_restarts=0)(_Worker)
-        actor = worker.remote(self.module, self.told, *self.references)
-        return _Place(actor, actor.is_there.remote())
+    def _start(self) -> _Slot:
+        worker = self.ray.remote(num_cpus=self.needs.threads, num_gpus=self.needs.gpus, max_restarts=0)(_Actor)
+        actor = worker.remote(self.module, self.messages, *self.references)
+        return _Slot(actor, actor.ping.remote())
 
-    def _welcome(self, place: _Place) -> None:
+    def _finish_start(self, place: _Slot) -> None:
         """A worker has started, or failed to."""
         try:
             self.ray.get(place.ready)
         except self.ray.exceptions.RayError as error:
             self.deaths += 1
             if self.deaths >= DEATHS_AT_START:
-                raise UserError(f"Ray's workers die at their start: {_in_words(error)}") from error
-            self.all[self.all.index(place)] = self._start()
+                raise UserError(f"Ray's workers die at their start: {_describe_loss(error)}") from error
+            self.slots[self.slots.index(place)] = self._start()
         else:
             place.ready, self.deaths = None, 0
 
-    def _heard(self) -> list[Event]:
-        running = {place.job.name for place in self.all if place.job is not None}
+    def _read_messages(self) -> list[Report]:
+        running = {place.job.name for place in self.slots if place.job is not None}
         try:
-            waiting = self.told.qsize()
-            events = [pickle.loads(content) for content in self.told.get_nowait_batch(waiting)] if waiting else []
+            waiting = self.messages.qsize()
+            events = [pickle.loads(content) for content in self.messages.get_nowait_batch(waiting)] if waiting else []
         except self.ray.exceptions.RayError as error:
             reason = "Ray has ended on the machine that this command runs on"
-            raise UserError(f"{reason} ({_in_words(error)}); the same command goes on from here") from error
+            raise UserError(f"{reason} ({_describe_loss(error)}); the same command goes on from here") from error
         return [event for event in events if event.name in running]
 
     def _room(self) -> int:
@@ -167,31 +169,31 @@ class Cluster:
         return max(1, int(min(room)))
 
 
-class _Worker:
+class _Actor:
     """An actor: what carries out one run after the other, somewhere."""
 
     def __init__(self, module: str, told: Any, *shipped: bytes) -> None:
         self.module, self.told = module, told
         for content in shipped:
-            data: Shipped = pickle.loads(content)
+            data: ShippedData = pickle.loads(content)
             provide(data.name, data.path, data.frame, data.images)
 
-    def is_there(self) -> bool:
+    def ping(self) -> bool:
         """Yes."""
         return True
 
-    def carry_out(self, content: bytes) -> bytes:
+    def execute(self, content: bytes) -> bytes:
         """Carry out a job; returns how it ended."""
         job: Job = pickle.loads(content)
-        found: Finished | Broken = carry_out_elsewhere(self.module, job, self.tell)
+        found: Finished | Failed = execute_remotely(self.module, job, self.send)
         return pickle.dumps(found)
 
-    def tell(self, told: Told) -> None:
+    def send(self, told: Message) -> None:
         """Tell the one who waits."""
         self.told.put(pickle.dumps(told))
 
 
-def anywhere(settings: Settings) -> Settings:
+def with_absolute_paths(settings: Settings) -> Settings:
     """The same run for a process with another working directory."""
     run, pruning = settings.run, settings.pruning
     values = {"out_path": os.path.abspath(run.out_path), "path_to_data": os.path.abspath(run.path_to_data)}
@@ -205,14 +207,14 @@ def anywhere(settings: Settings) -> Settings:
     return settings.with_values(**values)
 
 
-def connect(address: str | None, needs: Needs) -> Any:
+def connect(address: str | None, needs: Resources) -> Any:
     """Ray, connected or started. Raises `UserError` without the package, the cluster, or room for one network."""
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise UserError("--launcher=ray needs the package ray: pip install ray") from error
     _check_address(address)
-    code = {"py_modules": [str(ROOT / name) for name in _SENT], "excludes": ["**/__pycache__"]}
+    code = {"py_modules": [str(ROOT / name) for name in _SHIPPED_FOLDERS], "excludes": ["**/__pycache__"]}
     own = {} if address is not None else {"include_dashboard": False}
     try:
         # "local" for a new one in any case: left out, Ray looks for one that runs, or did, on this machine.
@@ -242,7 +244,7 @@ def _check_address(address: str | None) -> None:
         raise UserError(f"--ray_address={address}: no Ray cluster answers ({error})") from error
 
 
-def _in_words(error: Exception) -> str:
+def _describe_loss(error: Exception) -> str:
     kind = type(error).__name__
     memory = "; out of memory" if "Memory" in kind else ""
     return f"its worker was lost ({kind}{memory}; {str(error).splitlines()[0]})"

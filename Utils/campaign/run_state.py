@@ -9,40 +9,40 @@ from dataclasses import dataclass, field
 from Utils.campaign.jobs import ExperimentModule
 from Utils.config.settings import Settings
 from Utils.distributed.process_group import agree
-from Utils.results.store import State, Store
+from Utils.results.store import Store, StoredState
 
 
 @dataclass
-class Ledger:
+class RunStates:
     """What one command knows of resolved runs of one experiment."""
 
     experiment: ExperimentModule
     store: Store
     retry_failed: bool = False
-    seen: dict[str, State] = field(default_factory=dict)
+    first_look: dict[str, StoredState] = field(default_factory=dict)
     """What there was of each run at the first look."""
-    trained: dict[str, Settings | None] = field(default_factory=dict)
+    dense_parents: dict[str, Settings | None] = field(default_factory=dict)
     """What each run needs, as far as it was asked for."""
 
-    def state(self, settings: Settings) -> State:
+    def state(self, settings: Settings) -> StoredState:
         """What there was of a run at the first look."""
         name = settings.key()
-        if name not in self.seen:
-            self.seen[name] = agree(lambda: self.store.state(settings))
-        return self.seen[name]
+        if name not in self.first_look:
+            self.first_look[name] = agree(lambda: self.store.state(settings))
+        return self.first_look[name]
 
-    def trained_run(self, settings: Settings) -> Settings | None:
+    def dense_parent(self, settings: Settings) -> Settings | None:
         """The run whose trained weights a run needs, if any."""
         name = settings.key()
-        if name not in self.trained:
-            self.trained[name] = self.experiment.trained_run(settings)
-        return self.trained[name]
+        if name not in self.dense_parents:
+            self.dense_parents[name] = self.experiment.trained_run(settings)
+        return self.dense_parents[name]
 
-    def needed(self, runs: Iterable[Settings]) -> dict[str, Settings]:
+    def dense_parents_of(self, runs: Iterable[Settings]) -> dict[str, Settings]:
         """The runs whose trained weights some of these need, by name."""
-        return {run.key(): run for run in map(self.trained_run, runs) if run is not None}
+        return {run.key(): run for run in map(self.dense_parent, runs) if run is not None}
 
-    def is_over(self, settings: Settings) -> bool:
+    def is_finished(self, settings: Settings) -> bool:
         """Whether a run was made and need not be made again."""
         run = settings.run
         if not run.save or run.overwrite:
@@ -52,12 +52,12 @@ class Ledger:
 
     def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
         """The runs that are not over, after the trained ones that they need, each once."""
-        wanted = {settings.key(): settings for settings in runs if not self.is_over(settings)}
-        needed = self.needed(wanted.values())
-        first = {name: run for name, run in needed.items() if name in wanted or not self._is_at_hand(run)}
+        wanted = {settings.key(): settings for settings in runs if not self.is_finished(settings)}
+        needed = self.dense_parents_of(wanted.values())
+        first = {name: run for name, run in needed.items() if name in wanted or not self._has_weights(run)}
         return list((first | wanted).values())
 
-    def _is_at_hand(self, needed: Settings) -> bool:
+    def _has_weights(self, needed: Settings) -> bool:
         """Whether a run's trained weights are kept, or it is known that there will be none."""
         if not needed.run.save:
             return False

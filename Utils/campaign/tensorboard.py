@@ -7,12 +7,12 @@ from typing import Any
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 from Utils.results.folders import folder_name
-from Utils.training.context import Row
+from Utils.training.context import Evaluation
 
 _KEPT_OPEN = 32
 
 
-class Board:
+class TensorBoardWriter:
     """Writes every evaluation of every network below one folder, a subfolder for each."""
 
     def __init__(self, folder: str) -> None:
@@ -28,7 +28,7 @@ class Board:
         except OSError as error:
             raise UserError(f"--tensorboard={folder}: {error.strerror}") from error
 
-    def add(self, settings: Settings, row: Row) -> None:
+    def add(self, settings: Settings, row: Evaluation) -> None:
         """Write the numbers of one evaluation; what is not known is left out."""
         title = folder_name(settings.title().replace(" ", "_"))
         name = f"{title}_{settings.key()}" + (f"/training-{row.training}" if row.training else "")

@@ -22,7 +22,7 @@ _KINDS = {int: "a whole number", float: "a finite number", Decimal: "a finite nu
 
 
 @dataclass(frozen=True)
-class Names:
+class ValidNames:
     """The valid values of one registry, and what makes the one spelling of a name from any."""
 
     what: str
@@ -55,7 +55,7 @@ class Request:
         """Whether a flag was typed."""
         return name in self.values
 
-    def over(self, others: "Request", instead: Mapping[str, str]) -> "Request":
+    def completed_by(self, others: "Request", instead: Mapping[str, str]) -> "Request":
         """This request, completed by what another says of flags that were not typed here.
 
         `instead` names, for some flags, the one that says the same in another way.
@@ -77,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    arguments: Iterable[str], groups: Sequence[type], names: Mapping[str, Names], program: str, description: str
+    arguments: Iterable[str], groups: Sequence[type], names: Mapping[str, ValidNames], program: str, description: str
 ) -> Request:
     """Read a command line into the fields of settings dataclasses; `--help` prints and exits.
 
@@ -111,7 +111,7 @@ def flag_fields(group: type) -> list[dataclasses.Field]:
     return [item for item in dataclasses.fields(group) if item.metadata["flag"]]
 
 
-def _add(section: Any, item: dataclasses.Field, names: Mapping[str, Names]) -> None:
+def _add(section: Any, item: dataclasses.Field, names: Mapping[str, ValidNames]) -> None:
     metadata, flag = item.metadata, f"--{item.name}"
     default = "" if item.default is None else f" (default: {_text(item.default)})"
     text = f"{metadata['help']}{_list_choices(metadata['choices'], names)}{default}".replace("%", "%%")
@@ -135,7 +135,7 @@ def _placeholder(metadata: Mapping[str, Any]) -> str:
     return {int: "N", float: "X", Decimal: "X"}.get(metadata["kind"], "FOLDER")
 
 
-def _list_choices(choices: Any, names: Mapping[str, Names]) -> str:
+def _list_choices(choices: Any, names: Mapping[str, ValidNames]) -> str:
     if choices is None:
         return ""
     valid = (names[choices].shown or names[choices].valid) if isinstance(choices, str) else choices
@@ -188,7 +188,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _read(item: dataclasses.Field, text: str, names: Mapping[str, Names]) -> Any:
+def _read(item: dataclasses.Field, text: str, names: Mapping[str, ValidNames]) -> Any:
     metadata = item.metadata
     text = metadata["aliases"].get(text, text)
     choices = metadata["choices"]

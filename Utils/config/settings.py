@@ -223,7 +223,7 @@ class Settings:
     pruning: Pruning = Pruning()
     training: Training = Training()
     machine: Machine = Machine()
-    own: Any = None
+    options: Any = None
     """The experiment's own settings, a dataclass of its file."""
 
     @property
@@ -232,9 +232,9 @@ class Settings:
         return Target(self.pruning.target_sparsity, self.pruning.com_exp)
 
     def groups(self) -> dict[str, Any]:
-        """The settings dataclasses by name, the experiment's own one last."""
+        """The settings dataclasses by name, the options of the experiment last."""
         groups = {"run": self.run, "pruning": self.pruning, "training": self.training, "machine": self.machine}
-        return groups if self.own is None else groups | {"own": self.own}
+        return groups if self.options is None else groups | {"options": self.options}
 
     def with_values(self, **values: Any) -> "Settings":
         """A copy with some fields, of any group, replaced."""

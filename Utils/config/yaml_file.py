@@ -27,7 +27,7 @@ class _Loader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def words(path: str) -> list[str]:
+def read_flags(path: str) -> list[str]:
     """The flags of a YAML file as one would type them: a mapping of names to values or lists of values.
 
     Numbers keep the digits that were written. Raises `UserError` for a file that is none.

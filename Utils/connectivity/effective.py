@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from Layers import prunable
 from Utils.config.choices import EFFECTIVE_TYPES
-from Utils.connectivity.interpreter import Flow, flow
+from Utils.connectivity.interpreter import Propagation, propagate
 from Utils.errors import UserError
 from Utils.topk import descending_order
 
@@ -53,24 +53,26 @@ def check_scores(
             raise ValueError(f"scores of {name!r} are not finite")
 
 
-def rank_flow(
+def propagate_ranks(
     model: nn.Module, ranks: Mapping[str, Tensor], input_shape: tuple[int, ...], effective_type: str = "exact"
-) -> Flow:
+) -> Propagation:
     """Both passes for given ranks; raises `UserError` for an unknown effective type or a model it cannot follow."""
     if effective_type not in EFFECTIVE_TYPES:
         raise UserError(f"unknown effective type {effective_type!r} (valid: {', '.join(EFFECTIVE_TYPES)})")
-    return flow(model, ranks, input_shape, per_channel=effective_type == "graph")
+    return propagate(model, ranks, input_shape, per_channel=effective_type == "graph")
 
 
-def mask_flow(
+def propagate_masks(
     model: nn.Module,
     input_shape: tuple[int, ...],
     masks: Mapping[str, Tensor] | None = None,
     effective_type: str = "exact",
-) -> Flow:
+) -> Propagation:
     """Both passes for masks, by default the model's own; an entry is effective where `Flow.effective` is not 0."""
     kept = masks_or_own(model, masks)
-    return rank_flow(model, {name: mask.to(torch.int32) for name, mask in kept.items()}, input_shape, effective_type)
+    return propagate_ranks(
+        model, {name: mask.to(torch.int32) for name, mask in kept.items()}, input_shape, effective_type
+    )
 
 
 def masks_or_own(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -98,7 +100,7 @@ def effective_masks(
     `input_shape` is without the batch, as (channels, height, width). `effective_type="exact"` decides per channel and
     position, `"graph"` per channel only, which never finds fewer. (Vysogorets & Kempe 2023, "Connectivity Matters".)
     """
-    found = mask_flow(model, input_shape, masks, effective_type).effective
+    found = propagate_masks(model, input_shape, masks, effective_type).effective
     return {name: ranks > 0 for name, ranks in found.items()}
 
 
@@ -109,7 +111,7 @@ def effective_scores(
 
     Ranks are those of `ranking`: keeping the K best of N weights is the threshold t = N - K + 1.
     """
-    return rank_flow(model, ranking(model, scores), input_shape, effective_type).effective
+    return propagate_ranks(model, ranking(model, scores), input_shape, effective_type).effective
 
 
 def compression_curve(

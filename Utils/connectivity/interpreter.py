@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from Utils.connectivity.ops.call import Call, Found, Pullback, Rule
+from Utils.connectivity.ops.call import Call, PassRecord, Pullback, Rule
 from Utils.connectivity.ops.maxmin import INFINITE
 from Utils.connectivity.ops.table import is_product, is_weight_layer, module_rule, operation_rule, takes_parts
 from Utils.errors import UserError
@@ -23,7 +23,7 @@ _QUERIES = ("size", "dim", "shape", "ndim", "dtype", "device")
 
 
 @dataclass(frozen=True)
-class Flow:
+class Propagation:
     """What the two passes found."""
 
     effective: dict[str, Tensor]
@@ -37,9 +37,9 @@ class Flow:
 
 
 @torch.no_grad()
-def flow(
+def propagate(
     model: nn.Module, ranks: Mapping[str, Tensor], input_shape: tuple[int, ...], per_channel: bool = False
-) -> Flow:
+) -> Propagation:
     """Send ranks through a model, once forward and once backward.
 
     `ranks` gives int32 tensors, 0 = pruned; parameters that are not named carry everything. `input_shape` is without
@@ -86,15 +86,15 @@ class _Passes:
         self.names = {id(module): name for name, module in model.named_modules()}
         parameter = next(model.parameters(), None)
         self.device = parameter.device if parameter is not None else torch.device("cpu")
-        self.found = Found(ranks)
+        self.record = PassRecord(ranks)
 
-    def run(self) -> Flow:
+    def run(self) -> Propagation:
         nonzero = None
         if any(is_product(node) for node in self.graph.nodes):
             nonzero, _ = self._forward(asks_nonzero=True)
         values, pullbacks = self._forward(nonzero=nonzero)
         output = self._backward(values, pullbacks)
-        return Flow(self.found.complete(), output, self.found.positions, self.output_layers())
+        return Propagation(self.record.complete(), output, self.record.positions, self.output_layers())
 
     def _forward(
         self, asks_nonzero: bool = False, nonzero: dict[fx.Node, Any] | None = None
@@ -117,7 +117,7 @@ class _Passes:
                         raise UserError(f"no rule says how {_name(node.target)} connects several tensors at once")
                     levels = [nonzero[source] for source in sources] if nonzero is not None else None
                     values[node], pullbacks[node] = rule(
-                        Call(node.target, module, layer, args, kwargs, inputs, self.per_channel, self.found,
+                        Call(node.target, module, layer, args, kwargs, inputs, self.per_channel, self.record,
                              asks_nonzero, levels)
                     )  # fmt: skip
                 else:

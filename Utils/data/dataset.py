@@ -17,7 +17,7 @@ from torch import Tensor
 
 from Utils import randomness
 from Utils.data.augmentation import AUGMENTATIONS
-from Utils.data.image_spec import Examples, Frame, Images, Streams
+from Utils.data.image_spec import Examples, ImageArrays, ImageSpec, ImageStreams
 from Utils.data.registry import DATASETS, FALLBACK, Facts
 from Utils.data.streaming import VARIATIONS, Files, Variation
 from Utils.distributed.process_group import Share
@@ -205,7 +205,7 @@ def facts(name: str, path: str) -> Facts:
 def load(
     name: str,
     path: str,
-    frame: Frame,
+    frame: ImageSpec,
     sample: int = 0,
     validation: int = 0,
     device: torch.device | str = "cpu",
@@ -219,7 +219,9 @@ def load(
     fit the frame.
     """
     found = read(name, path, frame)
-    train, test = (found.train, found.test) if isinstance(found, Streams) else (Split(*found.train), Split(*found.test))
+    train, test = (
+        (found.train, found.test) if isinstance(found, ImageStreams) else (Split(*found.train), Split(*found.test))
+    )
     if not 0 <= validation < len(train):
         raise UserError(f"--validation={validation} must be less than the {len(train)} training images")
     held_out = None
@@ -242,27 +244,27 @@ def load(
     )
 
 
-_PROVIDED: dict[tuple[str, str, Frame], Images] = {}
+_PROVIDED: dict[tuple[str, str, ImageSpec], ImageArrays] = {}
 
 
-def provide(name: str, path: str, frame: Frame, images: Images) -> None:
+def provide(name: str, path: str, frame: ImageSpec, images: ImageArrays) -> None:
     """Make images what `read` gives, for a process that cannot read them."""
     _PROVIDED[name, path, frame] = images
 
 
 @lru_cache(maxsize=1)
-def read(name: str, path: str, frame: Frame) -> Images | Streams:
+def read(name: str, path: str, frame: ImageSpec) -> ImageArrays | ImageStreams:
     """Images and labels of both sets, read once for all runs of a command."""
     if (name, path, frame) in _PROVIDED:
         return _PROVIDED[name, path, frame]
     entry, loaded = DATASETS[name], _source(name, path, frame).load()
-    if isinstance(loaded, Streams):
+    if isinstance(loaded, ImageStreams):
         return loaded
-    if not isinstance(loaded, Images):
+    if not isinstance(loaded, ImageArrays):
         assert entry.facts is not None and entry.mean is not None and entry.std is not None
         train, test = loaded
         _check(name, path, train, test)
-        loaded = Images(train, test, entry.facts.classes, entry.mean, entry.std)
+        loaded = ImageArrays(train, test, entry.facts.classes, entry.mean, entry.std)
     (images, labels), (test_images, test_labels) = loaded.train, loaded.test
     return loaded._replace(train=(frame.fit(images), labels), test=(frame.fit(test_images), test_labels))
 
@@ -287,7 +289,7 @@ def chance(split: Split | Files) -> float:
     return int(torch.bincount(split.labels).max()) / len(split)
 
 
-_ANY = Frame((1, 1, 1))
+_ANY = ImageSpec((1, 1, 1))
 """For questions that no pixel answers."""
 
 
@@ -295,6 +297,6 @@ def _per_channel(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values).reshape(1, -1, 1, 1)
 
 
-def _source(name: str, path: str, frame: Frame) -> Any:
+def _source(name: str, path: str, frame: ImageSpec) -> Any:
     module, loader = DATASETS[name].target.split(":")
     return getattr(import_module(module), loader)(Path(path), frame)

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from Utils.data.decoding import SUFFIXES, Header, decode, read_headers
-from Utils.data.image_spec import Examples, Frame, Images, check_memory
+from Utils.data.image_spec import Examples, ImageArrays, ImageSpec, check_memory
 from Utils.data.registry import Facts
 from Utils.errors import UserError
 
@@ -59,7 +59,7 @@ class Measured(NamedTuple):
 class ImageFolder:
     """The images below a folder."""
 
-    def __init__(self, folder: Path, frame: Frame) -> None:
+    def __init__(self, folder: Path, frame: ImageSpec) -> None:
         self.folder, self.frame = folder, frame
 
     def find(self) -> bool:
@@ -77,7 +77,7 @@ class ImageFolder:
         listing = self.listing
         return Facts(len(listing.classes), len(listing.train), len(listing.test), self._measured.key)
 
-    def load(self) -> Images:
+    def load(self) -> ImageArrays:
         """Both sets and the statistics of the training images; raises `UserError` naming damaged files."""
         measured = self._measured
         size = self.frame.size or (measured.height, measured.width)
@@ -136,7 +136,7 @@ class ImageFolder:
         key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
         return Measured(key, height, width, 1 if all(header.is_grey for header in known) else 3)
 
-    def _decode(self, channels: int, size: tuple[int, int]) -> Images:
+    def _decode(self, channels: int, size: tuple[int, int]) -> ImageArrays:
         listing = self.listing
         files = [self.folder / file for file in (*listing.train, *listing.test)]
         check_memory(len(files), channels, size)
@@ -146,7 +146,7 @@ class ImageFolder:
             raise self._damaged([failure.removeprefix(root) for failure in failures], len(files))
         images, count = torch.from_numpy(pixels), len(listing.train)
         mean, std = channel_statistics(images[:count])
-        return Images(
+        return ImageArrays(
             (images[:count], torch.tensor(listing.train_labels)), (images[count:], torch.tensor(listing.test_labels)),
             len(listing.classes), mean, std,
         )  # fmt: skip
@@ -162,7 +162,7 @@ class ImageFolder:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return [self.folder / ".cache", home / "sparse-networks"]
 
-    def _to_cache(self, name: str, images: Images) -> None:
+    def _to_cache(self, name: str, images: ImageArrays) -> None:
         (train, labels), (test, test_labels) = images.train, images.test
         tensors = {"train": train, "train_labels": labels, "test": test, "test_labels": test_labels}
         metadata = {"statistics": json.dumps([images.classes, images.mean, images.std])}
@@ -250,13 +250,13 @@ def _files(root: Path, below: str) -> list[str]:
     return sorted(files)
 
 
-def _from_cache(path: Path) -> Images | None:
+def _from_cache(path: Path) -> ImageArrays | None:
     try:
         with safe_open(str(path), framework="pt") as file:
             classes, mean, std = json.loads((file.metadata() or {})["statistics"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         train: Examples = tensors["train"], tensors["train_labels"]
-        return Images(train, (tensors["test"], tensors["test_labels"]), classes, tuple(mean), tuple(std))
+        return ImageArrays(train, (tensors["test"], tensors["test_labels"]), classes, tuple(mean), tuple(std))
     except (OSError, SafetensorError, ValueError, KeyError):
         return None
 

@@ -22,7 +22,7 @@ _MEMORY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageSpec:
     """The shape that images are wanted in."""
 
     native: tuple[int, int, int]
@@ -49,7 +49,7 @@ class Frame:
         return images
 
 
-class Images(NamedTuple):
+class ImageArrays(NamedTuple):
     """Both sets of a source, and the statistics that normalise them."""
 
     train: Examples
@@ -59,7 +59,7 @@ class Images(NamedTuple):
     std: tuple[float, ...]
 
 
-class Streams(NamedTuple):
+class ImageStreams(NamedTuple):
     """The same of a source that stays on disk."""
 
     train: "Files"

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from Utils.data.image_folder import ImageFolder
-from Utils.data.image_spec import Frame, Streams
+from Utils.data.image_spec import ImageSpec, ImageStreams
 from Utils.data.registry import DATASETS, Facts
 from Utils.data.streaming import Files
 from Utils.errors import UserError
@@ -22,7 +22,7 @@ class ImageNet(ImageFolder):
     official: ClassVar[tuple[int, int, int]] = (1000, 1281167, 50000)
     """Classes, training and test images."""
 
-    def __init__(self, folder: Path, frame: Frame) -> None:
+    def __init__(self, folder: Path, frame: ImageSpec) -> None:
         super().__init__(folder if (folder / "train").is_dir() else folder / "imagenet", frame)
 
     def find(self) -> bool:
@@ -51,7 +51,7 @@ class ImageNet(ImageFolder):
             raise UserError(f"{error.filename} cannot be read: {error.strerror}; replace or delete it") from error
         return hashlib.blake2b(json.dumps(files).encode(), digest_size=8).hexdigest()
 
-    def load(self) -> Streams:  # type: ignore[override]
+    def load(self) -> ImageStreams:  # type: ignore[override]
         """Both sets, nothing decoded yet."""
         listing, entry = self.listing, DATASETS["imagenet"]
         assert entry.mean is not None and entry.std is not None and entry.input_shape is not None
@@ -61,4 +61,4 @@ class ImageNet(ImageFolder):
             Files(self.folder, names, torch.tensor(labels), shape)
             for names, labels in ((listing.train, listing.train_labels), (listing.test, listing.test_labels))
         )
-        return Streams(train, test, len(listing.classes), entry.mean, entry.std)
+        return ImageStreams(train, test, len(listing.classes), entry.mean, entry.std)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from Utils.data.image_spec import Examples, Frame, check_memory, in_chunks
+from Utils.data.image_spec import Examples, ImageSpec, check_memory, in_chunks
 from Utils.errors import UserError
 
 _CONNECT_SECONDS = 4
@@ -30,7 +30,7 @@ _TRANSFER_SECONDS = 30
 class Digits:
     """scikit-learn's 1,797 real handwritten digits of 8 x 8 pixels, in a fixed stratified split."""
 
-    def __init__(self, folder: Path, frame: Frame) -> None:
+    def __init__(self, folder: Path, frame: ImageSpec) -> None:
         self.input_shape = frame.shape
 
     def find(self) -> bool:
@@ -71,7 +71,7 @@ class MNIST:
         ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
     )
 
-    def __init__(self, folder: Path, frame: Frame) -> None:
+    def __init__(self, folder: Path, frame: ImageSpec) -> None:
         self.folder = folder
 
     def find(self) -> bool:
@@ -135,7 +135,7 @@ class CIFAR10:
 
     name: ClassVar[str] = "CIFAR10"
 
-    def __init__(self, folder: Path, frame: Frame) -> None:
+    def __init__(self, folder: Path, frame: ImageSpec) -> None:
         import torchvision
 
         self.folder = folder

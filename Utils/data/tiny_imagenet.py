@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from Utils.data.image_folder import ImageFolder, Listing, images_by_class, make_listing
-from Utils.data.image_spec import Examples, Frame
+from Utils.data.image_spec import Examples, ImageSpec
 from Utils.data.registry import DATASETS, Facts
 from Utils.data.sources import check_network, fetch
 from Utils.errors import UserError
@@ -22,8 +22,8 @@ class TinyImageNet(ImageFolder):
     url: ClassVar[str] = f"http://cs231n.stanford.edu/{name}.zip"
     md5: ClassVar[str] = "90528d7ca1a48142e341f4ef8d21d0de"
 
-    def __init__(self, folder: Path, frame: Frame) -> None:
-        super().__init__(folder if (folder / "wnids.txt").is_file() else folder / self.name, Frame((3, 64, 64)))
+    def __init__(self, folder: Path, frame: ImageSpec) -> None:
+        super().__init__(folder if (folder / "wnids.txt").is_file() else folder / self.name, ImageSpec((3, 64, 64)))
         self.archive = folder / f"{self.name}.zip"
 
     def find(self) -> bool:

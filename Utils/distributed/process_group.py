@@ -53,7 +53,7 @@ def is_first() -> bool:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[None]:
+def process_group(device: str) -> Iterator[None]:
     """Meet the other processes that torchrun started, if it did; `device` is a value of `--device`."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or _is_started():
         yield

@@ -16,7 +16,7 @@ from Layers.masked import Masked
 from Utils.distributed.process_group import Share, share, total
 
 
-class Joint:
+class SynchronisedLayers:
     """The forward passes of training, each of them of one part of a batch."""
 
     def __init__(self, model: nn.Module, batch_size: int, parts: int = 1) -> None:

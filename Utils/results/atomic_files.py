@@ -18,7 +18,7 @@ def replace_file(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise write_error(path.parent, error) from error
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -37,7 +37,7 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
-def unwritable(path: Path, error: OSError) -> UserError:
+def write_error(path: Path, error: OSError) -> UserError:
     """What a failure to write means to the user."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = "make room, and run the same command again" if is_full else "give another folder as --out_path"

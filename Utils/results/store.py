@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from Utils.config.settings import Settings, as_flags
-from Utils.results.atomic_files import TEMPORARY, replace_file, unwritable, write_file
+from Utils.results.atomic_files import TEMPORARY, replace_file, write_error, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,13 +27,13 @@ from Utils.results.schema import SUMMARY_COLUMNS
 _CHECKPOINTS = "checkpoint-*.pt"
 
 
-class State(NamedTuple):
+class StoredState(NamedTuple):
     """What there is of a run."""
 
     status: str
     """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
     error: str
-    marks: tuple[int, int] | None
+    fingerprint: tuple[int, int] | None
     """Others as soon as it is written again; None if there is nothing."""
 
 
@@ -50,7 +50,7 @@ class Store:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(b"x" * 4096)
         except OSError as error:
-            raise unwritable(self.path, error) from error
+            raise write_error(self.path, error) from error
 
     def folder(self, settings: Settings) -> Path:
         """The folder of a resolved run."""
@@ -63,7 +63,7 @@ class Store:
         """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
         return self.state(settings).status
 
-    def state(self, settings: Settings) -> State:
+    def state(self, settings: Settings) -> StoredState:
         """What there is of a run."""
         path = self.folder(settings) / "run.json"
         # Marks come first: what is written meanwhile is to look new afterwards.
@@ -74,10 +74,10 @@ class Store:
             record = json.loads(path.read_bytes())
             has_row = path.with_name("summary.csv").stat().st_size > 0
             if has_row and record["status"] in ("complete", "failed"):
-                return State(record["status"], str(record.get("error", "")), marks)
+                return StoredState(record["status"], str(record.get("error", "")), marks)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        return State("missing", "", marks)
+        return StoredState("missing", "", marks)
 
     def has_weights(self, settings: Settings) -> bool:
         """Whether a run's weights are there, whole."""
@@ -89,26 +89,26 @@ class Store:
         except (OSError, SafetensorError):
             return False
 
-    def checkpoints(self, settings: Settings) -> dict[str, bytes]:
+    def read_checkpoints(self, settings: Settings) -> dict[str, bytes]:
         """What an interrupted run left to go on from, by the names of its files."""
         try:
             return {path.name: path.read_bytes() for path in self.folder(settings).glob(_CHECKPOINTS)}
         except OSError:
             return {}
 
-    def forget_checkpoints(self, settings: Settings) -> None:
+    def delete_checkpoints(self, settings: Settings) -> None:
         """Leave nothing that a run could go on from; raises `UserError` if it cannot be removed."""
         try:
             for path in self.folder(settings).glob(_CHECKPOINTS):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise unwritable(self.folder(settings), error) from error
+            raise write_error(self.folder(settings), error) from error
 
-    def keep_checkpoint(self, settings: Settings, name: str, content: bytes) -> None:
+    def write_checkpoint(self, settings: Settings, name: str, content: bytes) -> None:
         """Keep what a run can go on from; raises `UserError` if it cannot be written."""
         replace_file(self.folder(settings) / name, content)
 
-    def weights(self, settings: Settings) -> dict[str, Tensor] | None:
+    def read_weights(self, settings: Settings) -> dict[str, Tensor] | None:
         """The trained weights of a complete run, if they were kept."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -154,7 +154,7 @@ class Store:
             for old in () if keeps_checkpoints else folder.glob(_CHECKPOINTS):
                 old.unlink()
         except OSError as error:
-            raise unwritable(folder, error) from error
+            raise write_error(folder, error) from error
         return row
 
 

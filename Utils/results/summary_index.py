@@ -27,13 +27,13 @@ _DEPTH = 6
 _FEW = 20
 """Rows that are read anew without being worth another index."""
 
-Marks = list[int]
+Fingerprint = list[int]
 
 
 class Entry(NamedTuple):
     """The one row of a `summary.csv`, as text."""
 
-    marks: Marks
+    fingerprint: Fingerprint
     header: str
     row: str
 
@@ -49,7 +49,7 @@ def read(results: Path, required: Sequence[str], numbers: Sequence[str]) -> tupl
     damaged = []
     for folder, marks in sorted(_runs(results)):
         entry = known.get(folder)
-        if entry is None or entry.marks != marks:
+        if entry is None or entry.fingerprint != marks:
             try:
                 entry = _read_row(results / folder, marks, required, numbers)
             except (OSError, ValueError, KeyError, TypeError, csv.Error):
@@ -77,13 +77,13 @@ def table(entries: dict[str, Entry], text_columns: Sequence[str]) -> pd.DataFram
     return rows.iloc[rows["folder"].map(order).argsort()].reset_index(drop=True)
 
 
-def _runs(results: Path) -> Iterator[tuple[str, Marks]]:
+def _runs(results: Path) -> Iterator[tuple[str, Fingerprint]]:
     """The folder of every run that has a `run.json`, below the results folder, and the marks of its files."""
 
-    def below(path: str, name: str, depth: int) -> Iterator[tuple[str, Marks]]:
+    def below(path: str, name: str, depth: int) -> Iterator[tuple[str, Fingerprint]]:
         if depth == 0:
             with suppress(OSError):
-                yield name, _marks(path)
+                yield name, _fingerprint(path)
             return
         with suppress(OSError), os.scandir(path) as entries:
             for entry in entries:
@@ -93,7 +93,7 @@ def _runs(results: Path) -> Iterator[tuple[str, Marks]]:
     return below(str(results), "", _DEPTH)
 
 
-def _marks(folder: str) -> Marks:
+def _fingerprint(folder: str) -> Fingerprint:
     record = os.stat(f"{folder}/run.json")
     marks = [record.st_ino, record.st_mtime_ns, record.st_size]
     with suppress(OSError):
@@ -102,7 +102,7 @@ def _marks(folder: str) -> Marks:
     return marks
 
 
-def _read_row(folder: Path, marks: Marks, required: Sequence[str], numbers: Sequence[str]) -> Entry:
+def _read_row(folder: Path, marks: Fingerprint, required: Sequence[str], numbers: Sequence[str]) -> Entry:
     """Read a row; raises an error of some kind unless it is what it should be."""
     status = json.loads((folder / "run.json").read_bytes())["status"]
     text = (folder / "summary.csv").read_text().strip("\n")
@@ -133,7 +133,7 @@ def _load(results: Path) -> dict[str, Entry]:
 def _keep(results: Path, entries: dict[str, Entry]) -> None:
     numbers: dict[str, int] = {}
     rows = {
-        folder: [entry.marks, numbers.setdefault(entry.header, len(numbers)), entry.row]
+        folder: [entry.fingerprint, numbers.setdefault(entry.header, len(numbers)), entry.row]
         for folder, entry in entries.items()
     }
     content = {"version": _VERSION, "headers": list(numbers), "rows": rows}

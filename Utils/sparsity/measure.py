@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from Layers import prunable
-from Utils.connectivity.effective import dead_units, effective_masks, empty_layers, mask_flow, masks_or_own
-from Utils.connectivity.interpreter import Flow
+from Utils.connectivity.effective import dead_units, effective_masks, empty_layers, masks_or_own, propagate_masks
+from Utils.connectivity.interpreter import Propagation
 from Utils.connectivity.ops.table import is_weight_layer
 from Utils.results.schema import LAYER_COLUMNS
 
@@ -47,7 +47,7 @@ class Measurement:
 
 def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
     """Count what a model's masks keep, in all and in each layer; `input_shape` is without the batch."""
-    flow = mask_flow(model, input_shape)
+    flow = propagate_masks(model, input_shape)
     effective = {name: ranks > 0 for name, ranks in flow.effective.items()}
     layers = _layer_table(model, effective, flow)
     graph_kept = _count(effective_masks(model, input_shape, effective_type="graph"))
@@ -77,7 +77,7 @@ def compression(total: int, kept: int) -> float:
     return total / kept if kept else float("inf")
 
 
-def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) -> pd.DataFrame:
+def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Propagation) -> pd.DataFrame:
     rows = []
     for name, (weight, mask) in prunable(model).items():
         size, direct, kept = weight.numel(), int(mask.sum()), int(effective[name].sum())
@@ -100,7 +100,7 @@ def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) 
     return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
 
 
-def _unit_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Flow) -> pd.DataFrame:
+def _unit_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Propagation) -> pd.DataFrame:
     direct = dead_units({name: mask for name, (_, mask) in prunable(model).items()}, flow.output_layers)
     rows = [
         {"layer": name, "units": len(effective[name]), "direct_dead_units": direct[name], "dead_units": dead}
@@ -127,7 +127,7 @@ def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape:
     return table.assign(**counts, is_kernel=int(is_kernel))
 
 
-def _plain_macs(model: nn.Module, flow: Flow) -> int:
+def _plain_macs(model: nn.Module, flow: Propagation) -> int:
     """Multiply-adds of layers without masks, which no pruning saves."""
     masked = {name.rpartition(".")[0] for name in flow.effective}
     return sum(

@@ -31,11 +31,11 @@ class Progress:
 
     iteration: int
     iterations: int
-    words: str
+    summary: str
 
 
 @dataclass(frozen=True)
-class Row:
+class Evaluation:
     """What an evaluation found: a row of `training.csv`, of which training of its run."""
 
     training: int
@@ -43,56 +43,56 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Said:
+class WarningIssued:
     """A warning."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Kept:
+class CheckpointSaved:
     """The content of a run's checkpoint file."""
 
     name: str
     content: bytes
 
 
-Heard = Progress | Row | Said | Kept
+Event = Progress | Evaluation | WarningIssued | CheckpointSaved
 
 
-def _nobody(heard: Heard) -> None:
+def _ignore(event: Event) -> None:
     pass
 
 
 @dataclass
-class Surroundings:
+class RunContext:
     """What a run finds where it is carried out."""
 
-    heard: Callable[[Heard], None] = _nobody
-    saved: Mapping[str, bytes] = field(default_factory=dict)
+    listener: Callable[[Event], None] = _ignore
+    checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     """The checkpoint files that an interrupted run left, by name."""
     checkpoint_every: int | None = 0
     """Steps from one checkpoint to the next; None: minutes; 0: no checkpoints."""
-    run: str = ""
+    run_key: str = ""
     """The run's name: a checkpoint of another one is no use."""
     has_bar: bool = True
     """Whether training draws a bar of its own, below that many others."""
     bars_above: int = 0
     trainings: int = 0
     """Begun so far."""
-    kept_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
 
-    def begin(self) -> "Stage":
+    def next_stage(self) -> "TrainingStage":
         """The next training."""
         self.trainings += 1
-        return Stage(self, self.trainings - 1)
+        return TrainingStage(self, self.trainings - 1)
 
 
 @dataclass
-class Stage:
+class TrainingStage:
     """One training of a run."""
 
-    surroundings: Surroundings
+    context: RunContext
     number: int
 
     @property
@@ -100,9 +100,9 @@ class Stage:
         """Of its file."""
         return f"checkpoint-{self.number}.pt"
 
-    def saved(self) -> dict[str, Any] | None:
+    def load_checkpoint(self) -> dict[str, Any] | None:
         """What an interrupted run left; None if that is nothing, or nothing that can be read."""
-        content = self.surroundings.saved.get(self.name)
+        content = self.context.checkpoints.get(self.name)
         if content is None:
             return None
         digest, state = content[:_DIGEST], content[_DIGEST:]
@@ -110,57 +110,57 @@ class Stage:
             with suppress(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
                 return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
         reason = "damaged, or of another run or version of the program"
-        self.surroundings.heard(Said(f"{self.name} is {reason}; that training starts again"))
+        self.context.listener(WarningIssued(f"{self.name} is {reason}; that training starts again"))
         return None
 
     def _digest(self, state: bytes) -> bytes:
-        digest = sha256(f"{_FORMAT} {self.surroundings.run} {self.name}\n".encode())
+        digest = sha256(f"{_FORMAT} {self.context.run_key} {self.name}\n".encode())
         digest.update(state)
         return digest.digest()
 
     @property
     def is_timed(self) -> bool:
         """Whether the clock, rather than a number of steps, says when to keep a checkpoint."""
-        return self.surroundings.checkpoint_every is None
+        return self.context.checkpoint_every is None
 
     def is_due(self, iteration: int, is_last: bool) -> bool:
         """Whether it is time to keep a checkpoint."""
-        every = self.surroundings.checkpoint_every
+        every = self.context.checkpoint_every
         if every is None:
-            return time.monotonic() - self.surroundings.kept_at >= SECONDS_BETWEEN_CHECKPOINTS
+            return time.monotonic() - self.context.saved_at >= SECONDS_BETWEEN_CHECKPOINTS
         return every > 0 and (is_last or iteration % every == 0)
 
-    def keep(self, state: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep a checkpoint."""
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getvalue()
-        self.surroundings.heard(Kept(self.name, self._digest(content) + content))
-        self.surroundings.kept_at = time.monotonic()
+        self.context.listener(CheckpointSaved(self.name, self._digest(content) + content))
+        self.context.saved_at = time.monotonic()
 
-    def tell(self, iteration: int, iterations: int, words: str) -> None:
+    def report_progress(self, iteration: int, iterations: int, words: str) -> None:
         """Say how far it is."""
-        self.surroundings.heard(Progress(iteration, iterations, words))
+        self.context.listener(Progress(iteration, iterations, words))
 
-    def tell_row(self, values: dict[str, float]) -> None:
+    def report_evaluation(self, values: dict[str, float]) -> None:
         """Say what an evaluation found."""
-        self.surroundings.heard(Row(self.number, values))
+        self.context.listener(Evaluation(self.number, values))
 
 
-_surroundings = Surroundings()
+_context = RunContext()
 
 
-def surroundings() -> Surroundings:
+def run_context() -> RunContext:
     """Those of the run that this process carries out."""
-    return _surroundings
+    return _context
 
 
 @contextmanager
-def surrounded(those: Surroundings) -> Iterator[None]:
+def use_context(those: RunContext) -> Iterator[None]:
     """Carry out a run in these surroundings."""
-    global _surroundings
-    before, _surroundings = _surroundings, those
+    global _context
+    before, _context = _context, those
     try:
         yield
     finally:
-        _surroundings = before
+        _context = before

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from Layers.forms.baked import fixed_masks
+from Layers.forms.baked import baked_masks
 from Utils import randomness
 from Utils.config.settings import Machine, Training
 from Utils.data.dataset import Data
 from Utils.distributed import process_group
-from Utils.distributed.synchronised_layers import Joint
+from Utils.distributed.synchronised_layers import SynchronisedLayers
 from Utils.errors import UserError
 from Utils.training import context
 from Utils.training.evaluation import History, test_row
@@ -46,7 +46,7 @@ def train(
     and the batches of the steps from there on. An interrupted training resumes from its last checkpoint
     (`Utils/training/context.py`) and ends as if it had not been interrupted.
     """
-    device, share, stage = next(model.parameters()).device, process_group.share(), context.surroundings().begin()
+    device, share, stage = next(model.parameters()).device, process_group.share(), context.run_context().next_stage()
     dropout = randomness.generator(sample, "dropout")
     with randomness.isolated(dropout, device):
         compute = Compute(model, machine or Machine())
@@ -83,7 +83,7 @@ class _Loop:
         compute: Compute,
         hooks: Hooks,
         start: int,
-        stage: context.Stage,
+        stage: context.TrainingStage,
     ) -> None:
         assert training.batch_size is not None
         self.model, self.data, self.training, self.sample = model, data, training, sample
@@ -92,7 +92,7 @@ class _Loop:
         self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
         parts = _parts(training.batch_size, training.accumulate)
         self.sizes = [len(part) for part in parts]
-        self.joint = Joint(model, training.batch_size, training.accumulate)
+        self.synchronised = SynchronisedLayers(model, training.batch_size, training.accumulate)
         is_whole = parts == [range(training.batch_size)]
         self.positions = None if is_whole else [place for part in parts for place in part]
         self.steps_per_epoch = len(data.train) // training.batch_size
@@ -105,7 +105,7 @@ class _Loop:
     def run(self, label: str, show_progress: bool) -> History:
         if not self.hooks.leave_masks:
             return self._run(label, show_progress)
-        with fixed_masks(self.model) as self.zero_pruned_gradients:
+        with baked_masks(self.model) as self.zero_pruned_gradients:
             return self._run(label, show_progress)
 
     def _run(self, label: str, show_progress: bool) -> History:
@@ -113,7 +113,7 @@ class _Loop:
         optimizer = make_optimizer(self.model, self.training)
         done = self._begin(optimizer)
         self.model.train()
-        surroundings = context.surroundings()
+        surroundings = context.run_context()
         has_bar = show_progress and surroundings.has_bar
         with tqdm(
             total=iterations,
@@ -132,7 +132,7 @@ class _Loop:
 
     def _begin(self, optimizer: torch.optim.Optimizer) -> int:
         """Start, or go on from a checkpoint; returns the steps done."""
-        saved = process_group.agree(self.stage.saved)
+        saved = process_group.agree(self.stage.load_checkpoint)
         if saved is not None and saved["processes"] != process_group.share().of:
             saved = None
         done = self.start if saved is None else saved["iteration"]
@@ -164,7 +164,7 @@ class _Loop:
                 words = f"loss {loss:.4f}, top-1 {top1:.4f}"
                 bar.set_postfix_str(words, refresh=False)
                 bar.update(iteration - bar.n)
-                self.stage.tell(iteration, iterations, words)
+                self.stage.report_progress(iteration, iterations, words)
             if is_test or self.history.error:
                 self._stop_clock()
                 self._record(iteration)
@@ -187,7 +187,7 @@ class _Loop:
         self._stop_clock()
         of_each = process_group.gathered({"sums": self.sums.cpu(), "generators": _generators(self.sums.device)})
         if process_group.is_first():
-            self.stage.keep({
+            self.stage.save_checkpoint({
                 "iteration": iteration,
                 "processes": process_group.share().of,
                 "model": self.model.state_dict(),
@@ -228,7 +228,7 @@ class _Loop:
         optimizer.step()
 
     def _backward(self, part: int, images: Tensor, labels: Tensor) -> None:
-        with self.joint.passing(part):
+        with self.synchronised.passing(part):
             outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
         # Gradients are summed over parts and averaged over processes: each image counts the same in the end.
@@ -263,7 +263,7 @@ class _Loop:
             "seconds": self.seconds,
         }
         self.history.rows.append(row)
-        self.stage.tell_row(row)
+        self.stage.report_evaluation(row)
         self.hooks.after_test(row)
 
 

@@ -14,7 +14,7 @@ Pullback = Callable[[Any], list[Any]]
 
 
 @dataclass
-class Found:
+class PassRecord:
     """Collects what the passes learn about a network's layers."""
 
     ranks: Mapping[str, Tensor]
@@ -42,7 +42,7 @@ class Call:
     kwargs: dict
     inputs: list[Any]
     per_channel: bool
-    found: Found
+    record: PassRecord
     asks_nonzero: bool
     """Whether this pass asks up to which rank each activation can be other than zero, not what paths carry."""
     nonzero: list[Any] | None
@@ -57,7 +57,7 @@ class Call:
     def count_places(self, places: int) -> None:
         """Note at how many places this layer's kernel is applied; several calls of a layer add up."""
         if not self.asks_nonzero:
-            self.found.positions[self.layer] = self.found.positions.get(self.layer, 0) + places
+            self.record.positions[self.layer] = self.record.positions.get(self.layer, 0) + places
 
     def parameter(self, name: str) -> str:
         """The full name of a parameter of this layer."""
@@ -65,14 +65,14 @@ class Call:
 
     def ranks(self, name: str) -> Tensor:
         """The ranks of a parameter of this layer; infinite if it is not prunable."""
-        ranks = self.found.ranks.get(self.parameter(name))
+        ranks = self.record.ranks.get(self.parameter(name))
         if ranks is not None:
             return ranks
         return torch.full(getattr(self.module, name).shape, INFINITE, dtype=torch.int32, device=self.inputs[0].device)
 
     def is_ranked(self, name: str) -> bool:
         """Whether a parameter of this layer is prunable."""
-        return self.parameter(name) in self.found.ranks
+        return self.parameter(name) in self.record.ranks
 
     def apply(self, value: Tensor) -> Any:
         """The operation itself, on another value for its first input."""
@@ -91,6 +91,6 @@ def pair(value: Any) -> tuple:
     return (value, value) if value is None or isinstance(value, int) else tuple(value)
 
 
-def unused(back: Any) -> list[Any]:
+def no_pullback(back: Any) -> list[Any]:
     """The pullback of a pass that has no way back."""
     raise AssertionError("a pass that only asks what can be other than zero has no way back")

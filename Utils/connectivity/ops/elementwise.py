@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from Utils.connectivity.ops.call import Call, Pullback, unused
+from Utils.connectivity.ops.call import Call, Pullback, no_pullback
 from Utils.connectivity.ops.maxmin import INFINITE
 from Utils.errors import UserError
 
@@ -21,7 +21,7 @@ def activation(call: Call) -> tuple[Tensor, Pullback]:
     if call.asks_nonzero:
         parameter = next(call.module.parameters(), None) if call.module is not None else None
         zeros = torch.zeros(x.shape, dtype=parameter.dtype if parameter is not None else None, device=x.device)
-        return torch.where(call.apply(zeros) != 0, INFINITE, x), unused
+        return torch.where(call.apply(zeros) != 0, INFINITE, x), no_pullback
     return pass_through(call)
 
 
@@ -31,7 +31,7 @@ def add(call: Call) -> tuple[Tensor, Pullback]:
         (x,) = call.inputs
         constants = [value for value in call.args if not isinstance(value, Tensor)]
         if call.asks_nonzero and any(constants):
-            return torch.full_like(x, INFINITE), unused
+            return torch.full_like(x, INFINITE), no_pullback
         return pass_through(call)
     left, right = call.inputs
     return torch.maximum(left, right), lambda back: [_unbroadcast(back, left), _unbroadcast(back, right)]
@@ -46,7 +46,7 @@ def multiply(call: Call) -> tuple[Tensor, Pullback]:
         return pass_through(call)
     left, right = call.inputs
     if call.asks_nonzero:
-        return torch.minimum(left, right), unused
+        return torch.minimum(left, right), no_pullback
     assert call.nonzero is not None
     left_open, right_open = call.nonzero
     out = torch.maximum(torch.minimum(left, right_open), torch.minimum(right, left_open))

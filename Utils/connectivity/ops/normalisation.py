@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from Utils.connectivity.ops.call import Call, Pullback, unused
+from Utils.connectivity.ops.call import Call, Pullback, no_pullback
 from Utils.connectivity.ops.maxmin import INFINITE
 
 
@@ -14,7 +14,7 @@ def softmax(call: Call) -> tuple[Tensor, Pullback]:
     (x,) = call.inputs
     axis = call.argument(1, "dim", -1)
     if call.asks_nonzero:
-        return torch.full_like(x, INFINITE), unused
+        return torch.full_like(x, INFINITE), no_pullback
     return x.amax(axis, keepdim=True).expand(x.shape), lambda back: [back.amax(axis, keepdim=True).expand(x.shape)]
 
 

@@ -68,10 +68,10 @@ def _whole_maps(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor
 
 def _find_kernel(call: Call, carried: Tensor, out: Tensor, back: Tensor) -> None:
     if call.is_ranked("weight"):
-        call.found.add(call.parameter("weight"), carried)
+        call.record.add(call.parameter("weight"), carried)
     if call.is_ranked("bias"):
         # A bias starts no path: it is effective as far as its unit is.
-        call.found.add(call.parameter("bias"), torch.minimum(out, back).amax(-1))
+        call.record.add(call.parameter("bias"), torch.minimum(out, back).amax(-1))
 
 
 def channel_scale(call: Call) -> tuple[Tensor, Pullback]:
@@ -86,7 +86,7 @@ def channel_scale(call: Call) -> tuple[Tensor, Pullback]:
         for name, values in (("weight", x), ("bias", out)):
             if call.is_ranked(name):
                 carried = torch.minimum(values, back).transpose(0, 1).flatten(1).amax(1)
-                call.found.add(call.parameter(name), carried)
+                call.record.add(call.parameter(name), carried)
         return [torch.minimum(back, scale)]
 
     return out, pullback

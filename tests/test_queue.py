@@ -3,25 +3,25 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Utils.campaign.queue import Agenda, Item
+from Utils.campaign.queue import Entry, JobQueue
 from Utils.config.settings import Settings
 
 
-def item(name: str, group: str, needs: str | None = None) -> Item:
-    return Item(Settings(), name, group, needs)
+def item(name: str, group: str, needs: str | None = None) -> Entry:
+    return Entry(Settings(), name, group, needs)
 
 
-def agenda_of(*items: Item) -> Agenda:
-    agenda = Agenda()
+def agenda_of(*items: Entry) -> JobQueue:
+    agenda = JobQueue()
     agenda.add(items)
     return agenda
 
 
-def begin(agenda: Agenda, place: int) -> str | None:
+def begin(agenda: JobQueue, place: int) -> str | None:
     found = next(agenda.candidates(place), None)
     if found is None:
         return None
-    agenda.begin(found, place)
+    agenda.start(found, place)
     return found.name
 
 
@@ -41,10 +41,10 @@ def test_each_is_begun_until_it_is_over_and_none_twice_at_once(items, choices):
         if place in running:
             name = running.pop(place)
             if end == "end":
-                agenda.end(name)
+                agenda.finish(name)
                 over.append(name)
             else:
-                agenda.again(name)
+                agenda.requeue(name)
             return
         name = begin(agenda, place)
         if name is not None:
@@ -62,28 +62,28 @@ def test_each_is_begun_until_it_is_over_and_none_twice_at_once(items, choices):
 def test_places_stay_with_their_group_and_begin_groups_of_their_own():
     agenda = agenda_of(*(item(f"{group}{n}", group) for group in "ab" for n in range(3)))
     assert [begin(agenda, 0), begin(agenda, 1)] == ["a0", "b0"]
-    agenda.end("b0")
+    agenda.finish("b0")
     assert begin(agenda, 1) == "b1"
     for name in ("a0", "b1"):
-        agenda.end(name)
+        agenda.finish(name)
     assert [begin(agenda, 0), begin(agenda, 1)] == ["a1", "b2"]
-    agenda.end("b2")
+    agenda.finish("b2")
     assert begin(agenda, 1) == "a2", "helps with what is left"
 
 
 def test_what_another_command_makes_is_asked_for_later():
     agenda = agenda_of(*(item(f"{group}{n}", group) for group in "ab" for n in range(2)))
     first = next(agenda.candidates(0))
-    agenda.met(first)
+    agenda.postpone(first)
     assert [found.name for found in agenda.candidates(0)] == ["b0", "b1", "a1"], "its group comes last, from its end"
-    agenda.asked.clear()
+    agenda.postponed_at.clear()
     assert "a0" in [found.name for found in agenda.candidates(0)]
 
 
 def test_a_run_whose_process_died_comes_after_all_others():
     agenda = agenda_of(item("a0", "a"), item("a1", "a"), item("b0", "b"))
     assert begin(agenda, 0) == "a0"
-    agenda.again("a0")
+    agenda.requeue("a0")
     assert [found.name for found in agenda.candidates(0)] == ["a1", "b0", "a0"]
 
 
@@ -95,15 +95,15 @@ def test_two_commands_share_a_group():
     made: list[list[str]] = [[], []]
     for _ in range(200):
         for mine, agenda in zip(made, agendas, strict=True):
-            agenda.asked.clear()
+            agenda.postponed_at.clear()
             for name in list(agenda.running):
-                agenda.end(name)
+                agenda.finish(name)
             for found in list(agenda.candidates(0)):
                 if found.name in claimed:
-                    agenda.met(found)
+                    agenda.postpone(found)
                     continue
                 claimed.add(found.name)
-                agenda.begin(found, 0)
+                agenda.start(found, 0)
                 mine.append(found.name)
                 break
     assert len(claimed) == 20 and min(map(len, made)) >= 9, made

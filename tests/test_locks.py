@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from Utils.campaign.locks import Claims
+from Utils.campaign.locks import RunLocks
 from Utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-HOLDS = "import sys, time; from Utils.campaign.locks import Claims; from pathlib import Path\n"
-HOLDS += "claims = Claims(Path(sys.argv[1])); print(claims.take('run'), flush=True); time.sleep(60)"
+HOLDS = "import sys, time; from Utils.campaign.locks import RunLocks; from pathlib import Path\n"
+HOLDS += "locks = RunLocks(Path(sys.argv[1])); print(locks.acquire('run'), flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -26,34 +26,34 @@ def other(tmp_path):
 
 
 def test_a_claim_of_another_process(tmp_path, other):
-    claims = Claims(tmp_path)
-    assert not claims.take("run") and claims.take("another")
+    claims = RunLocks(tmp_path)
+    assert not claims.acquire("run") and claims.acquire("another")
     assert claims.owner("run") == f"process {other.pid} on {os.uname().nodename}"
     assert claims.owners().keys() == {"run", "another"}
     claims.release("another")
-    assert claims.owners().keys() == {"run"} and claims.take("another")
+    assert claims.owners().keys() == {"run"} and claims.acquire("another")
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_a_claim_ends_with_its_process(tmp_path, other, end):
     other.send_signal(end)
     other.wait()
-    claims = Claims(tmp_path)
+    claims = RunLocks(tmp_path)
     assert claims.owner("run") is None and claims.owners() == {}
-    assert claims.take("run")
+    assert claims.acquire("run")
 
 
 def test_a_claim_is_exclusive_within_a_process(tmp_path):
-    one, two = Claims(tmp_path), Claims(tmp_path)
-    assert one.take("run") and not two.take("run")
+    one, two = RunLocks(tmp_path), RunLocks(tmp_path)
+    assert one.acquire("run") and not two.acquire("run")
     one.release_all()
-    assert two.take("run") and two.owners().keys() == {"run"}
+    assert two.acquire("run") and two.owners().keys() == {"run"}
 
 
 def test_claims_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be locked"):
-        Claims(tmp_path / "file").take("run")
+        RunLocks(tmp_path / "file").acquire("run")
 
 
 def test_who_holds_a_claim_need_not_be_written(tmp_path, monkeypatch):
@@ -61,10 +61,10 @@ def test_who_holds_a_claim_need_not_be_written(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    claims = Claims(tmp_path)
-    assert claims.take("run") and not Claims(tmp_path).take("run")
+    claims = RunLocks(tmp_path)
+    assert claims.acquire("run") and not RunLocks(tmp_path).acquire("run")
     claims.release("run")
-    assert Claims(tmp_path).take("run")
+    assert RunLocks(tmp_path).acquire("run")
 
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
@@ -75,4 +75,4 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
 
     monkeypatch.setattr(unix.fcntl, "flock", missing)
     with pytest.raises(UserError, match="cannot be locked"):
-        Claims(tmp_path).take("run")
+        RunLocks(tmp_path).acquire("run")

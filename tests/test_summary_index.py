@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from Experiments.planning.resolve import resolve, usual
+from Experiments.planning.resolve import baseline, resolve
 from Utils.config.settings import Settings
 from Utils.results import summary_index
 from Utils.results.outcome import Outcome
@@ -21,7 +21,7 @@ from Utils.results.summaries import load_summaries, read_summaries
 
 TABLE = pd.DataFrame(columns=list(LAYER_COLUMNS))
 PLAIN = resolve(Settings().with_values(data="digits")).settings
-USUAL = usual(PLAIN)
+USUAL = baseline(PLAIN)
 
 
 def write(folder: Path, sample: int, **summary) -> Path:
