@@ -1,19 +1,19 @@
 #!/bin/bash
-# A campaign on many machines of a Slurm cluster: the words after the script's name are those of main.py.
+# A campaign on several nodes of a Slurm cluster. The arguments are those of main.py:
 #
 #     sbatch --nodes=4 docs/slurm.sh --config=campaign.yml
 #
-# Ray runs on the machines of the job; results come back to the first one. When time is up, submit the same again.
+# Ray runs on the nodes of the job; the first node writes the results. When time is up, submit the same job again.
 #SBATCH --job-name=campaign
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00
-# Five minutes before the end, as Ctrl-C: what is running is finished, nothing is begun.
+# Five minutes before the end, as Ctrl-C does: running networks are finished, none is started.
 #SBATCH --signal=B:INT@300
 set -euo pipefail
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$first" hostname --ip-address | awk '{print $1}')
 port=$((20000 + SLURM_JOB_ID % 20000))
 export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token RAY_AUTH_TOKEN
@@ -33,5 +33,5 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
     srun --nodes="$others" --ntasks="$others" --exclude="$first" ray start --address="$address:$port" "${each[@]}" &
 fi
 
-# In place of this script, so that Slurm's signal reaches it.
+# exec, so that the signal of Slurm reaches the program.
 exec python main.py --launcher=ray --ray_address="$address:$port" "$@"

@@ -65,7 +65,7 @@ def workers(pid: int) -> list[int]:
             return ""
 
     own = [process for child in below(pid) if "forkserver" in name(child) for process in below(child)]
-    return own + [process for process in below(pid) if name(process).startswith("ray::_Worker")]
+    return own + [process for process in below(pid) if name(process).startswith("ray::_Actor")]
 
 
 class Watch:

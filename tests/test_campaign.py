@@ -139,7 +139,7 @@ def test_a_network_that_another_command_makes_is_waited_for_and_taken_over(tmp_p
     assert f"(process {holder.pid} on " in capsys.readouterr().out
     assert call(tmp_path, "--pruner=random,mag") == 0
     out = capsys.readouterr().out
-    assert "another command is making the last 1 networks" in out and holder.wait() == 0
+    assert "another command is running the last 1 networks" in out and holder.wait() == 0
     assert len(rows_of(tmp_path)) == 2
 
 
@@ -223,7 +223,7 @@ def test_ctrl_c_once_finishes_what_is_running(tmp_path, program):
 def test_ctrl_c_twice_stops_now(tmp_path, workers, program):
     process = program(tmp_path, "--pruner=random,mag", "--iterations=1000000", workers, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".claims/*.owner")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".locks/*.owner")) and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)

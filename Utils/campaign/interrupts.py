@@ -1,4 +1,4 @@
-"""What does Ctrl-C mean? Once: finish what is running. Twice: stop now."""
+"""Interrupts: the first Ctrl-C lets running work finish, the second stops at once."""
 
 import os
 import signal
@@ -10,31 +10,31 @@ from dataclasses import dataclass
 
 @dataclass
 class Interrupt:
-    """Whether the user wants an end."""
+    """Whether the user has asked for the end of the campaign."""
 
     is_requested: bool = False
 
 
 @contextmanager
 def handle_interrupts() -> Iterator[Interrupt]:
-    """Inside, the first Ctrl-C is only remembered, and answered with a word; the second raises `KeyboardInterrupt`."""
-    wish = Interrupt()
+    """In the context, the first Ctrl-C sets a flag and prints a line; the second raises `KeyboardInterrupt`."""
+    interrupt = Interrupt()
 
     def handle(number: int, frame: object) -> None:
-        if wish.is_requested:
+        if interrupt.is_requested:
             raise KeyboardInterrupt
-        wish.is_requested = True
-        # Past Python's own buffers, in whose midst the signal may have come.
+        interrupt.is_requested = True
+        # Written past Python's buffers: the signal may have arrived while one of them was locked.
         os.write(2, b"\ninterrupted: what is running now is finished and kept; Ctrl-C again stops at once\n")
 
-    # Someone else's handler stays: a test's, or that of a program which calls this one.
+    # A handler of a test or of a calling program stays in place.
     if threading.current_thread() is not threading.main_thread() or (
         signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
-        yield wish
+        yield interrupt
         return
     signal.signal(signal.SIGINT, handle)
     try:
-        yield wish
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""What does a process need to carry out one run, and what comes of it?"""
+"""Jobs and reports: what an executor needs to execute one run, and what it reports about it."""
 
 import time
 import traceback
@@ -18,43 +18,43 @@ from Utils.training.context import Event, RunContext, WarningIssued, use_context
 Listener = Callable[[Event], None]
 
 DEATHS_AT_START = 5
-"""Of workers that had done nothing, one after the other, after which there is no use in further ones."""
+"""Give up after this many consecutive workers die before completing any work."""
 
 
 class ExperimentModule(Protocol):
-    """What an experiment's file offers."""
+    """The functions that the file of an experiment provides."""
 
     def trained_run(self, settings: Settings) -> Settings | None:
-        """The run whose trained weights this run needs, if any."""
+        """The dense run whose trained weights this run needs, if any."""
         ...
 
     def run(self, settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-        """Carry out one run."""
+        """Execute one run."""
         ...
 
 
 class RemoteError(Exception):
-    """An error in another process, in words, since not every one can be sent."""
+    """The message of an error in another process; not every exception can be pickled."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run, with all that it begins with."""
+    """One run and its inputs."""
 
     name: str
-    """The run's."""
+    """The key of the run."""
     settings: Settings
     trained_weights: Mapping[str, Tensor] | None = None
-    """The weights that it scores, of another run."""
+    """Weights of the dense parent, which the run scores."""
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
-    """What it left when it was interrupted."""
+    """Checkpoint files of an interrupted execution, by name."""
     checkpoint_every: int | None = 0
     bars_above: int = 0
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that was carried out to its end, which may be that training diverged."""
+    """A run was executed to its end; its training may have diverged."""
 
     name: str
     outcome: Outcome
@@ -63,17 +63,17 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that could not be carried out."""
+    """A run raised an error."""
 
     name: str
     error: Exception
     trace: str = ""
-    """Where it happened, unless it is the user's mistake."""
+    """The traceback, unless the error is a mistake of the user."""
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """A run whose process died."""
+    """The worker of a run died."""
 
     name: str
     reason: str
@@ -81,7 +81,7 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class Message:
-    """What a run said on its way."""
+    """An event of a run that is being executed."""
 
     name: str
     event: Event
@@ -91,31 +91,31 @@ Report = Finished | Failed | WorkerDied | Message
 
 
 class Executor(Protocol):
-    """Carries out jobs, somewhere."""
+    """Executes jobs."""
 
     def free_slots(self) -> list[int]:
-        """Where further jobs can begin now; equal numbers mean the same process, which knows what it did before."""
+        """Numbers of the workers that can take a job now. A worker keeps its number, and its caches, between jobs."""
         ...
 
-    def submit(self, job: Job, place: int) -> None:
-        """Begin a job."""
+    def submit(self, job: Job, slot: int) -> None:
+        """Give a job to the worker of a free slot."""
         ...
 
     def wait(self, seconds: float) -> list[Report]:
-        """What happened, as soon as something has, or that nothing did for so long."""
+        """Reports of all workers, as soon as there are any; none if nothing happens within `seconds`."""
         ...
 
     def close(self) -> None:
-        """End, together with all that is still running."""
+        """End all workers, whatever they are doing."""
         ...
 
 
 def execute(experiment: ExperimentModule, job: Job, listener: Listener, has_bar: bool) -> Finished | Failed:
-    """Carry out a job in this process."""
+    """Execute a job in this process."""
     started = time.perf_counter()
-    those = RunContext(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
+    context = RunContext(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
     try:
-        with use_context(those):
+        with use_context(context):
             outcome = experiment.run(job.settings, job.trained_weights)
     except Exception as error:
         trace = "" if isinstance(error, UserError) else traceback.format_exc()
@@ -123,11 +123,11 @@ def execute(experiment: ExperimentModule, job: Job, listener: Listener, has_bar:
     return Finished(job.name, outcome, time.perf_counter() - started)
 
 
-def execute_remotely(module: str, job: Job, tell: Callable[[Message], None]) -> Finished | Failed:
-    """Carry out a job in a process that has no user: what it would print it tells, errors it makes fit for sending."""
+def execute_remotely(module: str, job: Job, send: Callable[[Message], None]) -> Finished | Failed:
+    """Execute a job in a worker process: warnings become messages, and errors become ones that can be pickled."""
 
     def listener(event: Event) -> None:
-        tell(Message(job.name, event))
+        send(Message(job.name, event))
 
     def warn(message: Any, *place: object) -> None:
         listener(WarningIssued(str(message)))
@@ -135,16 +135,16 @@ def execute_remotely(module: str, job: Job, tell: Callable[[Message], None]) -> 
     experiment: Any = import_module(module)
     before, warnings.showwarning = warnings.showwarning, warn
     try:
-        found = execute(experiment, job, listener, has_bar=False)
+        report = execute(experiment, job, listener, has_bar=False)
     finally:
         warnings.showwarning = before
-    if isinstance(found, Failed) and not isinstance(found.error, UserError):
-        return Failed(found.name, RemoteError(describe_error(found.error)), found.trace)
-    return found
+    if isinstance(report, Failed) and not isinstance(report.error, UserError):
+        return Failed(report.name, RemoteError(describe_error(report.error)), report.trace)
+    return report
 
 
 def describe_error(error: Exception) -> str:
-    """An error in words."""
+    """An error as one line."""
     if isinstance(error, UserError | RemoteError):
         return str(error)
     return f"{type(error).__name__}: {error}"
@@ -152,22 +152,22 @@ def describe_error(error: Exception) -> str:
 
 @dataclass
 class InProcessExecutor:
-    """Carries out jobs in this process, one at a time."""
+    """Executes jobs in this process, one at a time."""
 
     experiment: ExperimentModule
     waiting: list[Job] = field(default_factory=list)
     listener: Callable[[Report], None] = print
 
     def free_slots(self) -> list[int]:
-        """One, unless a job is waiting."""
+        """One slot, unless a job is waiting."""
         return [] if self.waiting else [0]
 
-    def submit(self, job: Job, place: int) -> None:
-        """Keep a job for the next `wait`."""
+    def submit(self, job: Job, slot: int) -> None:
+        """Hold a job until the next `wait`."""
         self.waiting.append(job)
 
     def wait(self, seconds: float) -> list[Report]:
-        """Carry out the job; what it tells is heard at once."""
+        """Execute the waiting job; the listener receives its messages at once."""
         if not self.waiting:
             time.sleep(seconds)
             return []
@@ -175,4 +175,4 @@ class InProcessExecutor:
         return [execute(self.experiment, job, lambda event: self.listener(Message(job.name, event)), has_bar=True)]
 
     def close(self) -> None:
-        """Nothing is left to end."""
+        """Nothing to end: no worker outlives a call."""

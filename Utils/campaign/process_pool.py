@@ -1,7 +1,7 @@
-"""How are several runs carried out at once on this machine?
+"""Process pool: executes several runs at once on this machine.
 
-By processes that carry out one run after the other, so that data and scores are read and made once in each. They write
-nothing: results, checkpoints and progress come back to the one that started them, and they end with it.
+Each worker process executes one run after another, so that it reads data and computes scores once. Workers write
+nothing: they send results, checkpoints and progress to the process that started them, and end with it.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Report, 
 from Utils.errors import UserError
 
 _PATIENCE = 5.0
-"""Seconds."""
+"""Seconds that a worker has to end by itself."""
 
 
 @dataclass
@@ -36,17 +36,17 @@ class _Worker:
 
 @dataclass
 class ProcessPool:
-    """Processes that carry out the runs of an experiment."""
+    """Worker processes that execute the runs of an experiment."""
 
     module: str
-    """The experiment's, by name."""
+    """Name of the experiment's module."""
     count: int
     workers: list[_Worker] = field(default_factory=list)
     deaths: int = 0
 
     def __post_init__(self) -> None:
         methods = multiprocessing.get_all_start_methods()
-        # A server that has read PyTorch once starts workers from then on in an instant.
+        # A fork server imports PyTorch once; every further worker then starts in an instant.
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             self.context.set_forkserver_preload(["Utils.campaign.process_pool", self.module])
@@ -60,37 +60,37 @@ class ProcessPool:
             raise
 
     def free_slots(self) -> list[int]:
-        """The workers that have nothing to do."""
+        """Numbers of the idle workers."""
         return [number for number, worker in enumerate(self.workers) if worker.is_ready and worker.job is None]
 
-    def submit(self, job: Job, place: int) -> None:
-        """Give a worker a job."""
-        worker = self.workers[place]
+    def submit(self, job: Job, slot: int) -> None:
+        """Give a job to an idle worker."""
+        worker = self.workers[slot]
         worker.job = job
-        # A worker that died finds out here or in `wait`; the job is lost either way.
+        # If the worker has died, `wait` reports it and the job is requeued.
         with suppress(OSError):
             worker.connection.send_bytes(pickle.dumps(job))
 
     def wait(self, seconds: float) -> list[Report]:
-        """What workers told; those that died are replaced."""
+        """Reports of the workers; workers that died are replaced."""
         handles: Sequence[Any] = [w.connection for w in self.workers] + [w.process.sentinel for w in self.workers]
         ready = set(wait(handles, seconds))
-        events: list[Report] = []
+        reports: list[Report] = []
         for number, worker in enumerate(self.workers):
             is_alive = worker.process.sentinel not in ready
             if worker.connection in ready:
-                is_alive &= self._read(worker, events)
+                is_alive &= self._read(worker, reports)
             if not is_alive:
-                events += self._replace_dead(worker)
+                reports += self._replace_dead(worker)
                 self.workers[number] = self._start(number)
-        return events
+        return reports
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""
         for worker in self.workers:
             if worker.job is not None:
                 worker.process.kill()
-            worker.connection.close()  # which those that wait for a job take as the end
+            worker.connection.close()  # an idle worker takes this as the end
         for worker in self.workers:
             worker.process.join(_PATIENCE)
             worker.process.kill()
@@ -104,35 +104,35 @@ class ProcessPool:
         theirs.close()
         return _Worker(process, ours)
 
-    def _read(self, worker: _Worker, events: list[Report]) -> bool:
-        """Take what a worker has sent; False if it is dead."""
+    def _read(self, worker: _Worker, reports: list[Report]) -> bool:
+        """Receive everything a worker has sent; False if the worker is dead."""
         try:
             while worker.connection.poll():
-                event: Report | None = pickle.loads(worker.connection.recv_bytes())
+                report: Report | None = pickle.loads(worker.connection.recv_bytes())
                 worker.is_ready, self.deaths = True, 0
-                if event is None:
+                if report is None:
                     continue
-                if isinstance(event, Finished | Failed):
+                if isinstance(report, Finished | Failed):
                     worker.job = None
-                events.append(event)
+                reports.append(report)
         except (EOFError, OSError, pickle.UnpicklingError):
             return False
         return True
 
     def _replace_dead(self, worker: _Worker) -> list[Report]:
-        events: list[Report] = []
-        self._read(worker, events)
-        # What is not known to be dead must be: its run is made again.
+        reports: list[Report] = []
+        self._read(worker, reports)
+        # The run will be executed again, so make sure that this process no longer does.
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        how = _describe_exit(worker.process.exitcode)
+        reason = _describe_exit(worker.process.exitcode)
         if worker.job is not None:
-            return [*events, WorkerDied(worker.job.name, how)]
+            return [*reports, WorkerDied(worker.job.name, reason)]
         self.deaths += not worker.is_ready
         if self.deaths >= DEATHS_AT_START:
-            raise UserError(f"workers die before they do anything ({how}); try fewer --workers, or none")
-        return events
+            raise UserError(f"workers die before they do anything ({reason}); try fewer --workers, or none")
+        return reports
 
 
 def _describe_exit(exit_code: int | None) -> str:
@@ -144,20 +144,22 @@ def _describe_exit(exit_code: int | None) -> str:
 
 
 def _serve(module: str, connection: Connection, number: int) -> None:
-    """Carry out jobs until the process that started this one ends; GPUs, if there are several, are shared out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first one decides
+    """Execute jobs until the parent process ends. Several GPUs are divided among the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdin = open(os.devnull)  # noqa: SIM115
-    tqdm.set_lock(threading.RLock())  # the usual one is shared by processes, and left over by those that are killed
+    tqdm.set_lock(
+        threading.RLock()
+    )  # the default lock is shared between processes, and stays locked when its holder is killed
 
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
 
-    def send(event: Report | None) -> None:
-        connection.send_bytes(pickle.dumps(event))
+    def send(report: Report | None) -> None:
+        connection.send_bytes(pickle.dumps(report))
 
     with suppress(EOFError, BrokenPipeError):
-        send(None)  # it is there
+        send(None)  # ready
         while True:
             job: Job = pickle.loads(connection.recv_bytes())
             send(execute_remotely(module, job, send))

@@ -1,7 +1,6 @@
-"""What does the user see of runs that are carried out?
+"""Campaign progress: bars on a terminal, one line per finished run in a file or a pipe.
 
-On a terminal, a bar for all of them and a line for each that is running now; into a file or a pipe, a line for each
-that is over.
+On a terminal one bar counts all runs, and each running one has a bar of its own.
 """
 
 import sys
@@ -14,21 +13,21 @@ from Utils.distributed.process_group import is_first
 from Utils.training.context import Progress
 
 _LINES = 8
-"""Bars of running networks at most: more would not fit below each other."""
+"""The most bars of running networks that are shown below each other."""
 
 
 @dataclass
 class CampaignProgress:
-    """Shows a campaign."""
+    """Shows how far a campaign is."""
 
     say: Callable[[str], object]
-    """Tells the user something."""
+    """Prints a message to the user."""
     total: int
     """The number of runs."""
     done: int = 0
-    """Those complete at the start."""
+    """Runs that were finished at the start."""
     shows_runs: bool = False
-    """Whether running networks have no bars of their own already."""
+    """Whether to show a bar for each running network; False where the training loop draws its own."""
     bars: dict[str, tqdm] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -40,7 +39,7 @@ class CampaignProgress:
         self.is_terminal = not self.bar.disable
 
     def print_above(self, text: str) -> None:
-        """Say something above the bars."""
+        """Print a message above the bars."""
         if self.is_terminal:
             with tqdm.external_write_mode(file=sys.stdout):
                 self.say(text)
@@ -48,18 +47,18 @@ class CampaignProgress:
             self.say(text)
 
     def warn(self, text: str) -> None:
-        """Warn above the bars."""
+        """Print a warning above the bars."""
         with tqdm.external_write_mode(file=sys.stderr):
             sys.stderr.write(f"warning: {text}\n")
 
     def start(self, name: str, title: str) -> None:
-        """A run begins."""
+        """Show that a run has started."""
         if self.is_terminal and self.shows_runs and len(self.bars) < _LINES:
             free = min(set(range(1, _LINES + 1)) - {bar.pos and abs(bar.pos) for bar in self.bars.values()})
             self.bars[name] = tqdm(desc=title, unit="step", dynamic_ncols=True, position=free, leave=False)
 
     def update(self, name: str, progress: Progress) -> None:
-        """A run is so far."""
+        """Show how far a run is."""
         bar = self.bars.get(name)
         if bar is not None:
             if bar.total != progress.iterations or progress.iteration < bar.n:
@@ -67,19 +66,19 @@ class CampaignProgress:
             bar.set_postfix_str(progress.summary, refresh=False)
             bar.update(progress.iteration - bar.n)
 
-    def finish(self, name: str, text: str, is_over: bool = True) -> None:
-        """A run is over, or will begin again."""
+    def finish(self, name: str, text: str, is_final: bool = True) -> None:
+        """Print a message about a run that has finished or, with `is_final=False`, will be executed again."""
         bar = self.bars.pop(name, None)
         if bar is not None:
             bar.close()
-        if is_over:
+        if is_final:
             self.done += 1
             self.bar.update()
         if text:
             self.print_above(text)
 
     def close(self) -> None:
-        """Leave the bar of all runs as it is."""
+        """Close all bars; the bar of the campaign stays visible."""
         for bar in self.bars.values():
             bar.close()
         self.bar.close()

@@ -1,7 +1,7 @@
-"""Which run is made next, by whom?
+"""Job queue: hands out runs, one per free worker.
 
-Runs whose scores are the same are a group. A process stays with its group as long as there is something to do, so that
-scores are computed once, and begins one that nobody is at; where there is none, it helps with the largest.
+Runs that share scores form a group. A worker stays with its group until the group is empty, so that scores are computed
+once. Then it takes a group without a worker, and if there is none, it helps with the largest group.
 """
 
 import time
@@ -11,74 +11,74 @@ from dataclasses import dataclass, field, replace
 from Utils.config.settings import Settings
 
 _ASK_AGAIN = 1.0
-"""Seconds after which a run that another process is making is asked for again."""
+"""Seconds until a run held by another process is offered again."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run to be made."""
+    """A run to execute."""
 
     settings: Settings
     name: str
     group: str
     needs: str | None = None
-    """The run whose trained weights it scores."""
+    """The key of its dense parent, if it has one."""
     fingerprint: tuple[int, int] | None = None
-    """Of what was kept of it before."""
+    """The fingerprint of its stored results when the campaign started."""
 
 
 @dataclass
 class _Group:
     entries: dict[str, Entry] = field(default_factory=dict)
-    """Waiting, in order."""
+    """Waiting entries, in order."""
     running: int = 0
     contended_at: float = float("-inf")
-    """When another campaign was last met here."""
+    """When another campaign was last found working on this group."""
 
 
 @dataclass
 class JobQueue:
-    """The runs that are to be made, in order."""
+    """The unfinished runs of a campaign, in order."""
 
     groups: dict[str, _Group] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
-    """Runs that need not be waited for."""
+    """Keys of runs that no other run has to wait for."""
     running: dict[str, Entry] = field(default_factory=dict)
     last_group: dict[int, str] = field(default_factory=dict)
-    """The group that each place was last at."""
+    """The group that each slot last worked on."""
     postponed_at: dict[str, float] = field(default_factory=dict)
 
-    def add(self, items: Iterable[Entry]) -> None:
-        """Put runs on the agenda."""
-        for item in items:
-            self.groups.setdefault(item.group, _Group()).entries[item.name] = item
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Append entries."""
+        for entry in entries:
+            self.groups.setdefault(entry.group, _Group()).entries[entry.name] = entry
 
     @property
     def waiting(self) -> int:
-        """The number of runs that nobody has begun here."""
+        """The number of entries that have not started."""
         return sum(len(group.entries) for group in self.groups.values())
 
-    def candidates(self, place: int) -> Iterator[Entry]:
-        """What a place could begin now, the best first. `met` and `begin` may be called meanwhile."""
+    def candidates(self, slot: int) -> Iterator[Entry]:
+        """Entries that a slot can start now, best first. `postpone` and `start` may be called during iteration."""
         now, offered = time.monotonic(), set[str]()
-        for group, is_first_come in self._groups(place, now):
-            items = list(group.entries.values())
-            for item in items if is_first_come else reversed(items):
-                if item.needs is not None and item.needs not in self.finished:
+        for group, is_first_come in self._groups(slot, now):
+            entries = list(group.entries.values())
+            for entry in entries if is_first_come else reversed(entries):
+                if entry.needs is not None and entry.needs not in self.finished:
                     continue
                 is_new = (
-                    item.name not in offered and now - self.postponed_at.get(item.name, float("-inf")) >= _ASK_AGAIN
+                    entry.name not in offered and now - self.postponed_at.get(entry.name, float("-inf")) >= _ASK_AGAIN
                 )
                 if is_new:
-                    offered.add(item.name)
-                    yield item
+                    offered.add(entry.name)
+                    yield entry
                 if is_first_come and now - group.contended_at < _ASK_AGAIN:
-                    break  # another campaign is at this group: rather look for one of its own
+                    break  # another campaign works on this group: look for a group of its own
 
-    def _groups(self, place: int, now: float) -> Iterator[tuple[_Group, bool]]:
-        """Groups with something to do, and whether to take their first runs or, helping, their last."""
+    def _groups(self, slot: int, now: float) -> Iterator[tuple[_Group, bool]]:
+        """Groups with waiting entries, and whether to take their first entry or, when helping, their last."""
         waiting = {name: group for name, group in self.groups.items() if group.entries}
-        own = waiting.pop(self.last_group.get(place, ""), None)
+        own = waiting.pop(self.last_group.get(slot, ""), None)
         if own is not None and now - own.contended_at >= _ASK_AGAIN:
             yield own, True
         busy = [] if own is None else [own]
@@ -90,39 +90,39 @@ class JobQueue:
         for group in sorted(busy, key=lambda group: -len(group.entries)):
             yield group, False
 
-    def postpone(self, item: Entry) -> None:
-        """Another campaign is making a run."""
-        self.postponed_at[item.name] = self.groups[item.group].contended_at = time.monotonic()
+    def postpone(self, entry: Entry) -> None:
+        """Note that another campaign holds a run."""
+        self.postponed_at[entry.name] = self.groups[entry.group].contended_at = time.monotonic()
 
-    def start(self, item: Entry, place: int) -> None:
-        """A place has begun a run."""
-        group = self.groups[item.group]
-        del group.entries[item.name]
+    def start(self, entry: Entry, slot: int) -> None:
+        """Move an entry to the running ones."""
+        group = self.groups[entry.group]
+        del group.entries[entry.name]
         group.running += 1
-        self.running[item.name] = item
-        self.last_group[place] = item.group
+        self.running[entry.name] = entry
+        self.last_group[slot] = entry.group
 
     def finish(self, name: str) -> None:
-        """A run that was begun is over, in one way or the other."""
-        item = self.running.pop(name)
-        self.groups[item.group].running -= 1
-        self._forget(item)
+        """Remove a running entry that has finished or failed."""
+        entry = self.running.pop(name)
+        self.groups[entry.group].running -= 1
+        self._forget(entry)
 
-    def drop(self, item: Entry) -> None:
-        """A run that was waiting is over."""
-        del self.groups[item.group].entries[item.name]
-        self._forget(item)
+    def drop(self, entry: Entry) -> None:
+        """Remove a waiting entry that another campaign has finished."""
+        del self.groups[entry.group].entries[entry.name]
+        self._forget(entry)
 
     def requeue(self, name: str) -> None:
-        """A run that was begun waits again, behind all others."""
-        item = self.running[name]
+        """Put a running entry back, behind all others."""
+        entry = self.running[name]
         self.finish(name)
         self.finished.discard(name)
-        alone = replace(item, group=f"{name} again")
+        alone = replace(entry, group=f"{name} requeued")
         self.groups[alone.group] = _Group({name: alone})
 
-    def _forget(self, item: Entry) -> None:
-        self.finished.add(item.name)
-        self.postponed_at.pop(item.name, None)
-        if not self.groups[item.group].entries and not self.groups[item.group].running:
-            del self.groups[item.group]
+    def _forget(self, entry: Entry) -> None:
+        self.finished.add(entry.name)
+        self.postponed_at.pop(entry.name, None)
+        if not self.groups[entry.group].entries and not self.groups[entry.group].running:
+            del self.groups[entry.group]

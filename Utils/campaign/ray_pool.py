@@ -1,8 +1,8 @@
-"""How are runs carried out by Ray, on this machine or on a cluster of many?
+"""Ray pool: executes runs with Ray, on this machine or on a cluster.
 
-Each worker is an actor with the processors and GPUs of one network, which carries out one run after the other. Images,
-trained weights and checkpoints go to the workers; results, checkpoints and progress come back, so that the machines
-need no common disk. What a worker was doing that dies is begun again by another.
+Each worker is an actor with the processors and GPUs of one network; it executes one run after another. Images, trained
+weights and checkpoints are sent to the workers; results, checkpoints and progress come back. The machines need no
+common disk. The run of a worker that died is executed again by another.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from Utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 _SHIPPED_FOLDERS = ("Experiments", "Layers", "Models", "Pruners", "Utils")
-"""What workers need of the program's folder."""
+"""Folders of the program that are shipped to the workers."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one network takes."""
+    """Processors and GPUs of one worker."""
 
     threads: int
     gpus: float
@@ -38,11 +38,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class ShippedData:
-    """A data set, as workers get it."""
+    """A data set in the form in which it is shipped to workers."""
 
     name: str
     path: str
-    frame: ImageSpec
+    spec: ImageSpec
     images: ImageArrays
 
 
@@ -50,22 +50,22 @@ class ShippedData:
 class _Slot:
     actor: Any
     ready: Any
-    """What its start is waited for by; None as soon as it has started."""
+    """Reference that resolves when the actor has started; None afterwards."""
     job: Job | None = None
     result: Any = None
-    """What the job's end is waited for by."""
+    """Reference that resolves when the job ends."""
 
 
 @dataclass
 class RayPool:
-    """Workers on a Ray cluster."""
+    """Workers on a Ray cluster that execute the runs of an experiment."""
 
     module: str
-    """The experiment's, by name."""
+    """Name of the experiment's module."""
     address: str | None
     needs: Resources
     count: int
-    """Runs to do: there is use for as many workers."""
+    """Number of runs to execute, an upper bound on useful workers."""
     workers: int | None = None
     data: list[ShippedData] = field(default_factory=list)
     slots: list[_Slot] = field(default_factory=list)
@@ -77,58 +77,58 @@ class RayPool:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.references = [self.ray.put(pickle.dumps(shipped)) for shipped in self.data]
-        # What is told must outlive the machines that tell it.
+        # Messages must outlive the machines that send them.
         here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
         self.messages: Any = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self.slots = [self._start() for _ in range(min(self.count, self.workers or self._room()))]
 
     def free_slots(self) -> list[int]:
-        """The workers that have nothing to do."""
+        """Numbers of the idle workers."""
         self._check_starting()
-        return [number for number, place in enumerate(self.slots) if place.ready is None and place.job is None]
+        return [number for number, slot in enumerate(self.slots) if slot.ready is None and slot.job is None]
 
     def _check_starting(self) -> None:
-        """See which workers have started."""
-        starting = {place.ready: place for place in self.slots if place.ready is not None}
+        """Note which workers have started."""
+        starting = {slot.ready: slot for slot in self.slots if slot.ready is not None}
         ready, _ = self.ray.wait(list(starting), num_returns=len(starting), timeout=0) if starting else ([], [])
         for reference in ready:
             self._finish_start(starting[reference])
 
-    def submit(self, job: Job, place: int) -> None:
-        """Give a worker a job."""
-        worker = self.slots[place]
+    def submit(self, job: Job, slot: int) -> None:
+        """Give a job to an idle worker."""
+        worker = self.slots[slot]
         worker.job = job
         worker.result = worker.actor.execute.remote(
             pickle.dumps(replace(job, settings=with_absolute_paths(job.settings)))
         )
 
     def wait(self, seconds: float) -> list[Report]:
-        """What workers told; those that died are replaced."""
+        """Reports of the workers; workers that died are replaced."""
         self._check_starting()
-        busy = {place.result: number for number, place in enumerate(self.slots) if place.job is not None}
-        starting = [place.ready for place in self.slots if place.ready is not None]
+        busy = {slot.result: number for number, slot in enumerate(self.slots) if slot.job is not None}
+        starting = [slot.ready for slot in self.slots if slot.ready is not None]
         if busy or starting:
             ready, _ = self.ray.wait([*busy, *starting], num_returns=1, timeout=seconds)
         else:
             ready = []
             time.sleep(seconds)
-        events = self._read_messages()
+        reports = self._read_messages()
         for number in (busy[result] for result in ready if result in busy):
-            place = self.slots[number]
-            assert place.job is not None
-            name, place.job = place.job.name, None
+            slot = self.slots[number]
+            assert slot.job is not None
+            name, slot.job = slot.job.name, None
             try:
-                events.append(pickle.loads(self.ray.get(place.result)))
+                reports.append(pickle.loads(self.ray.get(slot.result)))
             except self.ray.exceptions.RayError as error:
-                events.append(WorkerDied(name, _describe_loss(error)))
+                reports.append(WorkerDied(name, _describe_loss(error)))
                 self.slots[number] = self._start()
-        return events
+        return reports
 
     def close(self) -> None:
-        """End all workers, and Ray with them if it was started here."""
-        for place in self.slots:
+        """End all workers, and Ray too if this command started it."""
+        for slot in self.slots:
             with suppress(Exception):
-                self.ray.kill(place.actor)
+                self.ray.kill(slot.actor)
         with suppress(Exception):
             self.messages.shutdown(force=True)
         self.ray.shutdown()
@@ -138,30 +138,30 @@ class RayPool:
         actor = worker.remote(self.module, self.messages, *self.references)
         return _Slot(actor, actor.ping.remote())
 
-    def _finish_start(self, place: _Slot) -> None:
-        """A worker has started, or failed to."""
+    def _finish_start(self, slot: _Slot) -> None:
+        """Note that a worker has started, or replace it if its start failed."""
         try:
-            self.ray.get(place.ready)
+            self.ray.get(slot.ready)
         except self.ray.exceptions.RayError as error:
             self.deaths += 1
             if self.deaths >= DEATHS_AT_START:
                 raise UserError(f"Ray's workers die at their start: {_describe_loss(error)}") from error
-            self.slots[self.slots.index(place)] = self._start()
+            self.slots[self.slots.index(slot)] = self._start()
         else:
-            place.ready, self.deaths = None, 0
+            slot.ready, self.deaths = None, 0
 
     def _read_messages(self) -> list[Report]:
-        running = {place.job.name for place in self.slots if place.job is not None}
+        running = {slot.job.name for slot in self.slots if slot.job is not None}
         try:
             waiting = self.messages.qsize()
-            events = [pickle.loads(content) for content in self.messages.get_nowait_batch(waiting)] if waiting else []
+            reports = [pickle.loads(content) for content in self.messages.get_nowait_batch(waiting)] if waiting else []
         except self.ray.exceptions.RayError as error:
             reason = "Ray has ended on the machine that this command runs on"
-            raise UserError(f"{reason} ({_describe_loss(error)}); the same command goes on from here") from error
-        return [event for event in events if event.name in running]
+            raise UserError(f"{reason} ({_describe_loss(error)}); the same command resumes from here") from error
+        return [report for report in reports if report.name in running]
 
     def _room(self) -> int:
-        """How many networks the cluster has room for."""
+        """The number of workers that fit on the cluster."""
         resources = self.ray.cluster_resources()
         room = [resources.get("CPU", 0) / self.needs.threads]
         if self.needs.gpus:
@@ -170,37 +170,37 @@ class RayPool:
 
 
 class _Actor:
-    """An actor: what carries out one run after the other, somewhere."""
+    """A Ray actor that executes one run after another."""
 
-    def __init__(self, module: str, told: Any, *shipped: bytes) -> None:
-        self.module, self.told = module, told
+    def __init__(self, module: str, messages: Any, *shipped: bytes) -> None:
+        self.module, self.messages = module, messages
         for content in shipped:
             data: ShippedData = pickle.loads(content)
-            provide(data.name, data.path, data.frame, data.images)
+            provide(data.name, data.path, data.spec, data.images)
 
     def ping(self) -> bool:
-        """Yes."""
+        """Answer, which shows that the actor has started."""
         return True
 
     def execute(self, content: bytes) -> bytes:
-        """Carry out a job; returns how it ended."""
+        """Execute a pickled job; returns its pickled report."""
         job: Job = pickle.loads(content)
-        found: Finished | Failed = execute_remotely(self.module, job, self.send)
-        return pickle.dumps(found)
+        report: Finished | Failed = execute_remotely(self.module, job, self.send)
+        return pickle.dumps(report)
 
-    def send(self, told: Message) -> None:
-        """Tell the one who waits."""
-        self.told.put(pickle.dumps(told))
+    def send(self, message: Message) -> None:
+        """Send a message to the campaign."""
+        self.messages.put(pickle.dumps(message))
 
 
 def with_absolute_paths(settings: Settings) -> Settings:
-    """The same run for a process with another working directory."""
+    """The same run for a process in another working directory."""
     run, pruning = settings.run, settings.pruning
     values = {"out_path": os.path.abspath(run.out_path), "path_to_data": os.path.abspath(run.path_to_data)}
     for name in ("weights_from", "masks_from"):
-        place = getattr(pruning, name)
-        if place is not None and os.path.exists(place):
-            values[name] = os.path.abspath(place)
+        path = getattr(pruning, name)
+        if path is not None and os.path.exists(path):
+            values[name] = os.path.abspath(path)
     source, colon, factory = run.architecture.rpartition(":")
     if colon and os.path.exists(source):
         values["architecture"] = f"{os.path.abspath(source)}:{factory}"
@@ -208,17 +208,17 @@ def with_absolute_paths(settings: Settings) -> Settings:
 
 
 def connect(address: str | None, needs: Resources) -> Any:
-    """Ray, connected or started. Raises `UserError` without the package, the cluster, or room for one network."""
+    """Ray, connected or started. Raises `UserError` if the package, the cluster, or room for one network is missing."""
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise UserError("--launcher=ray needs the package ray: pip install ray") from error
     _check_address(address)
     code = {"py_modules": [str(ROOT / name) for name in _SHIPPED_FOLDERS], "excludes": ["**/__pycache__"]}
-    own = {} if address is not None else {"include_dashboard": False}
+    options = {} if address is not None else {"include_dashboard": False}
     try:
-        # "local" for a new one in any case: left out, Ray looks for one that runs, or did, on this machine.
-        ray.init(address=address or "local", runtime_env=code, logging_level="error", log_to_driver=False, **own)
+        # "local" always starts a new cluster; without it Ray would look for one that runs or ran on this machine.
+        ray.init(address=address or "local", runtime_env=code, logging_level="error", log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         where = address or "here"
         raise UserError(f"--ray_address={where}: no Ray cluster answers ({str(error).splitlines()[0]})") from error
@@ -234,7 +234,7 @@ def connect(address: str | None, needs: Resources) -> Any:
 
 
 def _check_address(address: str | None) -> None:
-    """Raise `UserError` at once where nobody answers: Ray itself would try for minutes."""
+    """Raise `UserError` at once if no cluster answers; Ray itself would try for minutes."""
     host, colon, port = (address or "").rpartition(":")
     if not colon or "/" in host:
         return

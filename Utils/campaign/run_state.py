@@ -1,6 +1,6 @@
-"""Which runs are over, and which must be made?
+"""Run states: which runs are finished, and which must be executed.
 
-What there was of a run is looked up once, so that all that a command says and does rests on the same look.
+The state of a run is read once, so that everything a command prints and does rests on the same observation.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,36 +14,36 @@ from Utils.results.store import Store, StoredState
 
 @dataclass
 class RunStates:
-    """What one command knows of resolved runs of one experiment."""
+    """The states of resolved runs of one experiment, as one command sees them."""
 
     experiment: ExperimentModule
     store: Store
     retry_failed: bool = False
     first_look: dict[str, StoredState] = field(default_factory=dict)
-    """What there was of each run at the first look."""
+    """State of each run when it was first read, by run key."""
     dense_parents: dict[str, Settings | None] = field(default_factory=dict)
-    """What each run needs, as far as it was asked for."""
+    """Dense parents found so far, by run key."""
 
     def state(self, settings: Settings) -> StoredState:
-        """What there was of a run at the first look."""
+        """The stored state of a run when it was first read."""
         name = settings.key()
         if name not in self.first_look:
             self.first_look[name] = agree(lambda: self.store.state(settings))
         return self.first_look[name]
 
     def dense_parent(self, settings: Settings) -> Settings | None:
-        """The run whose trained weights a run needs, if any."""
+        """The dense run whose trained weights a run needs, if any."""
         name = settings.key()
         if name not in self.dense_parents:
             self.dense_parents[name] = self.experiment.trained_run(settings)
         return self.dense_parents[name]
 
     def dense_parents_of(self, runs: Iterable[Settings]) -> dict[str, Settings]:
-        """The runs whose trained weights some of these need, by name."""
+        """The dense parents of some runs, by run key."""
         return {run.key(): run for run in map(self.dense_parent, runs) if run is not None}
 
     def is_finished(self, settings: Settings) -> bool:
-        """Whether a run was made and need not be made again."""
+        """Whether a run need not be executed: it is complete, or failed and is not to be retried."""
         run = settings.run
         if not run.save or run.overwrite:
             return False
@@ -51,17 +51,17 @@ class RunStates:
         return status == "complete" or (status == "failed" and not self.retry_failed)
 
     def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
-        """The runs that are not over, after the trained ones that they need, each once."""
+        """The unfinished runs, each once, after the dense parents that have no stored weights."""
         wanted = {settings.key(): settings for settings in runs if not self.is_finished(settings)}
-        needed = self.dense_parents_of(wanted.values())
-        first = {name: run for name, run in needed.items() if name in wanted or not self._has_weights(run)}
+        parents = self.dense_parents_of(wanted.values())
+        first = {name: run for name, run in parents.items() if name in wanted or not self._is_settled(run)}
         return list((first | wanted).values())
 
-    def _has_weights(self, needed: Settings) -> bool:
-        """Whether a run's trained weights are kept, or it is known that there will be none."""
-        if not needed.run.save:
+    def _is_settled(self, parent: Settings) -> bool:
+        """Whether the trained weights of a dense parent are stored, or are known to be unobtainable."""
+        if not parent.run.save:
             return False
-        status = self.state(needed).status
+        status = self.state(parent).status
         if status == "failed":
             return not self.retry_failed
-        return status == "complete" and agree(lambda: self.store.has_weights(needed))
+        return status == "complete" and agree(lambda: self.store.has_weights(parent))

@@ -1,4 +1,4 @@
-"""How is training followed in TensorBoard while it goes on?"""
+"""TensorBoard writer: every evaluation of every run, while the campaign is running."""
 
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +13,10 @@ _KEPT_OPEN = 32
 
 
 class TensorBoardWriter:
-    """Writes every evaluation of every network below one folder, a subfolder for each."""
+    """Writes evaluations below one folder, one subfolder per run."""
 
     def __init__(self, folder: str) -> None:
-        """Raises `UserError` without the package, or where nothing can be written."""
+        """Raises `UserError` if the package is missing or the folder cannot be written."""
         self.folder = Path(folder)
         self.writers: dict[str, Any] = {}
         try:
@@ -28,15 +28,15 @@ class TensorBoardWriter:
         except OSError as error:
             raise UserError(f"--tensorboard={folder}: {error.strerror}") from error
 
-    def add(self, settings: Settings, row: Evaluation) -> None:
-        """Write the numbers of one evaluation; what is not known is left out."""
+    def add(self, settings: Settings, evaluation: Evaluation) -> None:
+        """Write the numbers of one evaluation, NaN left out."""
         title = folder_name(settings.title().replace(" ", "_"))
-        name = f"{title}_{settings.key()}" + (f"/training-{row.training}" if row.training else "")
+        name = f"{title}_{settings.key()}" + (f"/training-{evaluation.training}" if evaluation.training else "")
         writer = self.writers.pop(name, None) or self.make(str(self.folder / name))
         self.writers[name] = writer
-        for column, value in row.values.items():
+        for column, value in evaluation.values.items():
             if column != "iteration" and value == value:
-                writer.add_scalar(column, value, int(row.values["iteration"]))
+                writer.add_scalar(column, value, int(evaluation.values["iteration"]))
         writer.flush()
         while len(self.writers) > _KEPT_OPEN:
             self.writers.pop(next(iter(self.writers))).close()
