@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_written_to_is_cached_at_home(folder, tmp_path, 
 
 def test_no_cache_at_all_is_a_warning(folder, monkeypatch):
     monkeypatch.setattr(image_folder, "_try_write", lambda path, write: False)
-    with pytest.warns(UserWarning, match="decoded images could not be kept"):
+    with pytest.warns(UserWarning, match="decoded images could not be cached"):
         load(folder)
 
 

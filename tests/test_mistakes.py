@@ -77,7 +77,7 @@ MAIN = [
      "so the highest direct sparsity is 0.98999514"),
     (f"{QUICK} --keep_alive --com_exp=6", "weights may not be pruned"),
     ("--data=digits --validation=1436", "--validation=1436 must be less than the 1437 training images, by"),
-    (f"{QUICK} --mean 0.1 0.2 0.3", "--mean has 3 values, the images have 1 channel"),
+    (f"{QUICK} --mean 0.1 0.2 0.3", "--mean has 3 values; give one value, or one per image channel (1)"),
     (f"{QUICK} --image_size=90000", "images of 90000 x 90000 take 1.36e+04 GiB, this machine has"),
     (f"{QUICK} --architecture=lenet5 --image_size=8", "lenet5 needs an input of at least 16 x 16, not 8 x 8"),
     (f"{QUICK} --architecture=imagenet/inception_v3 --image_size=32", "does not run on an input of 3x32x32"),

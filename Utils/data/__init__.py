@@ -1,4 +1,4 @@
-"""Data sets: `registry.py` lists them, `dataset.py` loads one and makes its batches."""
+"""Data sets: `registry.py` lists them, `dataset.py` loads one and yields its batches."""
 
 from Utils.data.registry import DATASETS
 

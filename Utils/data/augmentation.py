@@ -1,4 +1,4 @@
-"""How do training images vary? Whole batches at a time, on their device."""
+"""Augmentation: random changes to training images, applied to a whole batch at once on its device."""
 
 import math
 from collections.abc import Callable
@@ -9,76 +9,85 @@ import torch.nn.functional as F
 from torch import Tensor
 
 DEGREES = 4.0
+"""Largest rotation angle, in either direction."""
+
 SHIFT = 3
+"""Largest shift along each axis, in pixels."""
+
 CROP_PADDING = 4
+"""Zeros added on each side of an image before a random crop, in pixels."""
 
 Draws = tuple[Tensor, ...]
-"""Random numbers of a batch, each (batch,)."""
+"""Random parameters of a batch, one tensor (batch,) for each parameter."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn for each image, and what is done to images with it."""
+    """A random transformation: a sampler for its parameters, and the transformation that applies them."""
 
     draw: Callable[[int, torch.Generator], Draws]
-    """From a number of images and a CPU generator."""
+    """Draws parameters, given the number of images and a CPU generator."""
     change: Callable[..., Tensor]
-    """From normalised images (batch, channels, height, width) and what was drawn to images of the same shape."""
+    """Transforms normalised images (batch, channels, height, width) with drawn parameters; the shape stays the same."""
 
     def __call__(
-        self, images: Tensor, generator: torch.Generator, of: int | None = None, places: Tensor | None = None
+        self, images: Tensor, generator: torch.Generator, batch_size: int | None = None, positions: Tensor | None = None
     ) -> Tensor:
-        """Vary images; where they are those at some places in a batch of `of`, as they would vary in it."""
-        drawn = self.draw(of or len(images), generator)
-        if places is not None:
-            drawn = tuple(values[places] for values in drawn)
-        return self.change(images, *(values.to(images.device) for values in drawn))
+        """Augment images.
+
+        `positions` are the places of the images in a batch of `batch_size`. Parameters are drawn for that whole batch,
+        and an image varies in the same way whether one process computes the batch or several share it.
+        """
+        draws = self.draw(batch_size or len(images), generator)
+        if positions is not None:
+            draws = tuple(draw[positions] for draw in draws)
+        return self.change(images, *(draw.to(images.device) for draw in draws))
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Turn each image counter-clockwise about its centre, bilinear, repeating the border. `degrees` is (batch,)."""
+    """Rotate each image counter-clockwise about its centre by `degrees`, (batch,): bilinear, the border is repeated."""
     angles = degrees * (math.pi / 180)
     cosine, sine = angles.cos(), angles.sin()
     height, width = images.shape[2:]
-    # grid_sample measures both axes from -1 to 1, so in images that are not square an angle changes with the ratio.
-    turn = torch.stack([cosine, -sine * height / width, sine * width / height, cosine], 1).reshape(-1, 2)
+    # grid_sample measures both axes from -1 to 1, so the aspect ratio enters the rotation of non-square images.
+    rotation = torch.stack([cosine, -sine * height / width, sine * width / height, cosine], 1).reshape(-1, 2)
     across = torch.arange(1 - width, width, 2, device=images.device) / width
     down = torch.arange(1 - height, height, 2, device=images.device) / height
     centred = torch.stack([across.repeat(height), down.repeat_interleave(width)])
-    # One product for the whole batch; affine_grid multiplies image by image and takes five times as long.
-    grid = (turn @ centred).reshape(-1, 2, height, width).permute(0, 2, 3, 1)
+    # One matrix product for the whole batch: affine_grid multiplies image by image and takes five times as long.
+    grid = (rotation @ centred).reshape(-1, 2, height, width).permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Move each image by whole pixels, (batch,) each, repeating the border."""
+    """Shift each image by `down` and `right` whole pixels, (batch,) each; the border is repeated."""
     height, width = images.shape[2:]
     rows = (torch.arange(height, device=images.device) - down[:, None]).clamp(0, height - 1)
     columns = (torch.arange(width, device=images.device) - right[:, None]).clamp(0, width - 1)
-    return _take(images, rows, columns)
+    return _gather_pixels(images, rows, columns)
 
 
 def crop(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Pad each image by 4 zeros on all sides and cut out its old size from row `top`, column `left`, (batch,) each."""
+    """Pad each image by 4 zeros on all sides and crop it to its old size at row `top`, column `left`, (batch,) each."""
     height, width = images.shape[2:]
     padded = F.pad(images, (CROP_PADDING,) * 4)
     rows = torch.arange(height, device=images.device) + top[:, None]
     columns = torch.arange(width, device=images.device) + left[:, None]
-    return _take(padded, rows, columns)
+    return _gather_pixels(padded, rows, columns)
 
 
 def mirror(images: Tensor, is_mirrored: Tensor) -> Tensor:
-    """Flip those images left to right whose entry in `is_mirrored`, (batch,) bool, is set."""
+    """Flip images left to right where `is_mirrored`, (batch,) bool, is set."""
     return torch.where(is_mirrored[:, None, None, None], images.flip(3), images)
 
 
-def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _gather_pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     index = torch.arange(len(images), device=images.device)
-    taken = images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return taken.permute(0, 3, 1, 2).contiguous()
+    pixels = images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return pixels.permute(0, 3, 1, 2).contiguous()
 
 
-def _whole_numbers(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
+def _random_integers(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(low, high + 1, (count,), generator=generator)
 
 
@@ -91,12 +100,12 @@ def _angles(count: int, generator: torch.Generator) -> Draws:
 
 
 def _shifts(count: int, generator: torch.Generator) -> Draws:
-    down, right = (_whole_numbers(-SHIFT, SHIFT, count, generator) for _ in range(2))
+    down, right = (_random_integers(-SHIFT, SHIFT, count, generator) for _ in range(2))
     return down, right, _coins(count, generator)
 
 
-def _places(count: int, generator: torch.Generator) -> Draws:
-    top, left = (_whole_numbers(0, 2 * CROP_PADDING, count, generator) for _ in range(2))
+def _corners(count: int, generator: torch.Generator) -> Draws:
+    top, left = (_random_integers(0, 2 * CROP_PADDING, count, generator) for _ in range(2))
     return top, left, _coins(count, generator)
 
 
@@ -104,6 +113,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(lambda count, generator: (), lambda images: images),
     "rotation": Augmentation(_angles, rotate),
     "shift-flip": Augmentation(_shifts, lambda images, down, right, coins: mirror(shift(images, down, right), coins)),
-    "crop-flip": Augmentation(_places, lambda images, top, left, coins: mirror(crop(images, top, left), coins)),
+    "crop-flip": Augmentation(_corners, lambda images, top, left, coins: mirror(crop(images, top, left), coins)),
 }
-"""Angles uniform in +-4 degrees; shifts by -3 ... 3 pixels along both axes; crops of images padded by 4."""
+"""Augmentations by name: rotations by +-4 degrees; shifts by -3 ... 3 pixels along both axes; crops after padding by 4.
+
+Parameters are uniformly distributed; `shift-flip` and `crop-flip` also mirror an image with probability 1/2.
+"""

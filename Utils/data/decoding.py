@@ -1,4 +1,4 @@
-"""How do image files become pixels? Many at a time, in worker processes, which load no PyTorch."""
+"""Image decoding: reads the headers and pixels of many files in worker processes, which load no PyTorch."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +14,18 @@ from tqdm import tqdm
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
 
 _CHUNK = 256
+"""Files per call of a worker."""
+
 _FEW = 512
-"""Up to so many files, starting workers takes longer than they save."""
+"""Up to this number of files, starting workers takes longer than they save."""
 
 _GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"))
 _SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations in which height and width change places."""
+"""EXIF orientations that swap height and width."""
 
 
 class Header(NamedTuple):
-    """What a file says of its image before that is decoded."""
+    """Properties of an image file, read without decoding its pixels."""
 
     digest: str
     height: int
@@ -32,30 +34,30 @@ class Header(NamedTuple):
 
 
 def read_headers(paths: Sequence[Path], label: str) -> list[Header | str]:
-    """A header for each file, or the reason why it has none."""
-    return [header for part in _spread(_headers, paths, label) for header in part]
+    """The header of each file, or the reason why it cannot be read."""
+    return [header for part in _in_workers(_read_chunk_headers, paths, label) for header in part]
 
 
 def decode(paths: Sequence[Path], size: tuple[int, int], channels: int, label: str) -> tuple[np.ndarray, list[str]]:
-    """uint8 images (n, channels, height, width), and `path (reason)` for each file that cannot be decoded.
+    """Decode files; returns uint8 images (n, channels, height, width), and `path (reason)` for each unreadable file.
 
-    An image of another size is scaled until it covers the size, and what stands over on two sides is cut off.
+    An image of another size is scaled until it covers `size`, and the excess is cropped on two sides.
     """
     images = np.empty((len(paths), channels, *size), np.uint8)
     failures: list[str] = []
     start = 0
-    for part, failed in _spread(_pixels, paths, label, size, channels):
+    for part, part_failures in _in_workers(_decode_chunk, paths, label, size, channels):
         images[start : start + len(part)] = part
         start += len(part)
-        failures += failed
+        failures += part_failures
     return images, failures
 
 
-def _spread(function: Callable, paths: Sequence[Path], label: str, *arguments: Any) -> Iterator[Any]:
+def _in_workers(function: Callable, paths: Sequence[Path], label: str, *arguments: Any) -> Iterator[Any]:
     from joblib import Parallel, delayed
 
-    rest = iter(paths)
-    chunks = list(iter(lambda: list(islice(rest, _CHUNK)), []))
+    remaining = iter(paths)
+    chunks = list(iter(lambda: list(islice(remaining, _CHUNK)), []))
     workers = Parallel(n_jobs=1 if len(paths) <= _FEW else -1, return_as="generator")
     with tqdm(total=len(paths), desc=label, unit="image", disable=None, dynamic_ncols=True) as bar:
         calls = (delayed(function)(chunk, *arguments) for chunk in chunks)
@@ -64,11 +66,11 @@ def _spread(function: Callable, paths: Sequence[Path], label: str, *arguments: A
             yield result
 
 
-def _headers(paths: Sequence[Path]) -> list[Header | str]:
-    return [_header(path) for path in paths]
+def _read_chunk_headers(paths: Sequence[Path]) -> list[Header | str]:
+    return [_read_header(path) for path in paths]
 
 
-def _header(path: Path) -> Header | str:
+def _read_header(path: Path) -> Header | str:
     try:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as image:
@@ -76,30 +78,30 @@ def _header(path: Path) -> Header | str:
             if "exif" in image.info and image.getexif().get(0x0112) in _SIDEWAYS:
                 width, height = height, width
             is_grey = image.mode in _GREY_MODES
-    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+    except Exception as error:  # Pillow's decoders raise errors of many types on damaged files
         return _reason(error)
     return Header(hashlib.blake2b(content, digest_size=16).hexdigest(), height, width, is_grey)
 
 
-def _pixels(paths: Sequence[Path], size: tuple[int, int], channels: int) -> tuple[np.ndarray, list[str]]:
+def _decode_chunk(paths: Sequence[Path], size: tuple[int, int], channels: int) -> tuple[np.ndarray, list[str]]:
     images = np.zeros((len(paths), channels, *size), np.uint8)
     failures = []
     for index, path in enumerate(paths):
         try:
-            images[index] = _image(path, size, channels)
+            images[index] = _decode_image(path, size, channels)
         except Exception as error:
             failures.append(f"{path} ({_reason(error)})")
     return images, failures
 
 
-def _image(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+def _decode_image(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
     height, width = size
     with Image.open(path) as opened:
         mode = "L" if channels == 1 else "RGB"
         if opened.format == "JPEG" and min(opened.size) > 2 * max(size):
             opened.draft(mode, (width, height))  # decodes large photographs at a fraction of their size
         image = ImageOps.exif_transpose(opened)
-    if image.mode.startswith("I"):  # 16 bits, which convert would cut off at 255
+    if image.mode.startswith("I"):  # 16 bits; `convert` would clip them at 255
         image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers without a known range")

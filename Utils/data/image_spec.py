@@ -1,4 +1,4 @@
-"""In which shape does a network want its images, and what does a source of images give?"""
+"""Image spec: the image shape that a network expects, and the arrays that a data source returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,27 +18,30 @@ Examples = tuple[Tensor, Tensor]
 """uint8 images (n, channels, height, width) and int64 labels (n,)."""
 
 _CHUNK_BYTES = 1 << 26
+"""Upper limit of the float32 copy of a chunk of images."""
+
 _MEMORY_SHARE = 0.6
+"""Largest fraction of the machine's memory that images may take."""
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """The shape that images are wanted in."""
+    """The image shape that a network expects."""
 
     native: tuple[int, int, int]
-    """Channels, height and width for images that have no size of their own."""
+    """Channels, height and width of the network's own input, for images without a native size."""
     size: tuple[int, int] | None = None
-    """Height and width for all images; None: those that they have."""
+    """Height and width of all images; None: the images keep their own size."""
     channels: int | None = None
-    """What the network insists on; grey images are repeated. None: it takes any."""
+    """Number of channels that the network requires; grey images are repeated. None: any number."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width for images that have no size of their own."""
+        """Channels, height and width for images without a native size."""
         return (self.native[0], *(self.size or self.native[1:]))
 
     def fit(self, images: Tensor) -> Tensor:
-        """Bring uint8 images to the size and the channels that are wanted; raises `UserError` if they have too many."""
+        """Resize uint8 images and repeat grey channels; raises `UserError` if channels or memory do not fit."""
         if self.size is not None and tuple(images.shape[2:]) != self.size:
             check_memory(len(images), images.shape[1], self.size)
             images = in_chunks(_resize, images, self.size)
@@ -50,7 +53,7 @@ class ImageSpec:
 
 
 class ImageArrays(NamedTuple):
-    """Both sets of a source, and the statistics that normalise them."""
+    """Both sets of a data source, in memory, and the channel statistics that normalise them."""
 
     train: Examples
     test: Examples
@@ -60,7 +63,7 @@ class ImageArrays(NamedTuple):
 
 
 class ImageStreams(NamedTuple):
-    """The same of a source that stays on disk."""
+    """Both sets of a data source that stays on disk, and the channel statistics that normalise them."""
 
     train: "Files"
     test: "Files"
@@ -70,7 +73,7 @@ class ImageStreams(NamedTuple):
 
 
 def check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
-    """Raise `UserError` if so many images would not fit into this machine's memory."""
+    """Raise `UserError` if `count` uint8 images would take more than 60% of this machine's memory."""
     needed, memory = count * channels * size[0] * size[1], total_memory()
     if needed > _MEMORY_SHARE * memory:
         raise UserError(
@@ -80,7 +83,7 @@ def check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
 
 
 def in_chunks(resize: Callable[[Tensor, tuple[int, int]], Tensor], images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize few images at a time, so that their float copies stay small."""
+    """Resize a few images at a time, which keeps their float copies small."""
     channels, height, width = images.shape[1:]
     largest = channels * max(height * width, size[0] * size[1])
     return torch.cat([resize(part, size) for part in images.split(max(1, _CHUNK_BYTES // (4 * largest)))])

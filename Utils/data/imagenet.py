@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), or a part of it: photographs of 1,000 classes in folders, too many for any memory."""
+"""ImageNet (ILSVRC 2012), complete or in part: photographs of 1,000 classes, streamed because they exceed memory."""
 
 import hashlib
 import json
@@ -17,28 +17,28 @@ from Utils.errors import UserError
 
 
 class ImageNet(ImageFolder):
-    """`train/CLASS/*` and `val/CLASS/*` of the data folder, or of its folder `imagenet`; decoded in every pass."""
+    """`train/CLASS/*` and `val/CLASS/*` below the data folder or its subfolder `imagenet`, decoded in every pass."""
 
     official: ClassVar[tuple[int, int, int]] = (1000, 1281167, 50000)
-    """Classes, training and test images."""
+    """Numbers of classes, training images and test images."""
 
-    def __init__(self, folder: Path, frame: ImageSpec) -> None:
-        super().__init__(folder if (folder / "train").is_dir() else folder / "imagenet", frame)
+    def __init__(self, folder: Path, spec: ImageSpec) -> None:
+        super().__init__(folder if (folder / "train").is_dir() else folder / "imagenet", spec)
 
     def find(self) -> bool:
-        """Whether its folders are there; raises `UserError` if they hold no images."""
+        """Whether the folder `train` exists; raises `UserError` if the folders hold no images."""
         return (self.folder / "train").is_dir() and bool(self.listing.train)
 
     def check_network(self) -> None:
-        """It cannot be downloaded: raises `ConnectionError`."""
+        """Raise `ConnectionError`: ImageNet cannot be downloaded."""
         raise ConnectionError("it is given to registered users only, and expected as train/CLASS/* and val/CLASS/*")
 
     def download(self) -> None:
-        """It cannot be downloaded: raises `ConnectionError`."""
+        """Raise `ConnectionError`: ImageNet cannot be downloaded."""
         self.check_network()
 
     def facts(self) -> Facts:
-        """What the folders hold; anything but the whole data set has a key, made of names and sizes of the files."""
+        """Number of classes and set sizes; a part of ImageNet also has a key, computed from file names and sizes."""
         listing = self.listing
         sizes = (len(listing.classes), len(listing.train), len(listing.test))
         return Facts(*sizes, None if sizes == self.official else self._content)
@@ -52,11 +52,11 @@ class ImageNet(ImageFolder):
         return hashlib.blake2b(json.dumps(files).encode(), digest_size=8).hexdigest()
 
     def load(self) -> ImageStreams:  # type: ignore[override]
-        """Both sets, nothing decoded yet."""
+        """Both sets as files; no image is decoded yet."""
         listing, entry = self.listing, DATASETS["imagenet"]
         assert entry.mean is not None and entry.std is not None and entry.input_shape is not None
-        channels = self.frame.channels or entry.input_shape[0]
-        shape = (channels, *(self.frame.size or entry.input_shape[1:]))
+        channels = self.spec.channels or entry.input_shape[0]
+        shape = (channels, *(self.spec.size or entry.input_shape[1:]))
         train, test = (
             Files(self.folder, names, torch.tensor(labels), shape)
             for names, labels in ((listing.train, listing.train_labels), (listing.test, listing.test_labels))

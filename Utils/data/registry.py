@@ -1,7 +1,7 @@
 """Registry of data sets, readable without torch.
 
-A new data set is a class with `find`, `download` and `load`, in `Utils/data/sources.py` or a file of its own, and one
-line below.
+To add a data set, write a class with `find`, `check_network`, `download` and `load` in `Utils/data/sources.py` or a new
+file, and add one entry below.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """What planning a run needs to know of a data set."""
+    """Facts about a data set that are required to plan a run."""
 
     classes: int
     train_size: int
     test_size: int
     key: str | None = None
-    """Stands for the content, where that is the user's own."""
+    """Identifies the content of the user's own images; None for a data set with fixed content."""
 
 
 class DataSource(NamedTuple):
-    """One line of the registry."""
+    """One entry of the registry."""
 
     target: str
     label: str
     about: str
     facts: Facts | None
-    """None: to be found by looking at the files."""
+    """None: determined from the files."""
     input_shape: tuple[int, int, int] | None
-    """Channels, height, width; None if images are brought to the architecture's own input size, or as they come."""
+    """Channels, height, width; None if images take the architecture's input size or keep their own."""
     mean: tuple[float, ...] | None
     """Per channel, of the training images scaled to 0 ... 1; one value serves all channels. None: measured."""
     std: tuple[float, ...] | None
     augmentation: str
-    """What a recipe applies unless it says otherwise; see `Utils/data/augmentation.py`."""
+    """Default augmentation of recipes; see `Utils/data/augmentation.py`."""
     is_streamed: bool = False
-    """Decoded in every pass, as it fits into no memory."""
+    """Decoded in every pass, because the images do not fit into memory."""
     is_embedded: bool = False
-    """Comes with an installed library: no file, no download."""
+    """Part of an installed library: no file, no download."""
 
 
 _CIFAR = "shift-flip"
@@ -60,9 +60,8 @@ DATASETS: dict[str, DataSource] = {
         (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), _CIFAR,
     ),
     "cifar100": DataSource(
-        "Utils.data.sources:CIFAR100", "CIFAR-100", "tiny photographs, downloaded", Facts(100, 50000, 10000), (3, 32,
-        32),
-        (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), _CIFAR,
+        "Utils.data.sources:CIFAR100", "CIFAR-100", "tiny photographs, downloaded", Facts(100, 50000, 10000),
+        (3, 32, 32), (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), _CIFAR,
     ),
     "tinyimagenet": DataSource(
         "Utils.data.tiny_imagenet:TinyImageNet", "Tiny ImageNet", "small photographs, downloaded",
@@ -75,10 +74,9 @@ DATASETS: dict[str, DataSource] = {
     ),
     "imagefolder": DataSource(
         "Utils.data.image_folder:ImageFolder", "images", "your own images, in folders named after their classes",
-        None, None,
-        None, None, "none",
+        None, None, None, None, "none",
     ),
 }  # fmt: skip
 
 FALLBACK = "digits"
-"""What stands in for an architecture's own data set where that cannot be had."""
+"""Replacement for an architecture's default data set if that is not available."""

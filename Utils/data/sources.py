@@ -1,7 +1,7 @@
-"""Where do the images of each data set come from?
+"""Data sources: find, download and read the files of each data set.
 
-Every source is made from a folder and a `Frame`, and has `find` (is it on disk?), `download` and `load`, which returns
-the examples of the training and the test set.
+A source is constructed from a folder and an `ImageSpec`. `find` returns whether the data set is on disk. `download`
+fetches it; `check_network` tests whether that is possible. `load` returns the examples of the training and test sets.
 """
 
 import contextlib
@@ -24,27 +24,30 @@ from Utils.data.image_spec import Examples, ImageSpec, check_memory, in_chunks
 from Utils.errors import UserError
 
 _CONNECT_SECONDS = 4
+"""Time-out of a test connection."""
+
 _TRANSFER_SECONDS = 30
+"""Time-out of a download that receives no data."""
 
 
 class Digits:
     """scikit-learn's 1,797 real handwritten digits of 8 x 8 pixels, in a fixed stratified split."""
 
-    def __init__(self, folder: Path, frame: ImageSpec) -> None:
-        self.input_shape = frame.shape
+    def __init__(self, folder: Path, spec: ImageSpec) -> None:
+        self.input_shape = spec.shape
 
     def find(self) -> bool:
-        """They are part of scikit-learn."""
+        """Return True: the digits are part of scikit-learn."""
         return True
 
     def check_network(self) -> None:
-        """None is needed."""
+        """Do nothing: no network is required."""
 
     def download(self) -> None:
-        """Nothing to do."""
+        """Do nothing: the digits are part of scikit-learn."""
 
     def load(self) -> tuple[Examples, Examples]:
-        """Both sets, resized to the input shape, the grey channel repeated."""
+        """Both sets, resized to the input shape; the grey channel is repeated."""
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
@@ -63,7 +66,7 @@ def _enlarge(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class MNIST:
-    """LeCun's handwritten digits: four idx files, plain or gzipped, in torchvision's layout or right in the folder."""
+    """LeCun's handwritten digits: four idx files, plain or gzipped, in torchvision's layout or the folder itself."""
 
     name: ClassVar[str] = "MNIST"
     files: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -71,7 +74,7 @@ class MNIST:
         ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
     )
 
-    def __init__(self, folder: Path, frame: ImageSpec) -> None:
+    def __init__(self, folder: Path, spec: ImageSpec) -> None:
         self.folder = folder
 
     def find(self) -> bool:
@@ -79,14 +82,14 @@ class MNIST:
         return all(self._path(name) is not None for pair in self.files for name in pair)
 
     def check_network(self) -> None:
-        """Raise `ConnectionError` unless a server of the files answers."""
-        check_network(self._source().mirrors)
+        """Raise `ConnectionError` unless one of the download servers answers."""
+        check_network(self._dataset_class().mirrors)
 
     def download(self) -> None:
-        """Fetch and check the files with torchvision."""
-        fetch(lambda: self._source()(str(self.folder), download=True), self._source().mirrors)
+        """Download and verify the files with torchvision."""
+        fetch(lambda: self._dataset_class()(str(self.folder), download=True), self._dataset_class().mirrors)
 
-    def _source(self) -> Any:
+    def _dataset_class(self) -> Any:
         import torchvision
 
         return getattr(torchvision.datasets, self.name)
@@ -121,11 +124,11 @@ class MNIST:
                 unpacked.write_bytes(gzip.decompress(path.read_bytes()))
                 yield unpacked
         except (ValueError, AssertionError, TypeError, EOFError, OSError, RuntimeError, KeyError, zlib.error) as error:
-            raise _damaged(path) from error
+            raise _damaged_file(path) from error
 
 
 class FashionMNIST(MNIST):
-    """Zalando's articles, in the format of MNIST."""
+    """Zalando's articles of clothing, in the format of MNIST."""
 
     name = "FashionMNIST"
 
@@ -135,7 +138,7 @@ class CIFAR10:
 
     name: ClassVar[str] = "CIFAR10"
 
-    def __init__(self, folder: Path, frame: ImageSpec) -> None:
+    def __init__(self, folder: Path, spec: ImageSpec) -> None:
         import torchvision
 
         self.folder = folder
@@ -150,7 +153,7 @@ class CIFAR10:
         check_network([self.source.url])
 
     def download(self) -> None:
-        """Fetch and check the archive with torchvision."""
+        """Download and verify the archive with torchvision."""
         fetch(lambda: self.source(str(self.folder), download=True), [self.source.url])
 
     def load(self) -> tuple[Examples, Examples]:
@@ -172,18 +175,18 @@ class CIFAR10:
         from torchvision.datasets.utils import check_integrity, extract_archive
 
         if not check_integrity(str(archive), self.source.tgz_md5):
-            raise _damaged(archive)
+            raise _damaged_file(archive)
         extract_archive(str(archive), str(folder))
 
     def _read(self, root: Path) -> tuple[Examples, Examples]:
         from torchvision.datasets.utils import check_integrity
 
-        # torchvision reads pickles, so nothing is read whose checksum is not the original's.
+        # torchvision unpickles these files, so all checksums are verified before any file is read.
         meta = (self.source.meta["filename"], self.source.meta["md5"])
         for name, checksum in (*self.source.train_list, *self.source.test_list, meta):
             path = root / self.source.base_folder / name
             if not check_integrity(str(path), checksum):
-                raise _damaged(path)
+                raise _damaged_file(path)
         sets = []
         for is_train in (True, False):
             data = self.source(str(root), train=is_train)
@@ -192,12 +195,12 @@ class CIFAR10:
 
 
 class CIFAR100(CIFAR10):
-    """The same format with 100 classes."""
+    """CIFAR-100: the format of CIFAR-10 with 100 classes."""
 
     name = "CIFAR100"
 
 
-def _damaged(path: Path) -> UserError:
+def _damaged_file(path: Path) -> UserError:
     return UserError(f"{path} is missing or damaged (truncated?); replace it, or delete it and let it be downloaded")
 
 
@@ -208,7 +211,7 @@ def check_network(addresses: list[str]) -> None:
 
 
 def fetch(download: Callable[[], object], addresses: list[str]) -> None:
-    """Carry out a download that gives up when nothing comes; raises `ConnectionError` if it fails."""
+    """Run a download, with a time-out when no data arrives; raises `ConnectionError` if it fails."""
     check_network(addresses)
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TRANSFER_SECONDS)
@@ -221,7 +224,7 @@ def fetch(download: Callable[[], object], addresses: list[str]) -> None:
 
 
 def _answers(host: str) -> bool:
-    """Whether a host can be reached within seconds, name resolution (which takes no time-out) included."""
+    """Whether a host accepts a connection within seconds, including name resolution, which has no time-out itself."""
     reached: list[bool] = []
 
     def connect() -> None:

@@ -1,4 +1,4 @@
-"""How do images that fit into no memory reach the network? Worker processes decode them just before they are needed."""
+"""Streaming: worker processes decode images just before they are needed, for data sets larger than memory."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _BORDER = 256 / 224
-"""A test image is brought to this multiple of the wanted size, and its centre cut out."""
+"""A test image is resized to this multiple of the input size before its centre is cropped."""
 
-_MOST_WORKERS = 16
+_MAX_WORKERS = 16
+
 _READ_AHEAD = 4
-"""Batches that each worker has ready."""
+"""Batches prefetched by each worker."""
 
 VARIATIONS = ("resized-crop", "resized-crop-color")
-"""Augmentations that need the whole image as it was taken, so that they happen where it is decoded."""
+"""Augmentations of the original image, before resizing; they are therefore applied during decoding."""
 
 
 class Variation(NamedTuple):
-    """How the images of one pass vary: each by random numbers of its own, whatever worker decodes it."""
+    """Augmentation of one pass: each image has its own random numbers, independent of the worker that decodes it."""
 
     name: str
     seed: int
@@ -35,7 +36,7 @@ class Variation(NamedTuple):
 
 @dataclass(frozen=True)
 class Files:
-    """Image files and labels (n,), int64; what `Split` is for images in memory."""
+    """Image files and labels (n,), int64: the counterpart of `Split` for images on disk."""
 
     root: Path
     names: Sequence[str]
@@ -47,11 +48,11 @@ class Files:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "Files":
-        """The same, with labels, and later its images, on a device."""
+        """The same files, with labels and all images decoded later on another device."""
         return replace(self, labels=self.labels.to(device))
 
     def take(self, indices: Tensor) -> "Files":
-        """Some of the files."""
+        """The files and labels at `indices`."""
         return replace(
             self,
             names=[self.names[index] for index in indices.tolist()],
@@ -61,31 +62,31 @@ class Files:
     def batches(
         self, picks: Sequence[Tensor | slice], variation: Variation | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """uint8 images and labels of each pick, on the labels' device; raises `UserError` naming damaged files."""
+        """Yield uint8 images and labels of each pick on the labels' device; raises `UserError` naming damaged files."""
         device = self.labels.device
-        numbers = [_numbers(pick) for pick in picks]
+        index_lists = [_index_list(pick) for pick in picks]
         loader: DataLoader[Any] = DataLoader(
             _Decoder(self, variation),
-            batch_sampler=numbers,  # type: ignore[arg-type]
-            num_workers=min(len(numbers), os.cpu_count() or 1, _MOST_WORKERS),
+            batch_sampler=index_lists,  # type: ignore[arg-type]
+            num_workers=min(len(index_lists), os.cpu_count() or 1, _MAX_WORKERS),
             collate_fn=_collate,
-            generator=torch.Generator(),  # its own, since networks draw from the global one
+            generator=torch.Generator(),  # separate, because networks draw from the global generator
             pin_memory=device.type == "cuda",
-            prefetch_factor=_READ_AHEAD if numbers else None,
+            prefetch_factor=_READ_AHEAD if index_lists else None,
         )
         for pick, (images, damaged) in zip(picks, loader, strict=True):
             if damaged:
                 raise UserError(f"images in {self.root} cannot be read: {', '.join(damaged)}; replace or delete them")
-            chosen = self.labels[pick] if isinstance(pick, slice) else self.labels[pick.to(device)]
-            yield images.to(device, non_blocking=True), chosen
+            labels = self.labels[pick] if isinstance(pick, slice) else self.labels[pick.to(device)]
+            yield images.to(device, non_blocking=True), labels
 
 
-def _numbers(pick: Tensor | slice) -> list[int]:
+def _index_list(pick: Tensor | slice) -> list[int]:
     return list(range(pick.start, pick.stop)) if isinstance(pick, slice) else pick.tolist()
 
 
 class _Decoder(Dataset[Tensor | str]):
-    """Images by number; the name of the file and the reason where one cannot be read."""
+    """Decoded images by index; for an unreadable file, its name and the reason instead."""
 
     def __init__(self, files: Files, variation: Variation | None) -> None:
         self.files, self.variation = files, variation
@@ -100,9 +101,9 @@ class _Decoder(Dataset[Tensor | str]):
                 image = file.convert("L" if self.files.shape[0] == 1 else "RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             return f"{name} ({error})"
-        return self._varied(image, index)
+        return self._transformed(image, index)
 
-    def _varied(self, image: "Image", index: int) -> Tensor:
+    def _transformed(self, image: "Image", index: int) -> Tensor:
         if self.variation is None:
             return self.transform(image)
         with torch.random.fork_rng(devices=[]):
@@ -111,18 +112,18 @@ class _Decoder(Dataset[Tensor | str]):
 
 
 def make_transform(shape: tuple[int, int, int], variation: str | None = None) -> Any:
-    """torchvision's transforms from an image to uint8 (channels, height, width), at random if there is a variation.
+    """Create torchvision transforms from an image to uint8 (channels, height, width), random if `variation` is given.
 
-    None: the centre, as in tests. "resized-crop": a random part of 8% to 100% of the image, mirrored or not.
-    "resized-crop-color": a part of 20% to 100%, with colours changed, too, as the synaptic-flow program has it.
+    None: the centre, for tests. "resized-crop": a random crop of 8% to 100% of the image, randomly mirrored.
+    "resized-crop-color": a crop of 20% to 100%, also with random colour changes, as in the synaptic-flow program.
     """
     from torchvision.transforms import v2
 
     size = list(shape[1:])
     if variation is None:
-        wide = [round(_BORDER * side) for side in size]
-        # One number keeps the ratio of the sides: the shorter one is brought to it.
-        return v2.Compose([v2.Resize(max(wide)), v2.CenterCrop(size), v2.PILToTensor()])
+        resized = [round(_BORDER * side) for side in size]
+        # A single number preserves the aspect ratio: the shorter side is resized to it.
+        return v2.Compose([v2.Resize(max(resized)), v2.CenterCrop(size), v2.PILToTensor()])
     if variation == "resized-crop":
         return v2.Compose([v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), v2.PILToTensor()])
     return v2.Compose([

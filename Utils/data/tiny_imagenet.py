@@ -1,6 +1,6 @@
-"""Tiny ImageNet: 100,000 training images of 200 classes, 64 x 64, as the official folder or its archive.
+"""Tiny ImageNet: 100,000 training images of 200 classes, 64 x 64 pixels, from the official folder or its archive.
 
-Its validation set, whose labels are published, is the test set here, as in the literature.
+Its validation set, whose labels are published, serves as the test set, as in the literature.
 """
 
 import csv
@@ -16,18 +16,18 @@ from Utils.errors import UserError
 
 
 class TinyImageNet(ImageFolder):
-    """The folder `tiny-imagenet-200`, itself, below the data folder, or packed there; decoded once."""
+    """The folder `tiny-imagenet-200`: given as the data folder, inside it, or packed there; decoded once."""
 
     name: ClassVar[str] = "tiny-imagenet-200"
     url: ClassVar[str] = f"http://cs231n.stanford.edu/{name}.zip"
     md5: ClassVar[str] = "90528d7ca1a48142e341f4ef8d21d0de"
 
-    def __init__(self, folder: Path, frame: ImageSpec) -> None:
+    def __init__(self, folder: Path, spec: ImageSpec) -> None:
         super().__init__(folder if (folder / "wnids.txt").is_file() else folder / self.name, ImageSpec((3, 64, 64)))
         self.archive = folder / f"{self.name}.zip"
 
     def find(self) -> bool:
-        """Whether the folder is on disk; an archive beside it is checked and unpacked first."""
+        """Whether the folder is on disk; an archive beside it is verified and unpacked first."""
         if not self.folder.is_dir() and self.archive.is_file():
             self._unpack()
         return self.folder.is_dir()
@@ -37,25 +37,25 @@ class TinyImageNet(ImageFolder):
         check_network([self.url])
 
     def download(self) -> None:
-        """Fetch, check and unpack the archive with torchvision."""
+        """Download, verify and unpack the archive with torchvision."""
         from torchvision.datasets.utils import download_and_extract_archive
 
         fetch(lambda: download_and_extract_archive(self.url, str(self.archive.parent), md5=self.md5), [self.url])
 
     def load(self) -> tuple[Examples, Examples]:  # type: ignore[override]
-        """Both sets; raises `UserError` if files are missing, or naming damaged ones."""
+        """Both sets; raises `UserError` if files are missing or damaged."""
         expected = DATASETS["tinyimagenet"].facts
         assert expected is not None
-        found = Facts(len(self.listing.classes), len(self.listing.train), len(self.listing.test))
-        if found != expected:
+        facts = Facts(len(self.listing.classes), len(self.listing.train), len(self.listing.test))
+        if facts != expected:
             advice = f"unpack {self.archive.name} again"
-            raise UserError(f"{self.folder} holds {_in_words(found)}, not {_in_words(expected)}; {advice}")
+            raise UserError(f"{self.folder} holds {_describe(facts)}, not {_describe(expected)}; {advice}")
         images = super().load()
         return images.train, images.test
 
     @cached_property
     def listing(self) -> Listing:
-        """The files, in a fixed order; classes go by their WordNet number."""
+        """The files of both sets, in a fixed order; classes are sorted by WordNet number."""
         classes = images_by_class(self.folder, "train/")
         test: dict[str, list[str]] = {}
         annotations = self.folder / "val" / "val_annotations.txt"
@@ -80,5 +80,5 @@ class TinyImageNet(ImageFolder):
         extract_archive(str(self.archive), str(self.archive.parent))
 
 
-def _in_words(facts: Facts) -> str:
+def _describe(facts: Facts) -> str:
     return f"{facts.train_size} training and {facts.test_size} test images of {facts.classes} classes"

@@ -4,7 +4,7 @@
 
 Each process computes its share of every batch. Gradients and batch statistics are those of the whole batch
 (`synchronised_layers.py`), so the result equals that of one process up to the order of sums. Only the first process
-prunes, reads, writes and prints. Without torchrun there is only the first.
+prunes, reads, writes and prints. Without torchrun, the group has one process.
 """
 
 import os
@@ -27,79 +27,89 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of each batch is this process's."""
+    """The part of each batch that one process computes."""
 
     number: int = 0
+    """Rank of the process."""
     of: int = 1
+    """Number of processes."""
 
     def positions(self, count: int, parts: int = 1) -> list[range]:
-        """The places in a batch of `count` that are this process's, in each of the parts that it is computed in."""
+        """Positions of this share in a batch of `count` images: one range for each of `parts`, computed in turn."""
         bounds = [count * part // parts for part in range(parts + 1)]
-        mine = [
+        share_bounds = [
             [start + (end - start) * number // self.of for number in (self.number, self.number + 1)]
             for start, end in pairwise(bounds)
         ]
-        return [range(start, end) for start, end in mine]
+        return [range(start, end) for start, end in share_bounds]
 
 
 def share() -> Share:
-    """This process's share."""
+    """The share of this process."""
     return Share(dist.get_rank(), dist.get_world_size()) if _is_started() else Share()
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and talks."""
+    """Whether this process is the first, which writes and prints."""
     return share().number == 0
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
-    """Meet the other processes that torchrun started, if it did; `device` is a value of `--device`."""
+    """Join the process group of torchrun, if torchrun started this process; `device` is the value of `--device`.
+
+    Raises `UserError` if there are more processes than GPUs.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ or _is_started():
         yield
         return
-    has_gpus = device != "cpu" and torch.cuda.is_available()
-    if has_gpus:
-        wanted, count = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-        if wanted > count:
-            raise UserError(f"--nproc_per_node={wanted}: this machine has {count} GPUs; give {count}, or --device=cpu")
+    uses_gpus = device != "cpu" and torch.cuda.is_available()
+    if uses_gpus:
+        wanted, available = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if wanted > available:
+            raise UserError(
+                f"--nproc_per_node={wanted}: this machine has {available} GPUs; give {available}, or --device=cpu"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # 1 x 1 kernels have the strides of either layout.
+    # The strides of 1 x 1 kernels are valid in both memory layouts, so this warning is harmless.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    # Objects go over gloo, gradients over the fastest there is.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpus else "gloo")
+    # gloo sends objects; the fastest available backend sends gradients.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if uses_gpus else "gloo")
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-def agree(make: Callable[[], Result]) -> Result:
-    """What the first process makes, in all of them; an error that it meets is raised in all. Tensors are on the CPU."""
+def agree(function: Callable[[], Result]) -> Result:
+    """Call a function in the first process, and return its result in all processes.
+
+    An error is raised in all processes. Tensors must be on the CPU.
+    """
     if not _is_started():
-        return make()
-    found: list[Any] = [None, None]
+        return function()
+    outcome: list[Any] = [None, None]
     if is_first():
         try:
-            found[0] = make()
+            outcome[0] = function()
         except Exception as error:
-            found[1] = _sendable(error)
-    dist.broadcast_object_list(found, src=0, device=torch.device("cpu"))
-    if found[1] is not None:
-        raise found[1]
-    return found[0]
+            outcome[1] = _picklable(error)
+    dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
 
 
-def first_alone(make: Callable[[], Result]) -> Result:
-    """What each process makes, the first one before all others, so that they find the files that it left."""
+def first_alone(function: Callable[[], Result]) -> Result:
+    """Call a function in the first process before all others, which find its files; returns this process's result."""
     if not _is_started():
-        return make()
-    made: list[Result] = []
-    agree(lambda: made.append(make()))
-    return made[0] if made else make()
+        return function()
+    results: list[Result] = []
+    agree(lambda: results.append(function()))
+    return results[0] if results else function()
 
 
-def _sendable(error: Exception) -> Exception:
+def _picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -107,37 +117,37 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def total(values: Tensor) -> Tensor:
-    """The sum of a tensor over all processes."""
+def total(tensor: Tensor) -> Tensor:
+    """Sum of a tensor over all processes."""
     if not _is_started():
-        return values
-    summed = values.clone()
-    dist.all_reduce(summed)
-    return summed
+        return tensor
+    result = tensor.clone()
+    dist.all_reduce(result)
+    return result
 
 
 def gathered(value: Result) -> list[Result]:
-    """What each process has, in order."""
+    """The values of all processes, ordered by rank."""
     if not _is_started():
         return [value]
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The network as all processes train it: gradients are averaged over them."""
+    """Wrap a network for training in all processes: gradients are averaged over them."""
     if not _is_started():
         return model
     devices = [next(model.parameters()).device] if next(model.parameters()).is_cuda else None
-    # Buffers are equal in all processes, and sending masks would have each layer convert them again.
+    # Buffers are equal in all processes, and a broadcast of masks would make each layer convert them again.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*broadcast_buffers")
         return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
 
 def without_averaging(network: nn.Module) -> AbstractContextManager:
-    """For all but the last backward pass of a step."""
+    """Context without averaging of gradients, for all backward passes of a step but the last."""
     if isinstance(network, nn.parallel.DistributedDataParallel):
         return network.no_sync()
     return nullcontext()

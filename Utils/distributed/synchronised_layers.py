@@ -1,7 +1,7 @@
-"""How do layers of several processes, each with its part of a batch, do what one would do with all of it?
+"""Synchronised layers: layers in several processes, each with a part of a batch, compute the result of the whole batch.
 
-Batch normalisation has the statistics of the whole; what drops units at random draws for the whole, from generators
-that are in the same state everywhere, and each process takes what is its own.
+Batch normalisation uses the statistics of the whole batch. Dropout and stochastic depth draw for the whole batch, from
+generators in the same state in all processes, and each process uses its own part.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,30 +17,30 @@ from Utils.distributed.process_group import Share, share, total
 
 
 class SynchronisedLayers:
-    """The forward passes of training, each of them of one part of a batch."""
+    """Replaces the forward functions of these layers in training, for one part of a batch at a time."""
 
     def __init__(self, model: nn.Module, batch_size: int, parts: int = 1) -> None:
-        self.own = share().positions(batch_size, parts)
-        self.whole = Share().positions(batch_size, parts)
+        self.local_ranges = share().positions(batch_size, parts)
+        self.whole_ranges = Share().positions(batch_size, parts)
         self.part = 0
-        # Made once: functions that are new in every step would have the network compiled anew.
+        # Created once: new functions in every step would trigger a new compilation of the network.
         self.forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
         if share().of > 1:
-            self._take_over(model)
+            self._create_forwards(model)
 
-    def _take_over(self, model: nn.Module) -> None:
+    def _create_forwards(self, model: nn.Module) -> None:
         from torchvision.ops import StochasticDepth
 
-        drops = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, StochasticDepth
+        dropout_types = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, StochasticDepth
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 self.forwards[module] = partial(_normalise, module, module.forward)
-            elif isinstance(module, drops):
+            elif isinstance(module, dropout_types):
                 self.forwards[module] = partial(self._drop, module, module.forward)
 
     @contextmanager
     def passing(self, part: int = 0) -> Iterator[None]:
-        """Around the forward pass of a part, in all processes."""
+        """Context of the forward pass of a part; all processes must enter it."""
         self.part = part
         for module, forward in self.forwards.items():
             module.forward = forward  # type: ignore[method-assign]
@@ -50,23 +50,23 @@ class SynchronisedLayers:
             for module in self.forwards:
                 del module.forward
 
-    def _drop(self, module: nn.Module, alone: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """What the layer does to these images, by multiplying with what it does to as many ones as the whole has."""
-        own, whole = self.own[self.part], self.whole[self.part]
-        each, rest = divmod(x.shape[0], len(own))
-        if not module.training or rest:
-            return alone(x)
-        ones = x.new_ones((len(whole) * each, *x.shape[1:]))
+    def _drop(self, module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Apply the layer as a product of `x` and its part of the layer's output for ones of the whole batch's size."""
+        local, whole = self.local_ranges[self.part], self.whole_ranges[self.part]
+        rows_per_image, remainder = divmod(x.shape[0], len(local))
+        if not module.training or remainder:
+            return forward(x)
+        ones = x.new_ones((len(whole) * rows_per_image, *x.shape[1:]))
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-            ones = ones.contiguous(memory_format=torch.channels_last)  # numbers are drawn in order of memory
-        start = (own.start - whole.start) * each
-        return x * alone(ones)[start : start + x.shape[0]]
+            ones = ones.contiguous(memory_format=torch.channels_last)  # random numbers are drawn in memory order
+        start = (local.start - whole.start) * rows_per_image
+        return x * forward(ones)[start : start + x.shape[0]]
 
 
-def _normalise(module: nn.modules.batchnorm._BatchNorm, alone: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """What the layer does in training, with statistics of all processes. `nn.SyncBatchNorm` works on GPUs only."""
+def _normalise(module: nn.modules.batchnorm._BatchNorm, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Output of the layer, in training with the statistics of all processes; `nn.SyncBatchNorm` works on GPUs only."""
     if not module.training:
-        return alone(x)
+        return forward(x)
     axes = [axis for axis in range(x.dim()) if axis != 1]
     shape = [1, -1, *[1] * (x.dim() - 2)]
     single = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -74,7 +74,7 @@ def _normalise(module: nn.modules.batchnorm._BatchNorm, alone: Callable[[Tensor]
     mean = _Sum.apply(single.sum(axes)) / count
     centred = single - mean.reshape(shape)
     variance = _Sum.apply(centred.square().sum(axes)) / count
-    _follow(module, mean.detach(), variance.detach() * count / (count - 1))
+    _update_running_statistics(module, mean.detach(), variance.detach() * count / (count - 1))
     normalised = centred * (variance + module.eps).rsqrt().reshape(shape)
     scale, shift = (
         (module.masked("weight"), module.masked("bias")) if isinstance(module, Masked) else (module.weight, module.bias)
@@ -85,7 +85,7 @@ def _normalise(module: nn.modules.batchnorm._BatchNorm, alone: Callable[[Tensor]
 
 
 @torch.no_grad()
-def _follow(module: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor) -> None:
+def _update_running_statistics(module: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor) -> None:
     if module.running_mean is None or module.running_var is None or module.num_batches_tracked is None:
         return
     module.num_batches_tracked.add_(1)
@@ -95,11 +95,11 @@ def _follow(module: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Ten
 
 
 class _Sum(torch.autograd.Function):
-    """A sum over all processes, each of which has a part of the loss."""
+    """Sum over all processes; each process holds a part of the loss, so the gradient is the sum as well."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return total(values)
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return total(tensor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Training: the loop, optimizers, learning rates, evaluation, precision and the context of a run."""
+"""Training: the loop, optimizers, learning rates, evaluation, precision, hooks and the run context."""

@@ -1,8 +1,9 @@
-"""What surrounds the run that this process carries out: who hears how far it is, and where does it go on from?
+"""Per-run context: where events are sent, and which checkpoints to resume from.
 
-A run's checkpoints are one file for each of its trainings, in order. Those that are over are as they were left; the one
-that was interrupted goes on after its last step. Everything between trainings is made again, the same as before. A file
-holds tensors and plain values behind a digest of them and of whose they are, and is read without running code.
+A run has one checkpoint file for each of its trainings, in order. A finished training is restored in its final state;
+an interrupted training resumes after the step of its checkpoint. Everything between trainings is computed again, with
+the same result. A file holds tensors and plain values, preceded by a digest of this content, the run and the file name.
+It is read without executing code.
 """
 
 import io
@@ -17,17 +18,17 @@ from typing import Any
 import torch
 
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
-"""Unless a number of steps is given."""
+"""Used if no number of steps is given."""
 
 _FORMAT = 1
-"""Other than that of programs whose checkpoints hold something else."""
+"""Version of the content of checkpoints: a new version invalidates older checkpoints."""
 
 _DIGEST = sha256().digest_size
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is."""
+    """Event: the progress of a training, in steps, with a summary of loss and accuracy."""
 
     iteration: int
     iterations: int
@@ -36,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found: a row of `training.csv`, of which training of its run."""
+    """Event: the result of an evaluation, a row of `training.csv`, with the index of its training in the run."""
 
     training: int
     values: dict[str, float]
@@ -44,14 +45,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class WarningIssued:
-    """A warning."""
+    """Event: a warning to the user."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class CheckpointSaved:
-    """The content of a run's checkpoint file."""
+    """Event: the name and content of a new checkpoint file."""
 
     name: str
     content: bytes
@@ -66,42 +67,44 @@ def _ignore(event: Event) -> None:
 
 @dataclass
 class RunContext:
-    """What a run finds where it is carried out."""
+    """The environment of a run: the listener to its events, its checkpoints and its progress bars."""
 
     listener: Callable[[Event], None] = _ignore
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
-    """The checkpoint files that an interrupted run left, by name."""
+    """Checkpoint files of the interrupted run, by name."""
     checkpoint_every: int | None = 0
-    """Steps from one checkpoint to the next; None: minutes; 0: no checkpoints."""
+    """Steps between checkpoints; None: `SECONDS_BETWEEN_CHECKPOINTS` between them; 0: no checkpoints."""
     run_key: str = ""
-    """The run's name: a checkpoint of another one is no use."""
+    """Name of the run; a checkpoint of another run is rejected."""
     has_bar: bool = True
-    """Whether training draws a bar of its own, below that many others."""
+    """Whether training shows its own progress bar."""
     bars_above: int = 0
+    """Number of other progress bars above it."""
     trainings: int = 0
-    """Begun so far."""
+    """Number of trainings started so far."""
     saved_at: float = field(default_factory=time.monotonic)
+    """Time of the last checkpoint, initially of the start, on the monotonic clock."""
 
     def next_stage(self) -> "TrainingStage":
-        """The next training."""
+        """Start the next training, and return its stage."""
         self.trainings += 1
         return TrainingStage(self, self.trainings - 1)
 
 
 @dataclass
 class TrainingStage:
-    """One training of a run."""
+    """One training of a run: loads and saves its checkpoint, and reports its events."""
 
     context: RunContext
     number: int
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Name of the checkpoint file."""
         return f"checkpoint-{self.number}.pt"
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """What an interrupted run left; None if that is nothing, or nothing that can be read."""
+        """State of the interrupted training; None if there is no checkpoint, or, with a warning, no valid one."""
         content = self.context.checkpoints.get(self.name)
         if content is None:
             return None
@@ -109,8 +112,8 @@ class TrainingStage:
         if digest == self._digest(state):
             with suppress(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
                 return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-        reason = "damaged, or of another run or version of the program"
-        self.context.listener(WarningIssued(f"{self.name} is {reason}; that training starts again"))
+        reason = "damaged, or from another run or program version"
+        self.context.listener(WarningIssued(f"{self.name} is {reason}; this training restarts from its beginning"))
         return None
 
     def _digest(self, state: bytes) -> bytes:
@@ -120,47 +123,47 @@ class TrainingStage:
 
     @property
     def is_timed(self) -> bool:
-        """Whether the clock, rather than a number of steps, says when to keep a checkpoint."""
+        """Whether checkpoints are saved by time rather than by a number of steps."""
         return self.context.checkpoint_every is None
 
     def is_due(self, iteration: int, is_last: bool) -> bool:
-        """Whether it is time to keep a checkpoint."""
+        """Whether a checkpoint is due after `iteration` steps."""
         every = self.context.checkpoint_every
         if every is None:
             return time.monotonic() - self.context.saved_at >= SECONDS_BETWEEN_CHECKPOINTS
         return every > 0 and (is_last or iteration % every == 0)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep a checkpoint."""
+        """Serialise a state and send it to the listener as a checkpoint file."""
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getvalue()
         self.context.listener(CheckpointSaved(self.name, self._digest(content) + content))
         self.context.saved_at = time.monotonic()
 
-    def report_progress(self, iteration: int, iterations: int, words: str) -> None:
-        """Say how far it is."""
-        self.context.listener(Progress(iteration, iterations, words))
+    def report_progress(self, iteration: int, iterations: int, summary: str) -> None:
+        """Send the progress of the training to the listener."""
+        self.context.listener(Progress(iteration, iterations, summary))
 
-    def report_evaluation(self, values: dict[str, float]) -> None:
-        """Say what an evaluation found."""
-        self.context.listener(Evaluation(self.number, values))
+    def report_evaluation(self, row: dict[str, float]) -> None:
+        """Send a row of the training history to the listener."""
+        self.context.listener(Evaluation(self.number, row))
 
 
 _context = RunContext()
 
 
 def run_context() -> RunContext:
-    """Those of the run that this process carries out."""
+    """Context of the run that this process executes."""
     return _context
 
 
 @contextmanager
-def use_context(those: RunContext) -> Iterator[None]:
-    """Carry out a run in these surroundings."""
+def use_context(context: RunContext) -> Iterator[None]:
+    """Execute a run in this context; the previous context is restored at the end."""
     global _context
-    before, _context = _context, those
+    previous, _context = _context, context
     try:
         yield
     finally:
-        _context = before
+        _context = previous

@@ -1,4 +1,4 @@
-"""Hooks: what an experiment does while a network trains."""
+"""Hooks: functions of an experiment, called while a network trains."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,29 +9,32 @@ from torch import Tensor
 
 
 def nothing(*arguments: object) -> None:
-    """The hook that does nothing."""
+    """Hook without an effect."""
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What an experiment does while a network trains."""
+    """Functions of an experiment, called while a network trains."""
 
     after_step: Callable[[int, torch.optim.Optimizer], None] = nothing
-    """Called with the number of steps done, from the start on, before any test; may change weights and masks."""
+    """Called before the first step and after each step, with the number of steps done, before any test.
+
+    May change weights and masks.
+    """
     after_test: Callable[[dict[str, float]], None] = nothing
-    """Called with every row of the history."""
+    """Called with each new row of the history."""
     state: Callable[[], dict[str, Any]] = dict
-    """What these functions remember, in tensors and plain values, to go on from."""
+    """Returns the state of these functions, in tensors and plain values, for a checkpoint."""
     restore: Callable[[Any], None] = nothing
-    """Makes what `state` gave what they remember."""
+    """Restores the state of these functions from a result of `state`."""
     penalty: Callable[[], Tensor] | None = None
-    """Added to the loss of each step, but not recorded."""
+    """Returns a penalty that is added to the loss of each step, but not recorded."""
     only_looks: bool = False
-    """Whether `after_step` changes nothing, so that masks are worked into the weights once."""
+    """Whether `after_step` changes nothing, so that masks can be multiplied into the weights once."""
 
     @property
     def leave_masks(self) -> bool:
-        """Whether masks stay what they are."""
+        """Whether masks are constant during training."""
         return self.only_looks or self.after_step is nothing
 
 

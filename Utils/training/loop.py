@@ -1,4 +1,4 @@
-"""How is a network trained and tested? The one training loop of the project."""
+"""Training loop: trains and tests a network; the only training loop of the project."""
 
 import math
 import time
@@ -25,7 +25,7 @@ from Utils.training.optimizers import make_optimizer
 from Utils.training.precision import Compute
 
 _CHECK_EVERY = 50
-"""Steps between looks at the running loss: each makes the host wait for the device."""
+"""Steps between checks of the running loss: each check makes the host wait for the device."""
 
 
 def train(
@@ -39,12 +39,12 @@ def train(
     hooks: Hooks = NO_HOOKS,
     start: int = 0,
 ) -> History:
-    """Train a network in place by a resolved recipe, testing it before, every `evaluate_every` steps and at the end.
+    """Train a network in place by a resolved recipe; test it before, every `evaluate_every` steps and at the end.
 
-    The sample decides data order and augmentation. A run whose loss is no longer finite stops, and says so in
-    `History.error`. The network is left in evaluation mode. Training that starts at a later step has the learning rates
-    and the batches of the steps from there on. An interrupted training resumes from its last checkpoint
-    (`Utils/training/context.py`) and ends as if it had not been interrupted.
+    The sample decides data order and augmentation. Training stops when the loss is no longer finite, and
+    `History.error` gives the reason. The network is left in evaluation mode. With a later `start`, training uses the
+    learning rates and batches of the steps from there on. An interrupted training resumes from its last checkpoint
+    (`Utils/training/context.py`) and ends with the same result as without interruption.
     """
     device, share, stage = next(model.parameters()).device, process_group.share(), context.run_context().next_stage()
     dropout = randomness.generator(sample, "dropout")
@@ -54,16 +54,16 @@ def train(
             loop = _Loop(model, data, training, sample, compute, hooks, start, stage)
             return loop.run(label, show_progress and share.number == 0)
         except Exception as error:
-            explained = compute.explained(error)
-            if explained is None:
+            compile_error = compute.compile_error(error)
+            if compile_error is None:
                 raise
-            raise explained from error
+            raise compile_error from error
         finally:
             compute.restore()
 
 
 def _parts(batch_size: int, accumulate: int) -> list[range]:
-    """The places in a batch that this process computes at a time; raises `UserError` if a part would be too small."""
+    """Positions in a batch that this process computes, for each part; raises `UserError` if a part is too small."""
     share = process_group.share()
     if batch_size < 2 * accumulate * share.of:
         raise UserError(
@@ -74,6 +74,8 @@ def _parts(batch_size: int, accumulate: int) -> list[range]:
 
 
 class _Loop:
+    """One training: its network, batches, history and running sums."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -94,10 +96,10 @@ class _Loop:
         self.sizes = [len(part) for part in parts]
         self.synchronised = SynchronisedLayers(model, training.batch_size, training.accumulate)
         is_whole = parts == [range(training.batch_size)]
-        self.positions = None if is_whole else [place for part in parts for place in part]
+        self.positions = None if is_whole else [position for part in parts for position in part]
         self.steps_per_epoch = len(data.train) // training.batch_size
         self.history = History()
-        # Summed on the device and read only when a row is made: loss, right answers, images.
+        # Sums of loss, correct predictions and images: kept on the device, and read only for checks and rows.
         self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
         self.seconds = self.started = 0.0
         self.zero_pruned_gradients: Callable[[], None] = nothing
@@ -113,8 +115,8 @@ class _Loop:
         optimizer = make_optimizer(self.model, self.training)
         done = self._begin(optimizer)
         self.model.train()
-        surroundings = context.run_context()
-        has_bar = show_progress and surroundings.has_bar
+        run_context = context.run_context()
+        has_bar = show_progress and run_context.has_bar
         with tqdm(
             total=iterations,
             initial=done,
@@ -122,8 +124,8 @@ class _Loop:
             unit="step",
             disable=None if has_bar else True,
             dynamic_ncols=True,
-            position=surroundings.bars_above,
-            leave=not surroundings.bars_above,
+            position=run_context.bars_above,
+            leave=not run_context.bars_above,
         ) as bar:
             if not self.history.error:
                 self._steps(done, iterations, optimizer, bar)
@@ -131,18 +133,18 @@ class _Loop:
         return self.history
 
     def _begin(self, optimizer: torch.optim.Optimizer) -> int:
-        """Start, or go on from a checkpoint; returns the steps done."""
-        saved = process_group.agree(self.stage.load_checkpoint)
-        if saved is not None and saved["processes"] != process_group.share().of:
-            saved = None
-        done = self.start if saved is None else saved["iteration"]
+        """Start the training or resume it from a checkpoint; returns the number of steps done."""
+        checkpoint = process_group.agree(self.stage.load_checkpoint)
+        if checkpoint is not None and checkpoint["processes"] != process_group.share().of:
+            checkpoint = None
+        done = self.start if checkpoint is None else checkpoint["iteration"]
         training = self.training
         assert training.batch_size is not None and training.augmentation is not None
         self.batches = self.data.training_batches(
             self.sample, training.batch_size, training.augmentation, self.positions, done
         )
-        if saved is not None:
-            self._restore(saved, optimizer)
+        if checkpoint is not None:
+            self._restore(checkpoint, optimizer)
             return done
         self.hooks.after_step(self.start, optimizer)
         self._record(self.start)
@@ -156,20 +158,20 @@ class _Loop:
             self.hooks.after_step(iteration, optimizer)
             is_last = iteration == iterations
             is_test = iteration % every == 0 or is_last
-            is_look = iteration % _CHECK_EVERY == 0 or is_test
-            if is_look:
-                loss, top1 = self._so_far()
+            is_check = iteration % _CHECK_EVERY == 0 or is_test
+            if is_check:
+                loss, top1 = self._running_scores()
                 if not math.isfinite(loss):
                     self.history.error = f"training diverged: the loss is not finite at iteration {iteration}"
-                words = f"loss {loss:.4f}, top-1 {top1:.4f}"
-                bar.set_postfix_str(words, refresh=False)
+                summary = f"loss {loss:.4f}, top-1 {top1:.4f}"
+                bar.set_postfix_str(summary, refresh=False)
                 bar.update(iteration - bar.n)
-                self.stage.report_progress(iteration, iterations, words)
+                self.stage.report_progress(iteration, iterations, summary)
             if is_test or self.history.error:
                 self._stop_clock()
                 self._record(iteration)
                 self.started = time.perf_counter()
-            self._keep(iteration, optimizer, is_look, is_last or bool(self.history.error))
+            self._save_checkpoint(iteration, optimizer, is_check, is_last or bool(self.history.error))
             if self.history.error:
                 break
 
@@ -177,22 +179,24 @@ class _Loop:
         now = time.perf_counter()
         self.seconds, self.started = self.seconds + now - self.started, now
 
-    def _keep(self, iteration: int, optimizer: torch.optim.Optimizer, is_look: bool, is_last: bool) -> None:
-        """Keep a checkpoint, if it is time, by the clock of the first process."""
-        if self.stage.is_timed and not is_look:
+    def _save_checkpoint(self, iteration: int, optimizer: torch.optim.Optimizer, is_check: bool, is_last: bool) -> None:
+        """Save a checkpoint if one is due; the clock of the first process decides for all processes."""
+        if self.stage.is_timed and not is_check:
             return
         is_due = self.stage.is_due(iteration, is_last)
         if not (process_group.agree(lambda: is_due) if self.stage.is_timed else is_due):
             return
         self._stop_clock()
-        of_each = process_group.gathered({"sums": self.sums.cpu(), "generators": _generators(self.sums.device)})
+        process_states = process_group.gathered(
+            {"sums": self.sums.cpu(), "generators": _generator_states(self.sums.device)}
+        )
         if process_group.is_first():
             self.stage.save_checkpoint({
                 "iteration": iteration,
                 "processes": process_group.share().of,
                 "model": self.model.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                "of_each": of_each,
+                "of_each": process_states,
                 "rows": self.history.rows,
                 "error": self.history.error,
                 "seconds": self.seconds,
@@ -200,17 +204,19 @@ class _Loop:
             })  # fmt: skip
         self.started = time.perf_counter()
 
-    def _restore(self, saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        masks_stay = self.hooks.leave_masks
-        state = {name: value for name, value in saved["model"].items() if not (masks_stay and name.endswith("_mask"))}
-        self.model.load_state_dict(state, strict=not masks_stay)
-        optimizer.load_state_dict(saved["optimizer"])
-        self.history = History(saved["rows"], saved["error"])
-        own = saved["of_each"][process_group.share().number]
-        self.sums.copy_(own["sums"])
-        self.seconds = saved["seconds"]
-        self.hooks.restore(saved["hooks"])
-        _set_generators(own["generators"], self.sums.device)
+    def _restore(self, checkpoint: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        is_fixed = self.hooks.leave_masks
+        state = {
+            name: tensor for name, tensor in checkpoint["model"].items() if not (is_fixed and name.endswith("_mask"))
+        }
+        self.model.load_state_dict(state, strict=not is_fixed)
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        self.history = History(checkpoint["rows"], checkpoint["error"])
+        process_state = checkpoint["of_each"][process_group.share().number]
+        self.sums.copy_(process_state["sums"])
+        self.seconds = checkpoint["seconds"]
+        self.hooks.restore(checkpoint["hooks"])
+        _set_generator_states(process_state["generators"], self.sums.device)
 
     def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
         for group in optimizer.param_groups:
@@ -231,35 +237,35 @@ class _Loop:
         with self.synchronised.passing(part):
             outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
-        # Gradients are summed over parts and averaged over processes: each image counts the same in the end.
+        # Gradients are summed over parts and averaged over processes; the weight lets each image count the same.
         weight = len(labels) * process_group.share().of / (self.training.batch_size or 1)
         (loss if weight == 1 else loss * weight).backward()
-        self._add(loss.detach(), outputs.detach(), labels)
+        self._add_to_sums(loss.detach(), outputs.detach(), labels)
 
     @torch.no_grad()
-    def _add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
+    def _add_to_sums(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
         count = len(labels)
-        right = (outputs.argmax(1) == labels).sum()
+        correct = (outputs.argmax(1) == labels).sum()
         self.sums[0] += loss * count
-        self.sums[1] += right
+        self.sums[1] += correct
         self.sums[2] += count
 
-    def _so_far(self) -> tuple[float, float]:
-        """Mean loss and top-1 of the images since the last evaluation; there are some."""
-        loss, right, count = process_group.total(self.sums).tolist()
-        return loss / count, right / count
+    def _running_scores(self) -> tuple[float, float]:
+        """Mean loss and top-1 accuracy of the images since the last evaluation, at least one image."""
+        loss, correct, count = process_group.total(self.sums).tolist()
+        return loss / count, correct / count
 
     def _record(self, iteration: int) -> None:
-        tested = test_row(self.model, self.data, self.training, self.forward_in_tests)
-        loss, right, count = process_group.total(self.sums).tolist()
+        test_columns = test_row(self.model, self.data, self.training, self.forward_in_tests)
+        loss, correct, count = process_group.total(self.sums).tolist()
         self.sums.zero_()
         row = {
             "iteration": iteration,
             "epoch": iteration / self.steps_per_epoch,
             "lr": learning_rate(self.training, max(iteration - 1, 0)),
             "train_loss": loss / count if count else math.nan,
-            "train_top1": right / count if count else math.nan,
-            **tested,
+            "train_top1": correct / count if count else math.nan,
+            **test_columns,
             "seconds": self.seconds,
         }
         self.history.rows.append(row)
@@ -267,13 +273,13 @@ class _Loop:
         self.hooks.after_test(row)
 
 
-def _generators(device: torch.device) -> list[Tensor]:
-    """The states of PyTorch's global generators, which dropout draws from."""
+def _generator_states(device: torch.device) -> list[Tensor]:
+    """States of PyTorch's global generators, which dropout uses."""
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
-def _set_generators(states: list[Tensor], device: torch.device) -> None:
+def _set_generator_states(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if device.type == "cuda" and len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)

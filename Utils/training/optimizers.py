@@ -1,4 +1,4 @@
-"""Optimizers: the one of a recipe, with weight decay on kernels only."""
+"""Optimizers: creates the optimizer of a recipe, with weight decay on kernels only."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from Utils.config.settings import Training
 
 
 def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """The optimizer of a resolved recipe; weight decay acts on kernels only, not on biases and normalisation."""
+    """Create the optimizer of a resolved recipe; weight decay excludes biases and normalisation."""
     assert training.lr is not None and training.weight_decay is not None
     kernels = {name for name, (weight, _) in prunable(model).items() if weight.dim() > 1}
     kernels |= {name for name, parameter in model.named_parameters() if parameter.dim() > 1}
