@@ -1,4 +1,4 @@
-"""Layers with masks, and masks as values."""
+"""Masked layers, conversion of any network to masked layers, and mask sets as values."""
 
 from Layers.conversion import add_masks, drop_masks, mask_model, unmask
 from Layers.masked import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, prunable

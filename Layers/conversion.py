@@ -1,7 +1,7 @@
-"""How does any torch network become one with masks, and a plain one again?
+"""Conversion of any torch network to masked layers, and back to plain layers.
 
-A layer keeps its identity: its class changes to that of its masked twin and back, so parameters, names, hooks and
-every reference to it stay what they are.
+A layer keeps its identity: only its class changes, to its masked twin and back. Parameters, names, hooks and all
+references to the layer stay the same.
 """
 
 import copy
@@ -24,35 +24,35 @@ _NORM_TWINS: dict[type[nn.Module], type[Masked]] = {
 _KINDS = {"bias": "biases", "batchnorm": "batch normalisation", "residual": "identity skips"}
 
 _PROBE_SIZES = (32, 64, 28, 224, 299)
-"""Heights and widths that are tried on a network that begins with a convolution."""
+"""Image heights and widths to try, in order, if the first layer is a convolution."""
 
 
 def mask_model(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Module:
-    """Give every Linear and Conv2d of a network a mask, in place, sharing all parameters; returns the same network.
+    """Add a mask to every Linear and Conv2d of a network, in place; returns the same network with the same parameters.
 
-    `input_shape`, without the batch, is what one probe in evaluation mode runs on; left out, it is guessed from the
-    first layer. The probe, on a copy, proves that each mask acts. Layers that have masks already are left alone.
-    Raises `ValueError`, and leaves the network as it was, naming whatever keeps a mask from acting: weights that are
-    shared or computed, layers with a forward of their own, code that reads a weight past its layer, unused layers.
+    A probe runs a copy of the network once in evaluation mode, and proves that each mask acts. Its input has the shape
+    `input_shape`, without the batch axis, which is guessed from the first layer by default. Masked layers are skipped.
+    Raises `ValueError`, and leaves the network unchanged, if a mask could not act. The message names the cause: shared
+    or computed weights, a custom forward method, code that reads a weight past its layer, or an unused layer.
     """
-    found = dict(_convertible(model))
+    layers = dict(_convertible(model))
     _refuse_shared_weights(model)
-    for module in found.values():
+    for module in layers.values():
         _make_masked(module, next(twin for plain, twin in _TWINS.items() if isinstance(module, plain)))
     try:
         _probe(model, input_shape or guess_input_shape(model))
     except Exception:
-        for module in found.values():
+        for module in layers.values():
             _make_plain(module)
         raise
     return model
 
 
 def add_masks(model: nn.Module, kind: str) -> None:
-    """Make every parameter of a kind (`bias`, `batchnorm` or `residual`) prunable, in place, with nothing pruned yet.
+    """Make all parameters of a kind (`bias`, `batchnorm` or `residual`) prunable, in place, with all entries kept.
 
-    Biases are those of layers that have a mask; batch normalisation layers get one. Raises `ValueError` if the network
-    has nothing of the kind.
+    `bias` covers the biases of masked layers only; `batchnorm` converts plain layers, too. Raises `ValueError` if the
+    network has no parameter of this kind.
     """
     if kind not in _KINDS:
         raise ValueError(f"unknown kind {kind!r}; there are: {', '.join(_KINDS)}")
@@ -60,36 +60,36 @@ def add_masks(model: nn.Module, kind: str) -> None:
         for module in model.modules():
             if type(module) in _NORM_TWINS and module.affine:
                 _make_masked(module, _NORM_TWINS[type(module)])
-    found = [
+    parameters = [
         (module, name)
         for module in model.modules()
         if isinstance(module, Masked)
-        for name, own_kind in module.kinds.items()
-        if own_kind == kind and getattr(module, name) is not None
+        for name, parameter_kind in module.kinds.items()
+        if parameter_kind == kind and getattr(module, name) is not None
     ]
-    for module, name in found:
+    for module, name in parameters:
         module.add_mask(name)
-    if not found:
+    if not parameters:
         raise ValueError(f"{type(model).__name__} has no {_KINDS[kind]} that could be pruned")
 
 
 def drop_masks(model: nn.Module, layers: Collection[str]) -> None:
-    """Make some layers plain ones, in place: their parameters are no longer prunable.
+    """Remove the masks of the named layers, in place: their parameters are no longer prunable.
 
-    Raises `ValueError` if none of them was.
+    Raises `ValueError` if none of the layers has a mask.
     """
     masked = [module for module in map(model.get_submodule, layers) if isinstance(module, Masked)]
     if not masked:
-        raise ValueError(f"{' and '.join(layers) or 'no layer'} has no mask in any case")
+        raise ValueError(f"{' and '.join(layers) or 'no layer'} has no mask to remove")
     for module in masked:
         _make_plain(module)
 
 
 def unmask(model: nn.Module) -> nn.Module:
-    """Bake the masks into a network, in place: plain layers whose pruned entries are zero; returns the same network.
+    """Convert masked layers to plain layers with zeros in place of pruned entries; returns the same network.
 
-    The state dict has the names that it had before `mask_model`. What a mask had hidden is lost; pass a copy
-    (`copy.deepcopy`) to keep it.
+    The state dict has the same names as before `mask_model`. The values of pruned entries are lost; pass a copy
+    (`copy.deepcopy`) to keep them.
     """
     for module in list(model.modules()):
         if isinstance(module, Masked):
@@ -103,9 +103,9 @@ def unmask(model: nn.Module) -> nn.Module:
 
 
 def guess_input_shape(model: nn.Module) -> tuple[int, ...]:
-    """The shape, without the batch, of an input that a network runs on, from its first Linear or Conv2d.
+    """Guess an input shape, without the batch axis, from the first Linear or Conv2d, by running a copy of the network.
 
-    Raises `ValueError` if none of the usual ones does.
+    Raises `ValueError` if the network has no such layer, or runs on none of the candidates.
     """
     layers = (module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d))
     first = next(layers, None)
@@ -118,7 +118,7 @@ def guess_input_shape(model: nn.Module) -> tuple[int, ...]:
     for shape in candidates:
         try:
             _run(copy.deepcopy(model), shape)
-        except Exception as error:  # what a network raises on a wrong shape is its own choice
+        except Exception as error:  # a network may raise any type on a wrong shape
             reason = _first_line(error)
         else:
             return shape
@@ -128,20 +128,20 @@ def guess_input_shape(model: nn.Module) -> tuple[int, ...]:
 def _convertible(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(f"{_named(module, name)} is compiled by torch.jit, which reads its weights past any mask")
+            raise ValueError(f"{_label(module, name)} is compiled by torch.jit, which reads its weights past any mask")
         if not isinstance(module, tuple(_TWINS)) or isinstance(module, Masked):
             continue
         if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
-            raise ValueError(f"{_named(module, name)} has no weights yet; run the network once where it is made")
+            raise ValueError(f"{_label(module, name)} has no weights yet; run the network once after creating it")
         if "weight" not in module._parameters:
             raise ValueError(
-                f"the weight of {_named(module, name)} is computed from others (a parametrization, weight or spectral "
+                f"the weight of {_label(module, name)} is computed from others (a parametrization, weight or spectral "
                 "norm, torch.nn.utils.prune); make it a plain parameter first"
             )
         plain = nn.Linear if isinstance(module, nn.Linear) else nn.Conv2d
         for method in ("forward", "_conv_forward"):
             if getattr(type(module), method, None) is not getattr(plain, method, None):
-                raise ValueError(f"{_named(module, name)} has a {method} of its own, which would not use a mask")
+                raise ValueError(f"{_label(module, name)} has a {method} of its own, which would ignore a mask")
         yield name, module
 
 
@@ -153,9 +153,9 @@ def _refuse_shared_weights(model: nn.Module) -> None:
         if isinstance(module, tuple(_TWINS)):
             shared = names[id(module.weight)]
             if len(shared) > 1:
-                own = f"{prefix}.weight" if prefix else "weight"
-                others = ", ".join(name for name in shared if name != own)
-                raise ValueError(f"{own} is shared (tied) with {others}: it cannot have a mask of its own")
+                weight = f"{prefix}.weight" if prefix else "weight"
+                others = ", ".join(name for name in shared if name != weight)
+                raise ValueError(f"{weight} is shared (tied) with {others}: it cannot have a mask of its own")
 
 
 def _make_masked(module: nn.Module, twin: type[Masked]) -> None:
@@ -179,7 +179,7 @@ def _make_plain(module: nn.Module) -> None:
 
 
 def _make_depthwise(module: MaskedIdentity) -> None:
-    """A skip that lost channels is, in plain layers, a fixed convolution with one weight per channel."""
+    """Replace a skip with pruned channels by a fixed depthwise convolution, with one weight of 0 or 1 per channel."""
     kept: Any = module.weight
     conv = nn.Conv2d(len(kept), len(kept), 1, groups=len(kept), bias=False, device=kept.device, dtype=kept.dtype)
     conv.weight = nn.Parameter(kept.reshape(-1, 1, 1, 1), requires_grad=False)
@@ -188,27 +188,27 @@ def _make_depthwise(module: MaskedIdentity) -> None:
 
 
 def _probe(model: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Run a copy of a network once, and raise `ValueError` unless each kernel is used, and only through its mask."""
-    copied = copy.deepcopy(model)
-    layers = _masked_layers(copied)
-    # Closures and hooks may hold on to the original's layers and weights.
+    """Run a copy of a network once; raise `ValueError` unless each kernel is used, and only through its mask."""
+    replica = copy.deepcopy(model)
+    layers = _masked_layers(replica)
+    # Closures and hooks of the copy may still refer to the layers and weights of the original.
     with _Watch([*layers.items(), *_masked_layers(model).items()]) as watch:
         try:
-            _run(copied, input_shape)
+            _run(replica, input_shape)
         except Exception as error:
             if watch.bypassed:
-                raise _bypass(model, watch.bypassed) from error
+                raise _bypass_error(model, watch.bypassed) from error
             shape = "x".join(map(str, input_shape))
             raise ValueError(
                 f"{type(model).__name__} does not run on an input of {shape}: {_first_line(error)}"
             ) from error
     if watch.bypassed:
-        raise _bypass(model, watch.bypassed)
+        raise _bypass_error(model, watch.bypassed)
     unused = [name for name in layers if name not in watch.acted]
     if unused:
         raise ValueError(
             f"{', '.join(unused)}: never used on an input of zeros in evaluation mode, so a mask could not act; "
-            "make the network without"
+            "remove unused layers from the network"
         )
 
 
@@ -217,12 +217,12 @@ def _run(model: nn.Module, input_shape: tuple[int, ...]) -> None:
     weight = next(model.parameters())
     model.eval()
     with torch.random.fork_rng(devices=[]):
-        # Two, because a batch of one has no statistics to normalise with.
+        # Two images, because batch statistics of a single one can be undefined.
         model(torch.zeros(2, *input_shape, dtype=weight.dtype, device=weight.device))
 
 
 class _Watch(TorchFunctionMode):
-    """Notes which kernels an operation takes, through their masks or past them, views of a kernel included."""
+    """Records the kernels, or views, that operations read through a mask (`acted`) or past it (`bypassed`)."""
 
     def __init__(self, layers: Iterable[tuple[str, Masked]]) -> None:
         super().__init__()
@@ -232,12 +232,12 @@ class _Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        gives_tensors = any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
-        for name, layer in {self.owners[_storage(leaf)] for leaf in taken if _storage(leaf) in self.owners}:
-            if any(leaf is _float_mask(layer) for leaf in taken):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        returns_tensor = any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
+        for name, layer in {self.owners[_storage(leaf)] for leaf in tensors if _storage(leaf) in self.owners}:
+            if any(leaf is _float_mask(layer) for leaf in tensors):
                 self.acted.add(name)
-            elif gives_tensors:  # asking for a shape or a device reads no weight
+            elif returns_tensor:  # a query of a shape or device reads no weight
                 self.bypassed.setdefault(name, getattr(func, "__name__", str(func)))
         return result
 
@@ -247,8 +247,8 @@ def _masked_layers(model: nn.Module) -> dict[str, Masked]:
 
 
 def _float_mask(layer: Masked) -> Tensor | None:
-    known = layer._float_masks.get("weight")
-    return known[2] if known is not None else None
+    entry = layer._float_masks.get("weight")
+    return entry[2] if entry is not None else None
 
 
 def _storage(tensor: Tensor) -> int:
@@ -256,16 +256,16 @@ def _storage(tensor: Tensor) -> int:
         return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
 
 
-def _bypass(model: nn.Module, bypassed: dict[str, str]) -> ValueError:
+def _bypass_error(model: nn.Module, bypassed: dict[str, str]) -> ValueError:
     name, function = next(iter(bypassed.items()))
     owner = model.get_submodule(name.rpartition(".")[0])
     return ValueError(
-        f"{name}.weight is read past its layer, by {function} in {_named(owner, name.rpartition('.')[0])}: "
+        f"{name}.weight is read past its layer, by {function} in {_label(owner, name.rpartition('.')[0])}: "
         "a mask would not act (attention modules do that)"
     )
 
 
-def _named(module: nn.Module, name: str) -> str:
+def _label(module: nn.Module, name: str) -> str:
     return f"{name} ({type(module).__name__})" if name else type(module).__name__
 
 

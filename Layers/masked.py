@@ -1,7 +1,7 @@
-"""Which layers have masks, and how does a mask act?
+"""Masked layers: standard layers with a mask per parameter, applied in every forward pass.
 
-A pruned entry is multiplied by zero in the forward pass, so neither weight decay nor momentum can bring it back, and
-its gradient is zero. The parameter itself keeps its value: rewinding and regrowing need it.
+The forward pass multiplies a pruned entry by zero. Its gradient is therefore zero, and neither weight decay nor
+momentum can restore it. The parameter itself keeps its value, because rewinding and regrowth need it.
 """
 
 from typing import ClassVar
@@ -12,18 +12,19 @@ from torch import Tensor, nn
 
 
 class Masked(nn.Module):
-    """A layer some of whose parameters have a bool mask, `True` = kept, in the buffer `<parameter>_mask`.
+    """Base of masked layers: a parameter can have a bool mask, `True` = kept, in the buffer `<parameter>_mask`.
 
-    A mask may be edited in place; the layer notices. (Edits through `.data` are hidden from PyTorch, and from us.)
+    A mask may be edited in place; the next forward pass uses the new mask. Edits through `.data` are an exception:
+    PyTorch does not count them.
     """
 
     kinds: ClassVar[dict[str, str]] = {}
-    """Each parameter that can have a mask, and its kind: `kernel`, `bias`, `batchnorm` or `residual`."""
+    """Kind of each maskable parameter: `kernel`, `bias`, `batchnorm` or `residual`."""
     plain: ClassVar[type[nn.Module]]
-    """The layer that this one is without masks."""
+    """The equivalent class without masks."""
 
     _is_fixed: bool = False
-    """Whether pruned entries are zero anyway: see `Layers/forms/baked.py`."""
+    """Whether pruned entries of the parameters are already zero: see `Layers/forms/baked.py`."""
 
     def _prepare_masks(self) -> None:
         self._float_masks: dict[str, tuple[Tensor, int, Tensor]] = {}
@@ -33,21 +34,21 @@ class Masked(nn.Module):
                 self.add_mask(name)
 
     def add_mask(self, name: str) -> None:
-        """Give the parameter `name` a mask, all kept, unless it has one already."""
+        """Give the parameter `name` a mask that keeps all entries, unless it already has a mask."""
         parameter = getattr(self, name)
         if parameter is not None and getattr(self, f"{name}_mask") is None:
             setattr(self, f"{name}_mask", torch.ones_like(parameter, dtype=torch.bool))
 
     def masked(self, name: str) -> Tensor:
-        """The parameter as the forward pass uses it, with zeros where it is pruned."""
+        """The parameter as used in the forward pass, with zeros in place of pruned entries."""
         parameter, mask = getattr(self, name), getattr(self, f"{name}_mask")
         if mask is None or self._is_fixed:
             return parameter
         return parameter * self._float_mask(name, parameter.dtype, mask)
 
     def _float_mask(self, name: str, dtype: torch.dtype, mask: Tensor) -> Tensor:
-        # Multiplying by a bool mask converts it each time, forward and backward, which costs twice the product.
-        if mask.is_inference():  # such a tensor does not count its changes
+        # A product with a bool mask converts the mask in each pass, forward and backward, at twice the product's cost.
+        if mask.is_inference():  # inference tensors have no version counter
             return mask.to(dtype)
         source, version, converted = self._float_masks.get(name, (None, 0, mask))
         if source is not mask or version != mask._version or converted.dtype != dtype:
@@ -61,7 +62,7 @@ class Masked(nn.Module):
 
 
 class MaskedLinear(Masked, nn.Linear):
-    """`nn.Linear` whose weight (and, if asked, bias) is masked."""
+    """`nn.Linear` with a masked weight and, after `add_mask("bias")`, a masked bias."""
 
     plain = nn.Linear
     kinds = {"weight": "kernel", "bias": "bias"}
@@ -75,7 +76,7 @@ class MaskedLinear(Masked, nn.Linear):
 
 
 class MaskedConv2d(Masked, nn.Conv2d):
-    """`nn.Conv2d` whose weight (and, if asked, bias) is masked; groups, strides, dilation and padding as there."""
+    """`nn.Conv2d` with a masked weight and, after `add_mask("bias")`, a masked bias; it takes the same arguments."""
 
     plain = nn.Conv2d
     kinds = {"weight": "kernel", "bias": "bias"}
@@ -97,31 +98,31 @@ class _MaskedBatchNorm(Masked, nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        average = self.momentum
+        average_factor = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-            if average is None:
-                average = 1.0 / float(self.num_batches_tracked)
-        use_batch = self.training or self.running_mean is None
+            if average_factor is None:
+                average_factor = 1.0 / float(self.num_batches_tracked)
+        use_batch_statistics = self.training or self.running_mean is None
         mean, variance = self.running_mean, self.running_var
         scale, shift = self.masked("weight"), self.masked("bias")
-        return F.batch_norm(input, mean, variance, scale, shift, use_batch, average or 0.0, self.eps)
+        return F.batch_norm(input, mean, variance, scale, shift, use_batch_statistics, average_factor or 0.0, self.eps)
 
 
 class MaskedBatchNorm1d(_MaskedBatchNorm, nn.BatchNorm1d):
-    """`nn.BatchNorm1d` whose scale and shift can be masked."""
+    """`nn.BatchNorm1d` with maskable scale and shift."""
 
     plain = nn.BatchNorm1d
 
 
 class MaskedBatchNorm2d(_MaskedBatchNorm, nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose scale and shift can be masked."""
+    """`nn.BatchNorm2d` with maskable scale and shift."""
 
     plain = nn.BatchNorm2d
 
 
 class MaskedIdentity(Masked):
-    """A skip connection that can be pruned channel by channel: a fixed weight of ones, never trained."""
+    """A skip connection with prunable channels: its weight, one per channel, is fixed to 1 and never trained."""
 
     plain = nn.Identity
     kinds = {"weight": "residual"}
@@ -138,10 +139,10 @@ class MaskedIdentity(Masked):
 
 
 def prunable(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Every parameter of a model that has a mask, by its name (`"fc1.weight"`), as (parameter, mask).
+    """All masked parameters of a model by name, such as `"fc1.weight"`, as pairs (parameter, mask).
 
-    The order is that of the modules in the model; it is the order in which ties are broken. Both tensors are the
-    model's own: changing the mask in place changes the model.
+    The order follows the modules of the model, and decides ties between scores. Both tensors belong to the model:
+    changing the mask in place changes the model.
     """
     return {
         f"{prefix}.{name}" if prefix else name: (getattr(module, name), getattr(module, f"{name}_mask"))

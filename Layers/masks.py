@@ -1,4 +1,4 @@
-"""What is a set of masks, and what can one do with it?"""
+"""Mask sets: an immutable value with set operations, a content hash and a file format."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from Layers.masked import prunable
 
 
 class Masks(Mapping[str, Tensor]):
-    """One bool mask per prunable parameter, `True` = kept: a value, which no method changes.
+    """One bool mask per prunable parameter, `True` = kept; no method changes the masks.
 
     `a | b`, `a & b`, `a - b` and `~a` are union, intersection, difference and complement.
     """
@@ -41,7 +41,7 @@ class Masks(Mapping[str, Tensor]):
         return f"Masks({self.kept} of {self.total} kept in {len(self)} tensors)"
 
     def __eq__(self, other: object) -> bool:
-        """Same names, same shapes, same entries."""
+        """Whether names, shapes and entries are equal, on any device."""
         if not isinstance(other, Mapping) or self.keys() != other.keys():
             return False
         return all(torch.equal(mask.cpu(), other[name].cpu()) for name, mask in self.items())
@@ -50,24 +50,27 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def of(cls, model: nn.Module) -> "Masks":
-        """A copy of the masks that a model has now."""
+        """Copy the current masks of a model."""
         return cls({name: mask.clone() for name, (_, mask) in prunable(model).items()})
 
     def install(self, model: nn.Module) -> None:
-        """Make these the masks of a model; names and shapes must be exactly its own, else nothing is changed."""
-        own = {name: mask for name, (_, mask) in prunable(model).items()}
-        self._check_same_layout(own)
-        for name, mask in own.items():
+        """Copy these masks into a model.
+
+        Raises `ValueError`, and leaves the model unchanged, unless names and shapes equal those of its masks.
+        """
+        model_masks = {name: mask for name, (_, mask) in prunable(model).items()}
+        self._check_same_layout(model_masks)
+        for name, mask in model_masks.items():
             mask.copy_(self[name])
 
     @property
     def kept(self) -> int:
-        """The number of entries kept."""
+        """Number of kept entries."""
         return sum(int(mask.sum()) for mask in self.values())
 
     @property
     def total(self) -> int:
-        """The number of entries."""
+        """Number of entries."""
         return sum(mask.numel() for mask in self.values())
 
     def __or__(self, other: Mapping[str, Tensor]) -> "Masks":
@@ -77,13 +80,13 @@ class Masks(Mapping[str, Tensor]):
         return self._combine(other, torch.logical_and)
 
     def __sub__(self, other: Mapping[str, Tensor]) -> "Masks":
-        return self._combine(other, lambda own, others: own & ~others)
+        return self._combine(other, lambda mask, removed: mask & ~removed)
 
     def __invert__(self) -> "Masks":
         return Masks({name: ~mask for name, mask in self.items()})
 
     def overlap(self, other: Mapping[str, Tensor]) -> float:
-        """Intersection over union of what is kept; 1 if both keep nothing."""
+        """Intersection over union of the kept entries; 1 if neither keeps any."""
         return _ratio((self & other).kept, (self | other).kept)
 
     def layer_overlap(self, other: Mapping[str, Tensor]) -> dict[str, float]:
@@ -92,24 +95,27 @@ class Masks(Mapping[str, Tensor]):
         return {name: _ratio(int(both[name].sum()), int(either[name].sum())) for name in self}
 
     def shuffle(self, generator: torch.Generator) -> "Masks":
-        """Permute each mask inside its own tensor: as many kept in each, at other places than before if it can be."""
+        """Permute the entries of each mask.
 
-        def permuted(mask: Tensor) -> Tensor:
+        The number of kept entries per mask stays the same. A mask with kept and pruned entries is certain to change.
+        """
+
+        def permute(mask: Tensor) -> Tensor:
             can_change = bool(mask.any()) and not bool(mask.all())
             while True:
                 order = torch.randperm(mask.numel(), generator=generator, device=generator.device).to(mask.device)
-                found = mask.flatten()[order].reshape(mask.shape)
-                if not (can_change and torch.equal(found, mask)):
-                    return found
+                candidate = mask.flatten()[order].reshape(mask.shape)
+                if not (can_change and torch.equal(candidate, mask)):
+                    return candidate
 
-        return Masks({name: permuted(mask) for name, mask in self.items()})
+        return Masks({name: permute(mask) for name, mask in self.items()})
 
     def to(self, device: torch.device | str) -> "Masks":
-        """The same on a device."""
+        """Return these masks on a device."""
         return Masks({name: mask.to(device) for name, mask in self.items()})
 
     def content_hash(self) -> str:
-        """A hexadecimal SHA-256 of names, shapes and entries, whatever the device."""
+        """Hexadecimal SHA-256 of names, shapes and entries, independent of the device."""
         digest = hashlib.sha256()
         for name in sorted(self):
             digest.update(json.dumps([name, list(self[name].shape)]).encode())
@@ -117,7 +123,7 @@ class Masks(Mapping[str, Tensor]):
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The content of a mask file: safetensors, one bit per entry, the shapes as metadata."""
+        """Content of a mask file: safetensors with one bit per entry, and the shapes as metadata."""
         shapes = {name: list(mask.shape) for name, mask in self.items()}
         return save({name: _to_bits(mask) for name, mask in self.items()}, {"shapes": json.dumps(shapes)})
 
@@ -127,13 +133,13 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def load(cls, path: str | Path) -> "Masks":
-        """Read a mask file. Raises `ValueError` if it is not one, `FileNotFoundError` if it is not there."""
+        """Read a mask file. Raises `FileNotFoundError` if it is missing, `ValueError` if it is no mask file."""
         try:
             with safe_open(str(path), framework="numpy") as file:
                 shapes = json.loads((file.metadata() or {})["shapes"])
                 return cls({name: _from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()})
         except KeyError as error:
-            raise ValueError(f"{path} is not a mask file: it has no shapes of masks") from error
+            raise ValueError(f"{path} is not a mask file: its metadata has no mask shapes") from error
         except (SafetensorError, ValueError) as error:
             raise ValueError(f"{path} is not a mask file: {error}") from error
 

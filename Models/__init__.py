@@ -1,4 +1,4 @@
-"""Architectures by name: `build` makes one with masked layers; `registry.py` lists them all."""
+"""Architectures by name: `build` creates a network of masked layers; `registry.py` lists all names."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ def build(
     batchnorm: str = "running",
     generator: torch.Generator | None = None,
 ) -> nn.Module:
-    """Make an architecture of masked layers with fresh initial weights and full masks.
+    """Create a network of masked layers with initial weights and masks that keep all entries.
 
-    `input_shape` is (channels, height, width), by default the architecture's own. `batchnorm="batch"` normalises with
-    the statistics of the batch at test time too. With a `generator` (CPU) the weights depend on nothing else.
-    Raises `ValueError` for an unknown name, an input that the architecture cannot take, or a layer that cannot have a
-    mask.
+    `input_shape` is (channels, height, width), by default the architecture's native shape. `batchnorm="batch"`
+    normalises with batch statistics at test time, too. With a `generator` (on the CPU), the weights depend only on it.
+    Raises `ValueError` for an unknown name, an unsupported input shape, or a layer that cannot have a mask.
     """
     import torch
 
     module, function = architecture(name).target.split(":")
-    make = getattr(import_module(module), function)
+    factory = getattr(import_module(module), function)
     shape = input_shape or native_shape(name)[0]
     with torch.random.fork_rng(devices=[]):
         if generator is not None:
             seed = torch.randint(2**62, (1,), generator=generator)
             torch.default_generator.manual_seed(int(seed))
         if name in ARCHITECTURES:
-            return make(shape, classes, batchnorm, **architecture(name).options)
-        return make(name, shape, classes, batchnorm)
+            return factory(shape, classes, batchnorm, **architecture(name).options)
+        return factory(name, shape, classes, batchnorm)

@@ -1,7 +1,7 @@
 """LeNet-300-100 and LeNet-5 as in the effective-sparsity experiments.
 
-Every kernel is followed by batch normalisation (after the last one too) and, but for the last, by ReLU. Kernels start
-from a truncated normal distribution of variance 2 / fan_avg, biases from zero.
+Batch normalisation follows every kernel, including the last one; ReLU follows all but the last. Initial kernels are
+drawn from a truncated normal distribution of variance 2 / fan_avg, initial biases are zero.
 """
 
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Networks without normalisation: those of the synaptic-flow and the network-pruning experiments for small images."""
+"""Networks without normalisation, from the synaptic-flow and network-pruning experiments on small images."""
 
 import math
 from collections import OrderedDict
@@ -10,12 +10,12 @@ from Layers import MaskedConv2d, MaskedLinear
 
 
 def fc(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """Five hidden layers of 100 units, with biases, from PyTorch's own distribution (Tanaka et al. 2020)."""
+    """Five hidden layers of 100 units, with biases and PyTorch's default initialisation (Tanaka et al. 2020)."""
     return _dense((math.prod(input_shape), *[100] * 5, classes), bias=True)
 
 
 def conv(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """Two convolutions of 32 filters and a dense layer, from PyTorch's own distribution (Tanaka et al. 2020)."""
+    """Two convolutions of 32 filters and a dense layer, with PyTorch's default initialisation (Tanaka et al. 2020)."""
     channels, height, width = input_shape
     layers = {
         "conv1": MaskedConv2d(channels, 32, 3, padding=1), "conv1_relu": nn.ReLU(),
@@ -26,7 +26,7 @@ def conv(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.
 
 
 def mlp(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """Hidden layers of 1000, 1000, 500 and 200 units, no biases, Glorot uniform (network-pruning's)."""
+    """Hidden layers of 1000, 1000, 500 and 200 units, no biases, Glorot uniform initialisation (network-pruning)."""
     model = _dense((math.prod(input_shape), 1000, 1000, 500, 200, classes), bias=False)
     for layer in model.modules():
         if isinstance(layer, nn.Linear):

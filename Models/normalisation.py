@@ -1,10 +1,10 @@
-"""How does a ready-made network normalise with the batch's own statistics at test time, too?"""
+"""Batch statistics at test time, for networks with running statistics."""
 
 from torch import nn
 
 
 def use_batch_statistics(model: nn.Module) -> None:
-    """Take the running statistics out of every batch normalisation, in place."""
+    """Remove the running statistics of all batch normalisation layers, in place."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.track_running_stats = False

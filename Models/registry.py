@@ -1,39 +1,36 @@
-"""The registry of architectures, readable without torch, and `build`, which makes one.
+"""Registry of architectures, readable without torch.
 
-A new architecture is a function `(input_shape, classes, batchnorm) -> nn.Module` in a file here, and a line below. Two
-families need no line: `imagenet/NAME` is any classifier of torchvision, `FILE.py:FACTORY` or `module:FACTORY` a network
-of the user's own.
+To add an architecture, write a function `(input_shape, classes, batchnorm) -> nn.Module` in a file of this folder, and
+add an entry below. Two families need no entry: `imagenet/NAME` is any classifier of torchvision, `FILE.py:FACTORY` or
+`module:FACTORY` is the user's own network.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from Models.torchvision_names import torchvision_names
 
-if TYPE_CHECKING:
-    pass
-
 
 class Architecture(NamedTuple):
-    """One line of the registry."""
+    """One entry of the registry."""
 
     target: str
     label: str
     about: str
     data: str | None
-    """The data set of its own recipe, used when `--data` is left out; None: it has none here."""
+    """Default of `--data`, the data set of the architecture's recipe; None if it has none."""
     input_shape: tuple[int, int, int] | None
-    """Channels, height and width of its own input; None: to be found by trying."""
+    """Native (channels, height, width) of the input; None if it has to be determined by running the network."""
     prunable: int | None = None
-    """Prunable weights on that input with the classes of that data set."""
+    """Number of prunable weights for the native input shape and the classes of that data set."""
     any_channels: bool = True
-    """Whether it is built for as many channels as the images have; otherwise grey images are repeated."""
+    """Whether the number of input channels is adjustable; otherwise grey images are repeated."""
     options: dict[str, Any] = {}
-    """What its function takes further."""
+    """Additional keyword arguments of the function."""
     is_small: bool = False
-    """Whether one thread of a processor trains it about as fast as many."""
+    """Whether a single CPU thread trains the network about as fast as several."""
 
 
 IMAGENET = "imagenet/"
@@ -146,23 +143,23 @@ FAMILIES = {
 
 
 def architecture_names() -> list[str]:
-    """Every name but those of users' own networks."""
+    """All names except for the user's own networks."""
     return [*ARCHITECTURES, *(IMAGENET + name for name in torchvision_names())]
 
 
 def canonical_architecture(name: str) -> str:
-    """The one spelling of a name: the path of a user's own file without detours."""
+    """The canonical spelling of a name: the file path of a user's own network is normalised."""
     source, colon, factory = name.rpartition(":")
     return f"{os.path.normpath(source)}:{factory}" if colon and source else name
 
 
 def is_user_network(name: str) -> bool:
-    """Whether a name stands for a network of the user's own."""
+    """Whether a name stands for the user's own network."""
     return ":" in name
 
 
 def architecture(name: str) -> Architecture:
-    """The registry's line of a name, of the two families, too. Raises `ValueError` for an unknown one."""
+    """The registry entry of a name, for the two families as well. Raises `ValueError` for an unknown name."""
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
     if is_user_network(name):
@@ -184,7 +181,7 @@ def architecture(name: str) -> Architecture:
 
 
 def native_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
-    """The shape that an architecture's input has by nature, and the channels that it insists on, if it does."""
+    """The native input shape of an architecture, and its number of channels if that is fixed, else None."""
     entry = architecture(name)
     if entry.input_shape is not None:
         return entry.input_shape, None if entry.any_channels else entry.input_shape[0]

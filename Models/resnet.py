@@ -1,7 +1,7 @@
 """Residual networks for small images, as five programs define them.
 
-He et al. 2016 ("Deep residual learning for image recognition"): blocks of convolutions beside a skip, which is a 1 x 1
-convolution where the size changes. Zagoruyko & Komodakis 2016 ("Wide residual networks"): the same, wider.
+He et al. 2016 ("Deep residual learning for image recognition"): blocks of convolutions in parallel to a skip, which is
+a 1 x 1 convolution if the size changes. Zagoruyko & Komodakis 2016 ("Wide residual networks"): wider blocks.
 """
 
 from dataclasses import dataclass, field
@@ -14,30 +14,30 @@ from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIde
 from Models.initialisation import keras_initialise, keras_normalisation
 
 _EXPANSION = 4
-"""Channels out of a bottleneck block, as a multiple of its filters."""
+"""Output channels of a bottleneck block, as a multiple of its filters."""
 
 _DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Blocks of each stage of the networks for ImageNet; those from 50 on have bottlenecks."""
+"""Blocks per stage of the networks for ImageNet; networks of depth 50 or more have bottlenecks."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What tells one residual network from another."""
+    """Structure of a residual network."""
 
     stages: tuple[tuple[int, int], ...]
-    """Filters and number of blocks of each stage."""
+    """Filters and number of blocks per stage."""
     normalisation: dict[str, Any] = field(default_factory=dict)
     has_bottlenecks: bool = False
     widening: int = 1
-    """How many times wider the convolutions inside a block are than what goes in and out."""
+    """Width of the convolutions inside a block, as a multiple of the block's filters."""
     normalises_all: bool = False
-    """Whether skips and outputs are normalised, too, and the dense layer has no bias."""
+    """Whether all skips and the outputs are normalised, too, and the dense layer has no bias."""
     masks_shortcuts: bool = True
     """Whether shortcut convolutions and the dense layer have masks."""
 
 
 def resnet18(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """As in the effective-sparsity experiments: no bias anywhere, normalisation after every kernel and every skip."""
+    """As in the effective-sparsity experiments: no biases, and normalisation after every kernel and every skip."""
     stages = ((64, 2), (128, 2), (256, 2), (512, 2))
     plan = _Plan(stages, keras_normalisation(batchnorm), normalises_all=True)
     return keras_initialise(_ResNet(input_shape[0], classes, plan))
@@ -51,7 +51,7 @@ def lottery_resnet(
 
 
 def union_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int) -> nn.Module:
-    """As in the union-mask experiments: twice OpenLTH's width; shortcut convolutions and dense layer have no mask."""
+    """As in the union-mask experiments: twice OpenLTH's width, no masks on shortcut convolutions and dense layer."""
     plan = _Plan(_three_stages(depth, 32), _tracking(batchnorm), masks_shortcuts=False)
     model = _ResNet(input_shape[0], classes, plan)
     for layer in model.modules():
@@ -63,9 +63,9 @@ def union_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: str
 def tinyimagenet_resnet(
     input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int, widening: int = 1
 ) -> nn.Module:
-    """The networks for ImageNet with a stem for small images: a 3 x 3 convolution, no pooling (Tanaka et al. 2020).
+    """The networks for ImageNet with a stem for small images: 3 x 3 convolution, no pooling (Tanaka et al. 2020).
 
-    The wide ones have twice as many filters inside each block, basic or bottleneck, as torchvision's wide bottlenecks.
+    Wide networks have twice as many filters inside each block, basic or bottleneck, like torchvision's bottlenecks.
     """
     stages = tuple(zip((64, 128, 256, 512), _DEPTHS[depth], strict=True))
     plan = _Plan(stages, _tracking(batchnorm), has_bottlenecks=depth >= 50, widening=widening)
@@ -95,7 +95,7 @@ def _kaiming(model: nn.Module) -> nn.Module:
 
 
 class _Block(nn.Module):
-    """relu(kernels(x) + skip(x)), of two convolutions, or of three in a bottleneck."""
+    """relu(convolutions(x) + skip(x)), with two convolutions, or three in a bottleneck."""
 
     def __init__(self, channels: int, filters: int, stride: int, plan: _Plan) -> None:
         super().__init__()
@@ -117,16 +117,16 @@ class _Block(nn.Module):
         self.skip_norm = MaskedBatchNorm2d(self.channels, **plan.normalisation) if has_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        kernels = x
+        branch = x
         for index in range(1, self.convolutions + 1):
-            kernels = getattr(self, f"norm{index}")(getattr(self, f"conv{index}")(kernels))
+            branch = getattr(self, f"norm{index}")(getattr(self, f"conv{index}")(branch))
             if index < self.convolutions:
-                kernels = F.relu(kernels)
-        return F.relu(kernels + self.skip_norm(self.skip(x)))
+                branch = F.relu(branch)
+        return F.relu(branch + self.skip_norm(self.skip(x)))
 
 
 class _ResNet(nn.Module):
-    """A convolution, stages of blocks, the mean over positions, a dense layer."""
+    """A convolution, stages of blocks, global average pooling and a dense layer."""
 
     def __init__(self, channels: int, classes: int, plan: _Plan) -> None:
         super().__init__()

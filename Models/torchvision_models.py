@@ -1,4 +1,4 @@
-"""The classifiers of torchvision with masked layers, with fresh weights."""
+"""Classifiers of torchvision with masked layers, and their pretrained weights."""
 
 from typing import Any
 
@@ -8,14 +8,15 @@ from Layers import mask_model
 from Models.normalisation import use_batch_statistics
 
 _WITHOUT_AUXILIARY = ("googlenet", "inception_v3")
-"""Their auxiliary classifiers are used in training only, and are no part of the network that is deployed."""
+"""Networks built without their auxiliary classifiers, which are used in training only and are never deployed."""
 
 
 def load_pretrained(model: nn.Module, name: str) -> list[str]:
-    """Give a network torchvision's best weights, trained on ImageNet, but for parameters of another shape.
+    """Load torchvision's best ImageNet weights into a network; parameters of a different shape keep their values.
 
-    Returns the names of those, which are the classifier's if there are not 1000 classes. Raises `ConnectionError` if
-    the weights are neither in torch's cache nor to be downloaded, `ValueError` if there are none.
+    Returns the names of these parameters: those of the classifier, unless there are 1000 classes. Raises
+    `ConnectionError` if the weights are not in torch's cache and cannot be downloaded, `ValueError` if torchvision has
+    none.
     """
     import torchvision
 
@@ -26,14 +27,14 @@ def load_pretrained(model: nn.Module, name: str) -> list[str]:
         state = weights.DEFAULT.get_state_dict(check_hash=True)
     except (OSError, RuntimeError) as error:
         raise ConnectionError((str(error) or type(error).__name__).splitlines()[0]) from error
-    own = model.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    model.load_state_dict({**own, **fitting})
-    return [key for key in own if not key.endswith("_mask") and key not in fitting]
+    current = model.state_dict()
+    matching = {key: value for key, value in state.items() if key in current and current[key].shape == value.shape}
+    model.load_state_dict({**current, **matching})
+    return [key for key in current if not key.endswith("_mask") and key not in matching]
 
 
 def imagenet(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """The network `imagenet/NAME`. Raises `ValueError` if the input is too small or a layer cannot have a mask."""
+    """The network `imagenet/NAME`; raises `ValueError` if the input is too small or a layer cannot have a mask."""
     import torchvision
 
     name = name.partition("/")[2]

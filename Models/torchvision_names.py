@@ -1,4 +1,4 @@
-"""Which classifiers does the installed torchvision have? Read from its source, so that no PyTorch is loaded."""
+"""Names of the classifiers in the installed torchvision, read from its source so that PyTorch is not loaded."""
 
 import re
 from functools import lru_cache
@@ -10,10 +10,10 @@ _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULT
 
 @lru_cache
 def torchvision_names() -> tuple[str, ...]:
-    """Their names in alphabetical order; none if torchvision is not installed."""
-    found = find_spec("torchvision")
-    if found is None or found.origin is None:
+    """Names of torchvision's classifiers in alphabetical order; empty if torchvision is not installed."""
+    spec = find_spec("torchvision")
+    if spec is None or spec.origin is None:
         return ()
-    # Subfolders hold detection, segmentation, video and quantised networks, which classify no images.
-    files = (Path(found.origin).parent / "models").glob("*.py")
+    # Subfolders hold detection, segmentation, video and quantised networks, which are no image classifiers.
+    files = (Path(spec.origin).parent / "models").glob("*.py")
     return tuple(sorted(name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8"))))

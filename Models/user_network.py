@@ -1,7 +1,7 @@
-"""How is a network of the user's own made, from `FILE.py:FACTORY` or `module:FACTORY`?
+"""The user's own network, created by a factory: `FILE.py:FACTORY` or `module:FACTORY`.
 
-A factory is any function or class that gives an `nn.Module`. Of `input_shape`, `classes` (or `num_classes`) and
-`batchnorm` it gets those that it has parameters for.
+A factory is any function or class that returns an `nn.Module`. It may have the parameters `input_shape`, `classes` (or
+`num_classes`) and `batchnorm`, and is called with the ones that it has.
 """
 
 import difflib
@@ -24,17 +24,17 @@ from Layers import mask_model, prunable
 from Layers.conversion import guess_input_shape
 from Models.normalisation import use_batch_statistics
 
-_ANY = (1, 28, 28)
-"""The native input of a network that is made for whatever it is told."""
+_DEFAULT_SHAPE = (1, 28, 28)
+"""Native input shape of a factory that accepts any shape."""
 
 
 def user_network(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """The masked network of a factory.
+    """Create the masked network of a factory.
 
-    Raises `ValueError`, with the reason, if there is none, it does not run on `input_shape`, it gives anything but one
-    number per class, or a layer cannot have a mask.
+    Raises `ValueError` with the reason if there is no such factory or it fails, if the network does not run on
+    `input_shape` or does not return at least `classes` numbers per image, or if a layer cannot have a mask.
     """
-    model = _make(name, input_shape, classes, batchnorm)
+    model = _create(name, input_shape, classes, batchnorm)
     if batchnorm == "batch" and "batchnorm" not in _parameters(name):
         use_batch_statistics(model)
     mask_model(model, input_shape)
@@ -42,29 +42,29 @@ def user_network(name: str, input_shape: tuple[int, int, int], classes: int, bat
         raise ValueError(f"{name} has no Linear and no Conv2d layer, so there is nothing to prune")
     with torch.no_grad():
         output: Any = model.eval()(torch.zeros(2, *input_shape))
-    found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if not isinstance(found, tuple) or len(found) != 2 or found[0] != 2 or found[1] < classes:
-        raise ValueError(f"{name} gives {found} for 2 images, not (2, {classes}): a number for each class at least")
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != 2 or shape[1] < classes:
+        raise ValueError(f"{name} gives {shape} for 2 images, not (2, {classes}): at least one number per class")
     return model.train()
 
 
 @lru_cache
 def user_network_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
-    """The shape that a network's input has by nature, and the channels that it insists on, if it does."""
+    """The native input shape of a network, and its number of channels if that is fixed, else None."""
     parameter = _parameters(name).get("input_shape")
     if parameter is not None:
         default: Any = parameter.default
-        return _ANY if default in (None, inspect.Parameter.empty) else tuple(default), None
+        return _DEFAULT_SHAPE if default in (None, inspect.Parameter.empty) else tuple(default), None
     with torch.random.fork_rng(devices=[]):
-        model = _make(name, _ANY, 10, "running")
+        model = _create(name, _DEFAULT_SHAPE, 10, "running")
         try:
             shape = guess_input_shape(model)
         except ValueError:
-            # Its first layer does not tell; whether it takes the images that it gets will show.
-            return _ANY, None
-    channels, *rest = shape
-    if rest and rest != [1, 1]:
-        return (channels, *rest), channels  # type: ignore[return-value]
+            # The first layer does not determine a shape; `user_network` checks the shape of the images.
+            return _DEFAULT_SHAPE, None
+    channels, *size = shape
+    if size and size != [1, 1]:
+        return (channels, *size), channels  # type: ignore[return-value]
     for planes in (1, 3):
         side = math.isqrt(channels // planes)
         if planes * side * side == channels:
@@ -73,19 +73,19 @@ def user_network_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
 
 
 def source_key(name: str) -> str:
-    """Ten hexadecimal digits that stand for the source file of a factory: another source is another network."""
+    """Ten hexadecimal digits of the hash of a factory's source file: editing the file makes it a different network."""
     file = inspect.getsourcefile(_module(name))
     return sha256(Path(file).read_bytes() if file else b"").hexdigest()[:10]
 
 
-def _make(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    offered = {"input_shape": input_shape, "classes": classes, "num_classes": classes, "batchnorm": batchnorm}
+def _create(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
+    arguments = {"input_shape": input_shape, "classes": classes, "num_classes": classes, "batchnorm": batchnorm}
     parameters = _parameters(name)
-    required = [item.name for item in parameters.values() if _is_required(item) and item.name not in offered]
-    if required:
-        raise ValueError(f"{name} needs {', '.join(required)}; a factory gets, by name: {', '.join(offered)}")
+    missing = [item.name for item in parameters.values() if _is_required(item) and item.name not in arguments]
+    if missing:
+        raise ValueError(f"{name} needs {', '.join(missing)}; a factory gets, by name: {', '.join(arguments)}")
     try:
-        model = _factory(name)(**{key: value for key, value in offered.items() if key in parameters})
+        model = _factory(name)(**{key: value for key, value in arguments.items() if key in parameters})
     except (Exception, SystemExit) as error:
         raise ValueError(f"{name} failed: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(model, nn.Module):
@@ -107,12 +107,10 @@ def _factory(name: str) -> Callable[..., Any]:
     factory = getattr(module, function, None)
     if callable(factory):
         return factory
-    own_names = [key for key, value in vars(module).items() if callable(value) and _is_from(value, module)]
-    close = difflib.get_close_matches(function, own_names, n=1)
+    names = [key for key, value in vars(module).items() if callable(value) and _is_from(value, module)]
+    close = difflib.get_close_matches(function, names, n=1)
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
-        f"{name}: there is no function or class {function!r}{suggestion} (there are: {', '.join(own_names)})"
-    )
+    raise ValueError(f"{name}: there is no function or class {function!r}{suggestion} (there are: {', '.join(names)})")
 
 
 def _is_from(value: Any, module: ModuleType) -> bool:
@@ -128,22 +126,22 @@ def _module(name: str) -> ModuleType:
         raise ValueError(f"{name}: there is no file {source}")
     try:
         return _from_file(path) if is_file else _from_path(source)
-    except (Exception, SystemExit) as error:  # a user's file may raise anything, or read a command line
+    except (Exception, SystemExit) as error:  # a user's file may raise any type, or parse the command line
         if isinstance(error, ModuleNotFoundError) and error.name == source.partition(".")[0]:
             raise ValueError(f"{name}: there is no module {source!r} here; give FILE.py:FACTORY") from error
         raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
 
 
 def _from_file(path: Path) -> ModuleType:
-    # A name of its own, so that a file called random.py is not taken for another module.
+    # A unique name, so that a file called random.py does not clash with another module.
     name = f"own_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     _make_importable(path.resolve().parent)
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # pickling, and so copying to workers, looks classes up here
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickle, also for copies to workers, looks classes up here
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

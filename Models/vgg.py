@@ -19,11 +19,11 @@ _PLANS = {
     16: (64, 64, _POOL, 128, 128, _POOL, *(256,) * 3, _POOL, *(512,) * 3, _POOL, *(512,) * 3),
     19: (64, 64, _POOL, 128, 128, _POOL, *(256,) * 4, _POOL, *(512,) * 4, _POOL, *(512,) * 4),
 }
-"""Filters of each convolution, and the poolings between them; one more pooling follows."""
+"""Filters of each convolution, and the pooling layers between them; one more pooling layer follows."""
 
 
 def vgg(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int) -> nn.Module:
-    """As in the effective-sparsity experiments: biases, and batch normalisation after every kernel, the last too."""
+    """As in the effective-sparsity experiments: biases, batch normalisation after every kernel, including the last."""
     normalisation = keras_normalisation(batchnorm)
     layers = _features(input_shape, depth, normalisation)
     layers["pool5"] = nn.MaxPool2d(2)
@@ -35,7 +35,7 @@ def vgg(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: 
 def lottery_vgg(
     input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int, is_normalised: bool
 ) -> nn.Module:
-    """As in OpenLTH (Frankle & Carbin 2019): biases, average pooling at the end, normalisation only in `-bn`."""
+    """As in OpenLTH (Frankle & Carbin 2019): biases, final average pooling, normalisation only in `-bn` networks."""
     layers = _features(input_shape, depth, _tracking(batchnorm) if is_normalised else None)
     layers["pool5"] = nn.AvgPool2d(2)
     model = nn.Sequential(OrderedDict(layers | _head(input_shape, classes)))
@@ -50,7 +50,7 @@ def lottery_vgg(
 def tinyimagenet_vgg(
     input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int, is_normalised: bool
 ) -> nn.Module:
-    """As in the synaptic-flow experiments: three dense layers with dropout, as in the networks for ImageNet."""
+    """As in the synaptic-flow experiments: three dense layers with dropout after the first two."""
     layers = _features(input_shape, depth, _tracking(batchnorm) if is_normalised else None)
     layers["pool5"] = nn.MaxPool2d(2)
     layers["flatten"] = nn.Flatten()
@@ -70,7 +70,7 @@ def tinyimagenet_vgg(
 def union_vgg(
     input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int, is_normalised: bool
 ) -> nn.Module:
-    """As in the union-mask experiments: no biases, two hidden dense layers, a last one without a mask."""
+    """As in the union-mask experiments: no biases except in the last of three dense layers, which has no mask."""
     layers = _features(input_shape, depth, _tracking(batchnorm) if is_normalised else None, bias=False)
     layers["pool5"] = nn.MaxPool2d(2)
     layers["flatten"] = nn.Flatten()
@@ -125,5 +125,5 @@ def _dense(widths: tuple[int, ...], bias: bool = True, dropout: float = 0.0) -> 
 
 
 def _flat(input_shape: tuple[int, int, int]) -> int:
-    """Features after five poolings."""
+    """Number of features after five pooling layers."""
     return 512 * (input_shape[1] // 32) * (input_shape[2] // 32)

@@ -1,7 +1,7 @@
-"""How does a network train whose masks do not change?
+"""Baked masks: training with fixed masks, without the multiplication in every forward pass.
 
-Its pruned entries are zero meanwhile, so the layers use their parameters as they are: what a mask costs is one product
-of each gradient, and nothing where all is kept.
+Pruned entries are set to zero during training, so the layers use their parameters directly. A mask then costs one
+product per gradient, and nothing if it keeps all entries.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,36 +15,36 @@ from Layers.masked import Masked, prunable
 
 @contextmanager
 def baked_masks(model: nn.Module) -> Iterator[Callable[[], None]]:
-    """Inside, a network computes the same without multiplying by its masks, which must not change.
+    """Compute the same network without multiplying by its masks, which must not change inside the context.
 
-    Gives a function that zeroes the gradients of pruned entries; call it before each step of an optimizer. Afterwards
-    pruned entries have the values that they had before. Raises `RuntimeError` if a mask was changed after all.
+    Yields a function that zeroes the gradients of pruned entries; call it before each optimizer step. On exit, pruned
+    entries get their previous values back. Raises `RuntimeError` if a mask was changed.
     """
     layers = [module for module in model.modules() if isinstance(module, Masked)]
     pruned = [(weight, mask) for weight, mask in prunable(model).values() if not bool(mask.all())]
     before = [weight.detach().clone() for weight, _ in pruned]
     versions = [_version(mask) for _, mask in pruned]
-    # In the weights' own layout of memory, which makes the products four times as fast.
+    # Same memory layout as the weights, which makes the products four times as fast.
     factors = [torch.zeros_like(weight).masked_fill_(mask, 1) for weight, mask in pruned]
     for weight, mask in pruned:
         weight.detach().masked_fill_(~mask, 0)
     _set_fixed(layers, True)
 
     def zero_pruned_gradients() -> None:
-        found = [
+        pairs = [
             (weight.grad, factor)
             for (weight, _), factor in zip(pruned, factors, strict=True)
             if weight.grad is not None
         ]
-        if found:
-            torch._foreach_mul_([gradient for gradient, _ in found], [factor for _, factor in found])
+        if pairs:
+            torch._foreach_mul_([gradient for gradient, _ in pairs], [factor for _, factor in pairs])
 
     try:
         yield zero_pruned_gradients
     finally:
         _set_fixed(layers, False)
-        for (weight, mask), values in zip(pruned, before, strict=True):
-            weight.detach().copy_(torch.where(mask, weight.detach(), values))
+        for (weight, mask), previous in zip(pruned, before, strict=True):
+            weight.detach().copy_(torch.where(mask, weight.detach(), previous))
     if versions != [_version(mask) for _, mask in pruned]:
         raise RuntimeError("a mask was changed while masks were fixed, so the layer did not use it")
 

@@ -1,4 +1,4 @@
-"""Effective sparsity: which kept weights lie on a path from an input to an output, for every threshold at once."""
+"""Effective sparsity: the kept weights on a path from an input to an output, for every threshold at once."""
 
 from Utils.connectivity.effective import compression_curve, effective_masks, effective_scores
 

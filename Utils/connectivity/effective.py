@@ -1,7 +1,7 @@
-"""Which kept weights lie on a path from an input to an output?
+"""Effective sparsity: the kept weights on a path from an input to an output.
 
-Thresholding commutes with max and min, so one forward and one backward pass of ranks through the network tell, for
-every threshold at once, which weights are effective. A mask is the case of two ranks.
+Thresholding commutes with max and min. One forward and one backward pass of ranks through the network therefore
+determine the effective weights for every threshold at once. A mask is the special case of two ranks.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,11 +17,11 @@ from Utils.topk import descending_order
 
 
 def ranking(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The pruning order: int32 ranks of the scores' shapes, all different, the highest is kept longest.
+    """Rank all N entries by score: int32 tensors with the shapes of the scores, from N (highest score) to 1 (lowest).
 
-    Ties go to the entry that comes first in the order of `prunable`, then by flat index. What the model's masks have
-    pruned already gets 0; the other ranks are N, N - 1, ... in the order of falling score.
-    Raises `ValueError` for scores that do not fit the model or are not finite.
+    Equal scores are ordered as in `prunable`, then by flat index; the earlier entry has the higher rank. Entries that
+    the model's masks have already pruned take part in the ranking, and then get rank 0.
+    Raises `ValueError` if scores do not fit the model or are not finite.
     """
     parameters = prunable(model)
     check_scores(parameters, scores)
@@ -40,10 +40,10 @@ def ranking(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, Tensor]
 def check_scores(
     parameters: Mapping[str, tuple[Tensor, Tensor]], scores: Mapping[str, Tensor], is_finite: bool = True
 ) -> None:
-    """Raise `ValueError` unless there is one score, by default a finite one, for each entry of each parameter."""
+    """Raise `ValueError` unless each entry of each parameter has one score, which must be finite by default."""
     if scores.keys() != parameters.keys():
-        wrong = sorted(scores.keys() ^ parameters.keys())
-        raise ValueError(f"scores and prunable parameters differ in {', '.join(wrong)}")
+        names = sorted(scores.keys() ^ parameters.keys())
+        raise ValueError(f"scores and prunable parameters differ in {', '.join(names)}")
     if not parameters:
         raise ValueError("the model has no prunable parameters")
     for name, (weight, _) in parameters.items():
@@ -56,7 +56,10 @@ def check_scores(
 def propagate_ranks(
     model: nn.Module, ranks: Mapping[str, Tensor], input_shape: tuple[int, ...], effective_type: str = "exact"
 ) -> Propagation:
-    """Both passes for given ranks; raises `UserError` for an unknown effective type or a model it cannot follow."""
+    """Run both passes for given ranks.
+
+    Raises `UserError` for an unknown effective type, a model that torch.fx cannot trace or an operation without a rule.
+    """
     if effective_type not in EFFECTIVE_TYPES:
         raise UserError(f"unknown effective type {effective_type!r} (valid: {', '.join(EFFECTIVE_TYPES)})")
     return propagate(model, ranks, input_shape, per_channel=effective_type == "graph")
@@ -68,25 +71,24 @@ def propagate_masks(
     masks: Mapping[str, Tensor] | None = None,
     effective_type: str = "exact",
 ) -> Propagation:
-    """Both passes for masks, by default the model's own; an entry is effective where `Flow.effective` is not 0."""
-    kept = masks_or_own(model, masks)
-    return propagate_ranks(
-        model, {name: mask.to(torch.int32) for name, mask in kept.items()}, input_shape, effective_type
-    )
+    """Run both passes for masks, by default the model's own; an entry is effective if its effective rank is not 0."""
+    ranks = {name: mask.to(torch.int32) for name, mask in masks_or_own(model, masks).items()}
+    return propagate_ranks(model, ranks, input_shape, effective_type)
 
 
 def masks_or_own(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The given masks, on the model's device, or else the model's own; raises `ValueError` if they do not fit it."""
-    own = {name: mask for name, (_, mask) in prunable(model).items()}
+    """The given masks on the model's device, or the model's own; raises `ValueError` if masks do not fit the model."""
+    model_masks = {name: mask for name, (_, mask) in prunable(model).items()}
     if masks is None:
-        return own
-    if masks.keys() != own.keys():
-        raise ValueError(f"masks and prunable parameters differ in {', '.join(sorted(masks.keys() ^ own.keys()))}")
-    for name, mask in own.items():
+        return model_masks
+    if masks.keys() != model_masks.keys():
+        names = sorted(masks.keys() ^ model_masks.keys())
+        raise ValueError(f"masks and prunable parameters differ in {', '.join(names)}")
+    for name, mask in model_masks.items():
         if masks[name].dtype != torch.bool or masks[name].shape != mask.shape:
-            found = f"{masks[name].dtype} of shape {tuple(masks[name].shape)}"
-            raise ValueError(f"mask {name!r} must be bool of shape {tuple(mask.shape)}, not {found}")
-    return {name: masks[name].to(mask.device) for name, mask in own.items()}
+            actual = f"{masks[name].dtype} of shape {tuple(masks[name].shape)}"
+            raise ValueError(f"mask {name!r} must be bool of shape {tuple(mask.shape)}, not {actual}")
+    return {name: masks[name].to(mask.device) for name, mask in model_masks.items()}
 
 
 def effective_masks(
@@ -97,19 +99,20 @@ def effective_masks(
 ) -> dict[str, Tensor]:
     """Bool tensors, `True` where a kept weight lies on a path of kept weights from an input to an output.
 
-    `input_shape` is without the batch, as (channels, height, width). `effective_type="exact"` decides per channel and
-    position, `"graph"` per channel only, which never finds fewer. (Vysogorets & Kempe 2023, "Connectivity Matters".)
+    `input_shape` excludes the batch axis, as in (channels, height, width). `effective_type="exact"` follows paths per
+    channel and position. `"graph"` follows them per channel only, and never returns fewer effective weights.
+    (Vysogorets & Kempe 2023, "Connectivity Matters".)
     """
-    found = propagate_masks(model, input_shape, masks, effective_type).effective
-    return {name: ranks > 0 for name, ranks in found.items()}
+    effective = propagate_masks(model, input_shape, masks, effective_type).effective
+    return {name: ranks > 0 for name, ranks in effective.items()}
 
 
 def effective_scores(
     model: nn.Module, scores: Mapping[str, Tensor], input_shape: tuple[int, ...], effective_type: str = "exact"
 ) -> dict[str, Tensor]:
-    """Effective ranks e_w, int32: pruned to the ranks of at least t, a weight is effective if and only if e_w >= t.
+    """Effective ranks e_w, int32: if ranks below t are pruned, a weight is effective if and only if e_w >= t.
 
-    Ranks are those of `ranking`: keeping the K best of N weights is the threshold t = N - K + 1.
+    `ranking` defines the ranks: keeping the K best of N weights is the threshold t = N - K + 1.
     """
     return propagate_ranks(model, ranking(model, scores), input_shape, effective_type).effective
 
@@ -117,19 +120,19 @@ def effective_scores(
 def compression_curve(
     model: nn.Module, scores: Mapping[str, Tensor], input_shape: tuple[int, ...], effective_type: str = "exact"
 ) -> Tensor:
-    """int64 of N + 1 entries: the number of effective weights when the K best of N are kept, for K = 0 ... N.
+    """int64 tensor (N + 1,): the number of effective weights if the K best of N weights are kept, for K = 0 ... N.
 
-    Where masks have pruned some already, K counts the places in the whole order, in which these come last.
+    K includes weights that the model's masks have already pruned; these are never effective.
     """
     effective = effective_scores(model, scores, input_shape, effective_type)
     return counts_by_kept(effective)
 
 
 def counts_by_kept(effective: Mapping[str, Tensor]) -> Tensor:
-    """From effective ranks to the number of effective weights for each number of weights kept."""
+    """Convert effective ranks of N weights to a compression curve: int64 (N + 1,), indexed by the number kept."""
     flat = torch.cat([ranks.reshape(-1) for ranks in effective.values()])
     histogram = torch.bincount(flat, minlength=flat.numel() + 1)
-    # Keeping K weights is the threshold N - K + 1, so the counts add up from the highest rank down.
+    # Keeping K weights is the threshold N - K + 1, so counts accumulate from the highest rank downwards.
     counts = histogram.flip(0).cumsum(0)
     return torch.cat([counts.new_zeros(1), counts[:-1]])
 
@@ -140,9 +143,9 @@ def empty_layers(effective: Mapping[str, Tensor]) -> list[str]:
 
 
 def dead_units(effective: Mapping[str, Tensor], output_layers: Collection[str]) -> dict[str, int]:
-    """For each layer with hidden units (dense) or channels (convolution), how many have no effective weight in.
+    """Number of hidden units (dense layer) or channels (convolution) without effective incoming weights, by parameter.
 
-    Such a unit has none out either: nothing flows through it.
+    Such a unit has no effective outgoing weight either: no path leads through it.
     """
     return {
         name: int((~mask.flatten(1).any(1)).sum())

@@ -1,7 +1,7 @@
 """Interpreter: sends ranks through a network, forward from its inputs and backward from its outputs.
 
-It runs over the model's `torch.fx` graph with (max, min) in place of (+, x): the value of an activation is the best,
-over all paths from the inputs, of the worst rank on the path. `ops/table.py` lists how each operation carries ranks.
+It runs the model's `torch.fx` graph with (max, min) in place of (+, x). The value of an activation is the maximum, over
+all paths from the inputs, of the lowest rank on the path. `ops/table.py` lists the rule of each operation.
 """
 
 import inspect
@@ -19,21 +19,21 @@ from Utils.connectivity.ops.table import is_product, is_weight_layer, module_rul
 from Utils.errors import UserError
 
 _QUERIES = ("size", "dim", "shape", "ndim", "dtype", "device")
-"""Methods and attributes of an activation that are no activation."""
+"""Methods and attributes of an activation that return metadata, not another activation."""
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """What the two passes found."""
+    """Result of the two passes."""
 
     effective: dict[str, Tensor]
-    """For each ranked parameter, int32 of its shape: min(own rank, forward rank before it, backward rank after it)."""
+    """Effective ranks (int32) by parameter: min(own rank, forward rank before the entry, backward rank after it)."""
     output: int
-    """The best rank that reaches an output; 0 means that the network has collapsed."""
+    """The highest rank that reaches an output; 0 means that the network has collapsed."""
     positions: dict[str, int]
-    """For each Linear and Conv2d layer, at how many places its kernel is applied to one input."""
+    """Number of positions at which each Linear and Conv2d layer applies its kernel to one input."""
     output_layers: frozenset[str]
-    """Layers whose units are the network's outputs: no further Linear or Conv2d follows."""
+    """Layers whose units are the network's outputs: no Linear or Conv2d follows them."""
 
 
 @torch.no_grad()
@@ -42,15 +42,15 @@ def propagate(
 ) -> Propagation:
     """Send ranks through a model, once forward and once backward.
 
-    `ranks` gives int32 tensors, 0 = pruned; parameters that are not named carry everything. `input_shape` is without
-    the batch. `per_channel` forgets positions: a channel is reached as soon as one place of it is.
-    Raises `UserError` for a model that torch.fx cannot trace and, by name, for an operation without a rule.
+    `ranks` maps parameter names to int32 tensors, 0 = pruned; parameters without ranks pass every rank. `input_shape`
+    excludes the batch axis. `per_channel` ignores positions: a channel is reached if any of its positions is reached.
+    Raises `UserError` for a model that torch.fx cannot trace, or for an operation without a rule, which it names.
     """
     return _Passes(model, ranks, input_shape, per_channel).run()
 
 
 def output_layers(model: nn.Module) -> frozenset[str]:
-    """Names of the layers whose units are a model's outputs; raises `UserError` if torch.fx cannot trace it."""
+    """Names of the layers whose units are a model's outputs; raises `UserError` if torch.fx cannot trace the model."""
     return _Passes(model, {}, (), per_channel=True).output_layers()
 
 
@@ -60,22 +60,24 @@ class _Tracer(fx.Tracer):
 
 
 def _defaults(model: nn.Module) -> dict[str, Any]:
-    """Arguments beside the input, as they are where nobody gives them: code may ask whether they are given."""
-    _, *further = inspect.signature(model.forward).parameters.values()
-    return {item.name: item.default for item in further if item.default is not inspect.Parameter.empty}
+    """Default values of all arguments but the input, constant while tracing: code may test whether one is given."""
+    _, *optional = inspect.signature(model.forward).parameters.values()
+    return {
+        parameter.name: parameter.default for parameter in optional if parameter.default is not inspect.Parameter.empty
+    }
 
 
 def trace(model: nn.Module) -> fx.Graph:
-    """The graph of a model, layers with a rule as its leaves; raises `UserError` if torch.fx cannot make one."""
+    """Trace the graph of a model, with layers that have a rule as leaves; raises `UserError` if torch.fx fails."""
     try:
         return _Tracer().trace(model, _defaults(model))
-    except Exception as error:  # torch.fx raises many kinds, each for Python code that depends on the data
+    except Exception as error:  # torch.fx raises many types, depending on the Python code that it cannot trace
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{type(model).__name__} cannot be traced by torch.fx: {message}") from error
 
 
 class _Passes:
-    """The forward and the backward pass over one graph."""
+    """Forward and backward pass over one graph."""
 
     def __init__(
         self, model: nn.Module, ranks: Mapping[str, Tensor], input_shape: tuple[int, ...], per_channel: bool
@@ -99,7 +101,11 @@ class _Passes:
     def _forward(
         self, asks_nonzero: bool = False, nonzero: dict[fx.Node, Any] | None = None
     ) -> tuple[dict[fx.Node, Any], dict[fx.Node, Pullback]]:
-        """What paths carry to each node or, if asked, up to which rank a node can be other than zero at all."""
+        """Compute the value and the pullback of each node.
+
+        Values are the ranks that paths carry or, with `asks_nonzero`, the highest thresholds at which entries can be
+        nonzero. `nonzero` holds the values of that pass, for products.
+        """
         values: dict[fx.Node, Any] = {}
         pullbacks: dict[fx.Node, Pullback] = {}
         for node in self.graph.nodes:
@@ -132,14 +138,14 @@ class _Passes:
         raise UserError(f"{type(self.model).__name__} needs a second input, {node.name!r}; only one is supported")
 
     def _constant(self, name: str, is_source: bool) -> Any:
-        """A parameter or buffer used directly: it starts no path, but can make a product other than zero."""
+        """The ranks of a parameter or buffer in the graph: it starts no path, but can make a product nonzero."""
         value: Any = self.model
-        for part in name.split("."):
-            value = getattr(value, part)
+        for attribute in name.split("."):
+            value = getattr(value, attribute)
         if not isinstance(value, Tensor):
             return value
-        live = torch.ones_like(value, dtype=torch.bool) if isinstance(value, nn.Parameter) else value != 0
-        return live.to(self.device, torch.int32) * (INFINITE if is_source else 0)
+        is_nonzero = torch.ones_like(value, dtype=torch.bool) if isinstance(value, nn.Parameter) else value != 0
+        return is_nonzero.to(self.device, torch.int32) * (INFINITE if is_source else 0)
 
     def _operation(self, node: fx.Node) -> tuple[Rule, nn.Module | None, str]:
         module = self.modules[str(node.target)] if node.op == "call_module" else None
@@ -151,21 +157,21 @@ class _Passes:
         return rule, module, self.names[id(module)] if module is not None else ""
 
     def _backward(self, values: dict[fx.Node, Any], pullbacks: dict[fx.Node, Pullback]) -> int:
-        """Pull back infinity from every output; returns the best rank that reached one."""
+        """Pull back infinity from every output; returns the highest rank that reaches an output."""
         back: dict[fx.Node, Any] = {}
-        best = 0
+        highest = 0
         for node in reversed(self.graph.nodes):
             if node.op == "output":
                 for source in _sources(node, values):
                     back[source] = _map(lambda part: torch.full_like(part, INFINITE), values[source])
-                    best = max([best, *(int(part.max()) for part in _parts(values[source]))])
+                    highest = max([highest, *(int(part.max()) for part in _parts(values[source]))])
             elif node in back and node in pullbacks:
                 for source, ranks in zip(_sources(node, values), pullbacks[node](back.pop(node)), strict=True):
                     back[source] = _map(torch.maximum, back[source], ranks) if source in back else ranks
-        return best
+        return highest
 
     def output_layers(self) -> frozenset[str]:
-        """Layers that no further Linear or Conv2d follows."""
+        """Names of the layers without a subsequent Linear or Conv2d."""
         layers: set[str] = set()
         open_nodes: set[fx.Node] = set()
         for node in reversed(self.graph.nodes):
@@ -179,10 +185,10 @@ class _Passes:
 
 
 def _sources(node: fx.Node, values: dict[fx.Node, Any]) -> list[fx.Node]:
-    """The activations that a node takes, in order, each as often as it is taken."""
-    taken: list[fx.Node] = []
-    map_arg((node.args, node.kwargs), taken.append)
-    return [source for source in taken if any(isinstance(part, Tensor) for part in _parts(values[source]))]
+    """The input nodes with an activation as value, in order and with repetitions."""
+    inputs: list[fx.Node] = []
+    map_arg((node.args, node.kwargs), inputs.append)
+    return [source for source in inputs if any(isinstance(part, Tensor) for part in _parts(values[source]))]
 
 
 def _is_query(node: fx.Node) -> bool:

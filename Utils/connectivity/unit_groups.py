@@ -1,7 +1,8 @@
-"""Which units of a network share one fate?
+"""Unit groups: layers whose units can only be removed together.
 
-A unit is an output of a linear layer, or a filter of a convolution. Where the outputs of layers are added, the same
-channel of each can be removed only together; where they are the network's outputs, or meet in another way, not at all.
+A unit is an output of a linear layer, or a filter of a convolution. If the outputs of several layers are added, units
+with the same index must be removed together. No unit can be removed if its layer's outputs are the network's outputs,
+are multiplied, or are added out of alignment.
 """
 
 from collections.abc import Iterable
@@ -15,17 +16,19 @@ from Utils.connectivity.ops.table import is_alike, is_product, is_sum, is_weight
 
 @dataclass(frozen=True)
 class Origin:
-    """The layers whose units are the channels of an activation, and whether channel j of it is unit j of each."""
+    """The layers whose units are the channels of an activation."""
 
     layers: frozenset[str] = frozenset()
     is_aligned: bool = True
+    """Whether channel j of the activation is unit j of each layer."""
 
 
 def unit_groups(model: nn.Module) -> list[tuple[str, ...]]:
-    """Names of layers with units that can be removed; those in one group share every decision.
+    """Names of the layers with removable units, in groups; the layers of a group share every removal.
 
-    Left out are output layers, those whose outputs are multiplied, and those that are added to what is no layer's
-    output. Raises `UserError` if torch.fx cannot trace the model.
+    Excluded are output layers, layers whose outputs are multiplied, and layers whose outputs are added to channels that
+    are not the aligned units of a layer, such as the network's input. Raises `UserError` if torch.fx cannot trace the
+    model.
     """
     graph, modules = trace(model), dict(model.named_modules(remove_duplicate=False))
     names = {id(module): name for name, module in model.named_modules()}
@@ -33,10 +36,10 @@ def unit_groups(model: nn.Module) -> list[tuple[str, ...]]:
     layers: dict[str, int] = {}
     ties = _Ties()
     for node in graph.nodes:
-        taken = [origins[source] for source in node.all_input_nodes if source in origins]
+        inputs = [origins[source] for source in node.all_input_nodes if source in origins]
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if node.op == "output" or is_product(node):
-            ties.fix(taken)
+            ties.fix(inputs)
         if node.op == "placeholder":
             origins[node] = Origin(frozenset({_INPUT}))
             ties.fix([origins[node]])
@@ -44,14 +47,14 @@ def unit_groups(model: nn.Module) -> list[tuple[str, ...]]:
             name = names[id(module)]
             layers[name] = len(module.weight)  # type: ignore[arg-type]
             origins[node] = Origin(frozenset({name}))
-        elif taken:
-            joined = frozenset().union(*(origin.layers for origin in taken))
-            is_aligned = all(origin.is_aligned for origin in taken)
-            if is_sum(node) and len(taken) > 1:
-                ties.join(joined)
+        elif inputs:
+            merged = frozenset().union(*(origin.layers for origin in inputs))
+            is_aligned = all(origin.is_aligned for origin in inputs)
+            if is_sum(node) and len(inputs) > 1:
+                ties.join(merged)
                 if not is_aligned:
-                    ties.fix(taken)
-            origins[node] = Origin(joined, is_aligned and (is_sum(node) or is_alike(node, module)))
+                    ties.fix(inputs)
+            origins[node] = Origin(merged, is_aligned and (is_sum(node) or is_alike(node, module)))
     return ties.groups(layers)
 
 
@@ -59,7 +62,7 @@ _INPUT = "the network's input"
 
 
 class _Ties:
-    """Sets of layers that share decisions, and those that nothing may be removed from."""
+    """Union-find over layers that share removals, and the names of layers without removable units."""
 
     def __init__(self) -> None:
         self.leader: dict[str, str] = {}
@@ -74,11 +77,11 @@ class _Ties:
         self.fixed.update(*(origin.layers for origin in origins))
 
     def groups(self, layers: Iterable[str]) -> list[tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         for name in layers:
-            found.setdefault(self._find(name), []).append(name)
+            groups.setdefault(self._find(name), []).append(name)
         fixed = {self._find(name) for name in self.fixed}
-        return [tuple(group) for leader, group in found.items() if leader not in fixed]
+        return [tuple(group) for leader, group in groups.items() if leader not in fixed]
 
     def _find(self, name: str) -> str:
         while self.leader.get(name, name) != name:

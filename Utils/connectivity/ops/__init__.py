@@ -1,1 +1,1 @@
-"""Operations of the graph: how each carries ranks, forward and backward; `table.py` lists them."""
+"""Operations of the graph: one rule each for ranks, forward and backward; `table.py` lists all rules."""

@@ -1,4 +1,4 @@
-"""Activation functions, as modules, functions and methods."""
+"""Elementwise functions of one tensor: modules, functions and names of tensor methods."""
 
 import operator
 

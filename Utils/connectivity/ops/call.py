@@ -1,4 +1,4 @@
-"""Calls: one operation of the graph with ranks in place of activations, and what the passes record."""
+"""Calls: one operation of the graph with ranks in place of activations, and the record of the passes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,24 +10,24 @@ from torch import Tensor
 from Utils.connectivity.ops.maxmin import INFINITE
 
 Pullback = Callable[[Any], list[Any]]
-"""From ranks at an operation's output to ranks at each of its inputs, in the order in which it takes them."""
+"""Maps ranks at an operation's output to ranks at its inputs, in the order of the inputs."""
 
 
 @dataclass
 class PassRecord:
-    """Collects what the passes learn about a network's layers."""
+    """Collects effective ranks and kernel positions of a network's layers during the passes."""
 
     ranks: Mapping[str, Tensor]
     effective: dict[str, Tensor] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, carried: Tensor) -> None:
-        """Note what flows through a ranked parameter; of several uses the best counts."""
+        """Record the ranks that pass through a ranked parameter; the maximum over several uses counts."""
         effective = torch.minimum(self.ranks[name], carried.reshape(self.ranks[name].shape))
         self.effective[name] = torch.maximum(self.effective.get(name, effective), effective)
 
     def complete(self) -> dict[str, Tensor]:
-        """Effective ranks of all ranked parameters; what no pass came through has 0."""
+        """Effective ranks of all ranked parameters; 0 for a parameter that no pass reached."""
         return {name: self.effective.get(name, torch.zeros_like(rank)) for name, rank in self.ranks.items()}
 
 
@@ -44,18 +44,18 @@ class Call:
     per_channel: bool
     record: PassRecord
     asks_nonzero: bool
-    """Whether this pass asks up to which rank each activation can be other than zero, not what paths carry."""
+    """Whether this pass computes the highest thresholds at which entries can be nonzero, not the ranks on paths."""
     nonzero: list[Any] | None
-    """For each input of a product, the answer to that."""
+    """Such thresholds for each input, needed by products; None in the pass that computes them, or without products."""
 
     def argument(self, position: int, keyword: str, default: Any = None) -> Any:
-        """An argument of a function or method call, or the module's attribute of that name."""
+        """The argument of a function or method call, or the attribute of a module."""
         if self.module is not None:
             return getattr(self.module, keyword, default)
         return self.args[position] if len(self.args) > position else self.kwargs.get(keyword, default)
 
     def count_places(self, places: int) -> None:
-        """Note at how many places this layer's kernel is applied; several calls of a layer add up."""
+        """Record the number of positions at which this layer's kernel is applied; several calls of a layer add up."""
         if not self.asks_nonzero:
             self.record.positions[self.layer] = self.record.positions.get(self.layer, 0) + places
 
@@ -75,7 +75,7 @@ class Call:
         return self.parameter(name) in self.record.ranks
 
     def apply(self, value: Tensor) -> Any:
-        """The operation itself, on another value for its first input."""
+        """Apply the operation to another value for its first input."""
         if self.module is not None:
             return self.module(value)
         if isinstance(self.target, str):
@@ -87,10 +87,10 @@ Rule = Callable[[Call], tuple[Any, Pullback]]
 
 
 def pair(value: Any) -> tuple:
-    """The value for each of two axes."""
+    """A value per axis, for two axes: a single value is repeated."""
     return (value, value) if value is None or isinstance(value, int) else tuple(value)
 
 
 def no_pullback(back: Any) -> list[Any]:
-    """The pullback of a pass that has no way back."""
-    raise AssertionError("a pass that only asks what can be other than zero has no way back")
+    """Pullback of the pass over nonzero thresholds, which only runs forward."""
+    raise AssertionError("the pass over nonzero thresholds has no backward pass")

@@ -1,4 +1,4 @@
-"""Elementwise operations, sums and products."""
+"""Rules of elementwise operations, sums and products."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ from Utils.errors import UserError
 
 
 def pass_through(call: Call) -> tuple[Tensor, Pullback]:
-    """An operation that changes no connection."""
+    """Return the ranks of the input: the operation changes no connection."""
     return call.inputs[0], lambda back: [back]
 
 
 def activation(call: Call) -> tuple[Tensor, Pullback]:
-    """An elementwise function f: it carries what it gets; where f(0) is not 0, it is never known to be zero."""
+    """An elementwise function f passes all ranks; if f(0) is not 0, its output can be nonzero at every threshold."""
     (x,) = call.inputs
     if call.args[0] is not x:
         raise UserError(f"no rule says how the operation {call.target} on exponents connects units")
@@ -26,10 +26,10 @@ def activation(call: Call) -> tuple[Tensor, Pullback]:
 
 
 def add(call: Call) -> tuple[Tensor, Pullback]:
-    """A sum or difference carries what any part carries."""
+    """A sum or difference carries the maximum rank of its terms."""
     if len(call.inputs) == 1:
         (x,) = call.inputs
-        constants = [value for value in call.args if not isinstance(value, Tensor)]
+        constants = [argument for argument in call.args if not isinstance(argument, Tensor)]
         if call.asks_nonzero and any(constants):
             return torch.full_like(x, INFINITE), no_pullback
         return pass_through(call)
@@ -38,21 +38,21 @@ def add(call: Call) -> tuple[Tensor, Pullback]:
 
 
 def multiply(call: Call) -> tuple[Tensor, Pullback]:
-    """A product carries each factor's ranks as far as the other factor can be other than zero."""
+    """A product carries the ranks of each factor, up to the highest threshold at which the other can be nonzero."""
     if len(call.inputs) == 1:
         (x,) = call.inputs
-        if any(value == 0 for value in call.args if not isinstance(value, Tensor)):
+        if any(argument == 0 for argument in call.args if not isinstance(argument, Tensor)):
             return torch.zeros_like(x), lambda back: [torch.zeros_like(x)]
         return pass_through(call)
     left, right = call.inputs
     if call.asks_nonzero:
         return torch.minimum(left, right), no_pullback
     assert call.nonzero is not None
-    left_open, right_open = call.nonzero
-    out = torch.maximum(torch.minimum(left, right_open), torch.minimum(right, left_open))
+    left_nonzero, right_nonzero = call.nonzero
+    out = torch.maximum(torch.minimum(left, right_nonzero), torch.minimum(right, left_nonzero))
 
     def pullback(back: Tensor) -> list[Tensor]:
-        to_left, to_right = torch.minimum(back, right_open), torch.minimum(back, left_open)
+        to_left, to_right = torch.minimum(back, right_nonzero), torch.minimum(back, left_nonzero)
         return [_unbroadcast(to_left, left), _unbroadcast(to_right, right)]
 
     return out, pullback

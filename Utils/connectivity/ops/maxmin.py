@@ -1,19 +1,19 @@
-"""How is a product of matrices computed when (+, x) is replaced by (max, min)?"""
+"""(max, min) matrix product: a matrix product with (max, min) in place of (+, x)."""
 
 import torch
 from torch import Tensor
 
 INFINITE = torch.iinfo(torch.int32).max
-"""The rank of what no threshold removes."""
+"""Rank of entries that no threshold removes."""
 
 _BLOCK = 1 << 18
-"""Entries of a temporary block: 1 MiB of int32 stays in a core's cache. Measured best from 2^14 to 2^20."""
+"""Entries of a temporary block: 1 MiB of int32 fits into a core's cache. Measured as the fastest of 2^14 to 2^20."""
 
 _THIN = 4
-"""Up to this many rows, columns or inner entries a product is made as fast in one go as by matrices."""
+"""Up to this many rows, columns or inner entries, the (max, min) product is as fast as matrix products."""
 
 _SHORT = 32
-"""Below this inner length, sweeping over it beats reducing along it."""
+"""Below this inner length, a loop over the inner axis is faster than a reduction along it."""
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -22,34 +22,34 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     `left` is int32 (groups, rows, inner), `right` is (groups, inner, columns), all entries at least 0.
     """
     if min(*left.shape[1:], right.shape[2]) > _THIN and _is_mask(left) and _is_mask(right):
-        return _of_masks(left, right)
-    return _in_blocks(left, right)
+        return _mask_product(left, right)
+    return _blocked_product(left, right)
 
 
 def _is_mask(ranks: Tensor) -> bool:
-    """Whether all are 0, 1 or what no threshold removes."""
+    """Whether all ranks are 0, 1 or infinite."""
     return not bool(((ranks > 1) & (ranks < INFINITE)).any())
 
 
-def _of_masks(left: Tensor, right: Tensor) -> Tensor:
-    """Is there a way at all, and is there one that no threshold removes? Both are questions to products of matrices.
+def _mask_product(left: Tensor, right: Tensor) -> Tensor:
+    """Product of two masks: one matrix product detects paths, a second one detects paths of infinite rank.
 
-    A sum of zeros and ones is 0 where all are, however it is rounded.
+    This is exact in float32: a sum of zeros and ones is 0 if and only if all terms are 0, whatever the rounding.
     """
     out = ((left > 0).float() @ (right > 0).float() > 0).int()
-    lasting = left == INFINITE, right == INFINITE
-    if all(bool(entries.any()) for entries in lasting):
-        out.masked_fill_(lasting[0].float() @ lasting[1].float() > 0, INFINITE)
+    infinite = left == INFINITE, right == INFINITE
+    if all(bool(entries.any()) for entries in infinite):
+        out.masked_fill_(infinite[0].float() @ infinite[1].float() > 0, INFINITE)
     return out
 
 
-def _in_blocks(left: Tensor, right: Tensor) -> Tensor:
+def _blocked_product(left: Tensor, right: Tensor) -> Tensor:
     groups, rows, inner = left.shape
     columns = right.shape[2]
     if groups > 1 and rows * inner * columns > _BLOCK:
-        return torch.cat([_in_blocks(left[g : g + 1], right[g : g + 1]) for g in range(groups)])
+        return torch.cat([_blocked_product(left[g : g + 1], right[g : g + 1]) for g in range(groups)])
     if inner < _SHORT:
-        return _sweep(left, right)
+        return _looped_product(left, right)
     right = right.transpose(1, 2).contiguous()
     column_step = max(1, min(columns, _BLOCK // inner))
     row_step = max(1, min(rows, _BLOCK // (inner * column_step)))
@@ -64,7 +64,7 @@ def _in_blocks(left: Tensor, right: Tensor) -> Tensor:
     return out
 
 
-def _sweep(left: Tensor, right: Tensor) -> Tensor:
+def _looped_product(left: Tensor, right: Tensor) -> Tensor:
     groups, rows, inner = left.shape
     columns = right.shape[2]
     out = left.new_zeros(groups, rows, columns)

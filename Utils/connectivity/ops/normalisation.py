@@ -1,4 +1,4 @@
-"""Softmax and normalisation over units: every output depends on all inputs of its group."""
+"""Rules of softmax and of normalisation over units: every output depends on all inputs of its group."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from Utils.connectivity.ops.maxmin import INFINITE
 
 
 def softmax(call: Call) -> tuple[Tensor, Pullback]:
-    """Every output depends on all inputs along the axis, and is never zero."""
+    """Every output depends on all inputs along the axis, and is nonzero at every threshold."""
     (x,) = call.inputs
     axis = call.argument(1, "dim", -1)
     if call.asks_nonzero:
@@ -19,21 +19,21 @@ def softmax(call: Call) -> tuple[Tensor, Pullback]:
 
 
 def layer_norm(call: Call) -> tuple[Tensor, Pullback]:
-    """Mean and spread are those of all units along the last axes, so every output depends on all of them."""
+    """Mean and variance are taken over the last axes, so every output depends on all inputs along them."""
     x, *constants = call.inputs
     axes = tuple(range(-len(call.argument(1, "normalized_shape")), 0))
-    return _joined(x, x, axes, constants)
+    return _join_groups(x, x, axes, constants)
 
 
 def group_norm(call: Call) -> tuple[Tensor, Pullback]:
-    """The same for the channels of each group."""
+    """Mean and variance are taken over a group of channels, so every output depends on all inputs of its group."""
     x, *constants = call.inputs
-    return _joined(x, x.reshape(1, call.argument(1, "num_groups"), -1), (-1,), constants)
+    return _join_groups(x, x.reshape(1, call.argument(1, "num_groups"), -1), (-1,), constants)
 
 
-def _joined(x: Tensor, grouped: Tensor, axes: tuple[int, ...], constants: list[Any]) -> tuple[Tensor, Pullback]:
+def _join_groups(x: Tensor, grouped: Tensor, axes: tuple[int, ...], constants: list[Any]) -> tuple[Tensor, Pullback]:
     def join(ranks: Tensor) -> Tensor:
         return ranks.reshape(grouped.shape).amax(axes, keepdim=True).expand(grouped.shape).reshape(x.shape)
 
-    # Scales and shifts start no path.
+    # Scale and shift start no path.
     return join(x), lambda back: [join(back), *(torch.zeros_like(constant) for constant in constants)]

@@ -1,4 +1,4 @@
-"""Pooling and reductions."""
+"""Rules of pooling and reductions."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,13 +10,13 @@ from Utils.errors import UserError
 
 
 def reduce(call: Call) -> tuple[Tensor, Pullback]:
-    """A mean, sum or maximum over axes joins what lies along them."""
+    """A mean, sum or maximum joins all entries along the reduced axes."""
     (x,) = call.inputs
     axes = call.argument(1, "dim")
     axes = tuple(range(x.dim())) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
-    kept = x.amax(axes, keepdim=True)
-    out = kept if call.argument(2, "keepdim", False) else x.amax(axes)
-    return out, lambda back: [back.reshape(kept.shape).expand(x.shape)]
+    reduced = x.amax(axes, keepdim=True)
+    out = reduced if call.argument(2, "keepdim", False) else x.amax(axes)
+    return out, lambda back: [back.reshape(reduced.shape).expand(x.shape)]
 
 
 def pool(call: Call) -> tuple[Tensor, Pullback]:
@@ -35,13 +35,13 @@ def pool(call: Call) -> tuple[Tensor, Pullback]:
 
 
 def adaptive_pool(call: Call) -> tuple[Tensor, Pullback]:
-    """Pooling to a fixed output size; windows may differ in size and overlap."""
+    """Pooling to a fixed output size, as `pool`; windows may overlap and differ in size."""
     (x,) = call.inputs
     windows = adaptive_windows(x.shape[2:], pair(call.argument(1, "output_size")))
     return _join_windows(x, *windows)
 
 
 def _join_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Pullback]:
-    under, to_input = under_windows(x, rows, columns)
-    out = under.amax(1).reshape(1, -1, len(rows), len(columns))
-    return out, lambda back: [to_input(back[0].flatten(1)[:, None].expand(under.shape))]
+    taps, to_input = under_windows(x, rows, columns)
+    out = taps.amax(1).reshape(1, -1, len(rows), len(columns))
+    return out, lambda back: [to_input(back[0].flatten(1)[:, None].expand(taps.shape))]

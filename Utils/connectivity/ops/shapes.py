@@ -1,4 +1,4 @@
-"""Operations that move entries: concatenation, indexing, reshaping, padding."""
+"""Rules of operations that move entries: concatenation, indexing, reshaping, padding."""
 
 from typing import Any
 
@@ -11,38 +11,38 @@ from Utils.errors import UserError
 
 
 def concatenate(call: Call) -> tuple[Tensor, Pullback]:
-    """Parts side by side."""
+    """Concatenate several inputs, or the tensors of one operation."""
     axis = call.argument(1, "dim", 0)
-    is_whole = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
-    parts = list(call.inputs[0]) if is_whole else call.inputs
+    is_sequence = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
+    parts = list(call.inputs[0]) if is_sequence else call.inputs
     sizes = [part.shape[axis] for part in parts]
 
     def pullback(back: Tensor) -> list[Any]:
         backs = list(back.split(sizes, axis))
-        return [backs] if is_whole else backs
+        return [backs] if is_sequence else backs
 
     return torch.cat(parts, axis), pullback
 
 
 def part(call: Call) -> tuple[Any, Pullback]:
-    """`x[index]`: of a tensor, or one or several of those that an operation returned."""
-    whole, index = call.args
-    if isinstance(whole, Tensor):
+    """`x[index]`, where x is a tensor, or the sequence of tensors that an operation returned."""
+    operand, index = call.args
+    if isinstance(operand, Tensor):
         return move(call)
 
-    chosen = list(range(len(whole)))[index]
+    positions = list(range(len(operand)))[index]
 
     def pullback(back: Any) -> list[Any]:
-        backs = dict(zip(chosen, back, strict=True)) if isinstance(chosen, list) else {chosen: back}
-        return [[backs.get(place, torch.zeros_like(other)) for place, other in enumerate(whole)]]
+        backs = dict(zip(positions, back, strict=True)) if isinstance(positions, list) else {positions: back}
+        return [[backs.get(position, torch.zeros_like(item)) for position, item in enumerate(operand)]]
 
-    return whole[index], pullback
+    return operand[index], pullback
 
 
 def move(call: Call) -> tuple[Any, Pullback]:
-    """Any operation that only moves entries: it is applied to their numbers, where 0 stands for padding."""
+    """Any operation that only moves entries: it is applied to the numbers of the entries, with 0 for padding."""
     (x,) = call.inputs
-    # float64 because padding takes no integers; it holds every number up to 2^53.
+    # float64, because padding does not support integers; it represents all integers up to 2^53.
     numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64, device=x.device).reshape(x.shape)
     moved = call.apply(numbers)
     parts = [moved] if isinstance(moved, Tensor) else list(moved)
@@ -53,14 +53,14 @@ def move(call: Call) -> tuple[Any, Pullback]:
     def pullback(back: Any) -> list[Tensor]:
         backs = [back] if isinstance(moved, Tensor) else back
         origin = torch.cat([source.reshape(-1) for source in sources])
-        ranks = torch.cat([value.reshape(-1) for value in backs])
+        ranks = torch.cat([part.reshape(-1) for part in backs])
         return [torch.zeros_like(padded).scatter_reduce_(0, origin, ranks, "amax")[1:].reshape(x.shape)]
 
     return outputs[0] if isinstance(moved, Tensor) else outputs, pullback
 
 
 def pad(call: Call) -> tuple[Any, Pullback]:
-    """Padding with zeros, which are no source, or with copies."""
+    """Padding with zeros, which start no path, or with copies of entries."""
     if call.argument(3, "value"):
         raise UserError("no rule says how the operation pad, with a value other than zero, connects units")
     return move(call)

@@ -1,7 +1,7 @@
-"""How does each kind of operation carry ranks, forward and backward?
+"""Operation table: the rule by which each operation carries ranks, forward and backward.
 
-A rule takes a `Call` and returns the output's ranks and a pullback, which brings ranks from the operation's output
-back to its inputs. To support a further operation: write a rule, name it in `_MODULES` or `_OPERATIONS`.
+A rule takes a `Call` and returns the ranks of the output and a pullback, which maps ranks at the operation's output to
+ranks at its inputs. To support another operation, write a rule and add it to `_MODULES` or `_OPERATIONS`.
 """
 
 import operator
@@ -22,7 +22,7 @@ from Utils.connectivity.ops.weight_layers import channel_scale, conv2d, linear
 
 
 def module_rule(module: nn.Module) -> Rule | None:
-    """The rule of a module that is handled as a whole, or None."""
+    """The rule of a module; None if it has none, and is traced into."""
     if type(module).forward in (nn.Linear.forward, MaskedLinear.forward):
         return linear
     if type(module).forward in (nn.Conv2d.forward, MaskedConv2d.forward):
@@ -33,13 +33,13 @@ def module_rule(module: nn.Module) -> Rule | None:
 
 
 def operation_rule(target: Any) -> Rule | None:
-    """The rule of a function, or of a tensor method by its name, or None."""
+    """The rule of a function, or of a tensor method by name; None if it has none."""
     name = f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"
     return _OPERATIONS.get(target) or _BY_NAME.get(name)
 
 
 def takes_parts(rule: Rule) -> bool:
-    """Whether a rule can take what an operation returned that gives several tensors."""
+    """Whether a rule accepts an operation's sequence of tensors as one input."""
     return rule in (part, concatenate)
 
 
@@ -54,7 +54,7 @@ def is_sum(node: fx.Node) -> bool:
 
 
 def is_alike(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether each channel of a node depends on the same channel of what it takes, and on no other."""
+    """Whether each channel of a node depends only on the same channel of its inputs."""
     rule = module_rule(module) if module is not None else operation_rule(node.target)
     return rule in (activation, pass_through, pool, adaptive_pool, channel_scale)
 
@@ -103,4 +103,4 @@ _OPERATIONS: dict[Any, Rule] = {
 
 
 _BY_NAME: dict[str, Rule] = {"torchvision.ops.stochastic_depth.stochastic_depth": pass_through}
-"""Functions of other libraries, which need not be loaded."""
+"""Functions of other libraries by name, so that these libraries are not imported."""

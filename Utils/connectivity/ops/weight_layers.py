@@ -1,4 +1,4 @@
-"""Layers with weights: linear, convolution and channel scale."""
+"""Rules of layers with weights: linear, convolution and channel scale."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from Utils.connectivity.ops.windows import conv_windows, gather, scatter, tap_po
 
 
 def linear(call: Call) -> tuple[Tensor, Pullback]:
-    """A dense layer, on the last axis; other axes are positions."""
+    """A dense layer on the last axis; all other axes are positions."""
     (x,) = call.inputs
     weight = call.ranks("weight")
     columns = x.reshape(-1, x.shape[-1]).t()
@@ -22,14 +22,14 @@ def linear(call: Call) -> tuple[Tensor, Pullback]:
 
     def pullback(back: Tensor) -> list[Tensor]:
         back = back.reshape(-1, back.shape[-1]).t()
-        _find_kernel(call, product(back[None], columns.t()[None]), out, back)
+        _record_layer(call, product(back[None], columns.t()[None]), out, back)
         return [product(weight.t()[None], back[None])[0].t().reshape(x.shape)]
 
     return out.t().reshape(*x.shape[:-1], -1), pullback
 
 
 def conv2d(call: Call) -> tuple[Tensor, Pullback]:
-    """A convolution, as a product with the patches under its kernel; per channel, a patch is the whole map."""
+    """A convolution as a product with the patches under its kernel; per channel, the only patch is the whole map."""
     (x,) = call.inputs
     conv: nn.Conv2d = call.module
     weight = call.ranks("weight")
@@ -37,7 +37,7 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
     rows, columns = conv_windows(conv, x.shape[2:])
     places = len(rows) * len(columns)
     call.count_places(places)
-    patches, to_input = _whole_maps(x, taps) if call.per_channel else under_windows(x, rows, columns)
+    patches, to_input = _whole_map(x, taps) if call.per_channel else under_windows(x, rows, columns)
     patches = patches.reshape(groups, -1, patches.shape[2])
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
     out = product(kernels, patches)
@@ -47,35 +47,35 @@ def conv2d(call: Call) -> tuple[Tensor, Pullback]:
         if call.per_channel:
             back = back.amax(1, keepdim=True)
         back = back.reshape(groups, -1, back.shape[1])
-        _find_kernel(call, product(back, patches.transpose(1, 2)), out, back)
+        _record_layer(call, product(back, patches.transpose(1, 2)), out, back)
         return [to_input(product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1))]
 
     return out.reshape(1, weight.shape[0], -1).expand(-1, -1, places).unflatten(2, (len(rows), len(columns))), pullback
 
 
 def under_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """What lies under each tap of each window, (channels, taps, windows), and the way back to the input."""
+    """The entries under each tap of each window, (channels, taps, windows), and the pullback to the input."""
     positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
     flat = x[0].flatten(1)
     return gather(flat, positions), lambda ranks: scatter(ranks, positions, flat.shape[1]).reshape(x.shape)
 
 
-def _whole_maps(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The same for one window that is each channel's whole map, under every tap."""
+def _whole_map(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The maximum of each channel's map as the only window under every tap, and the pullback to the input."""
     patches = x.flatten(2).amax(2)[0, :, None, None].expand(-1, taps, 1)
     return patches, lambda ranks: ranks.amax(1)[None, :, :, None].expand(x.shape)
 
 
-def _find_kernel(call: Call, carried: Tensor, out: Tensor, back: Tensor) -> None:
+def _record_layer(call: Call, carried: Tensor, out: Tensor, back: Tensor) -> None:
     if call.is_ranked("weight"):
         call.record.add(call.parameter("weight"), carried)
     if call.is_ranked("bias"):
-        # A bias starts no path: it is effective as far as its unit is.
+        # A bias starts no path: it is effective up to the same threshold as its unit.
         call.record.add(call.parameter("bias"), torch.minimum(out, back).amax(-1))
 
 
 def channel_scale(call: Call) -> tuple[Tensor, Pullback]:
-    """Batch normalisation or a maskable identity: each channel has an edge of its own, open if it is not prunable."""
+    """Batch normalisation or a maskable identity: one edge per channel, of infinite rank if it is not prunable."""
     (x,) = call.inputs
     if not (call.is_ranked("weight") or call.is_ranked("bias")):
         return pass_through(call)
@@ -83,9 +83,9 @@ def channel_scale(call: Call) -> tuple[Tensor, Pullback]:
     out = torch.minimum(x, scale)
 
     def pullback(back: Tensor) -> list[Tensor]:
-        for name, values in (("weight", x), ("bias", out)):
+        for name, forward in (("weight", x), ("bias", out)):
             if call.is_ranked(name):
-                carried = torch.minimum(values, back).transpose(0, 1).flatten(1).amax(1)
+                carried = torch.minimum(forward, back).transpose(0, 1).flatten(1).amax(1)
                 call.record.add(call.parameter(name), carried)
         return [torch.minimum(back, scale)]
 

@@ -1,6 +1,6 @@
-"""Which input positions lie under each window of a convolution or a pooling?
+"""Windows: the input positions under each window of a convolution or a pooling.
 
-Windows are given axis by axis, as (windows, taps) of input indices, -1 where a tap lies outside.
+Each axis has its own tensor of input indices, (windows, taps), with -1 where a tap lies outside the input.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def conv_windows(conv: nn.Conv2d, size: Sequence[int]) -> list[Tensor]:
-    """Rows and columns under each tap of a convolution's kernel; padding that copies counts as what it copies."""
+    """Rows and columns under each tap of a convolution's kernel; padding by copies has the indices of the originals."""
     left, right, top, bottom = conv._reversed_padding_repeated_twice
     windows = []
     for axis, (before, after) in enumerate(((top, bottom), (left, right))):
@@ -31,7 +31,7 @@ def pool_windows(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> list[Tensor]:
-    """Rows and columns under each window of a pooling of fixed size."""
+    """Rows and columns under each window of a pooling with a fixed window size."""
     windows = []
     for axis in range(2):
         length, reach = size[axis], dilation[axis] * (kernel[axis] - 1) + 1
@@ -44,7 +44,7 @@ def pool_windows(
 
 
 def adaptive_windows(size: Sequence[int], counts: Sequence[int | None]) -> list[Tensor]:
-    """Rows and columns under each window of a pooling to a fixed number of windows; they may overlap."""
+    """Rows and columns under each window of a pooling to a fixed number of windows; windows may overlap."""
     windows = []
     for length, count in zip(size, counts, strict=True):
         count = count or length
@@ -56,19 +56,19 @@ def adaptive_windows(size: Sequence[int], counts: Sequence[int | None]) -> list[
 
 
 def tap_positions(rows: Tensor, columns: Tensor, width: int) -> Tensor:
-    """1 + the flat index of each tap of each window, (windows, taps), 0 where it lies outside."""
+    """1 + the flat index of each tap of each window, (windows, taps), or 0 where a tap lies outside."""
     index = rows[:, None, :, None] * width + columns[None, :, None, :] + 1
     outside = (rows < 0)[:, None, :, None] | (columns < 0)[None, :, None, :]
     return index.masked_fill(outside, 0).reshape(len(rows) * len(columns), -1)
 
 
 def gather(flat: Tensor, positions: Tensor) -> Tensor:
-    """What lies under each tap: (channels, places) -> (channels, *positions.shape), 0 at position 0."""
+    """Read the entry under each tap: (channels, places) -> (channels, *positions.shape); 0 for position 0."""
     return F.pad(flat, (1, 0)).index_select(1, positions.reshape(-1)).reshape(-1, *positions.shape)
 
 
 def scatter(ranks: Tensor, positions: Tensor, places: int) -> Tensor:
-    """The reverse of `gather`: (channels, *positions.shape) -> (channels, places), the best of what meets."""
+    """Reverse `gather`: (channels, *positions.shape) -> (channels, places), the maximum of all taps on a place."""
     channels = ranks.shape[0]
     index = positions.reshape(1, -1).expand(channels, -1)
     out = ranks.new_zeros(channels, places + 1)
@@ -76,7 +76,7 @@ def scatter(ranks: Tensor, positions: Tensor, places: int) -> Tensor:
 
 
 def _windows(size: int, count: int, kernel: int, stride: int, padding: int, dilation: int, mode: str) -> Tensor:
-    """Along one axis, the input index under each tap of each window, (count, kernel); -1 where there is none."""
+    """Input index under each tap of each window along one axis, (count, kernel); -1 where a tap lies outside."""
     index = torch.arange(count)[:, None] * stride - padding + torch.arange(kernel) * dilation
     if mode == "replicate":
         return index.clamp(0, size - 1)
