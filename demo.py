@@ -1,10 +1,12 @@
-"""A tour on a laptop: how sparse is a pruned network really, and what does its accuracy follow?
+"""Demo: the effective sparsity of pruned networks, and its effect on their accuracy.
 
     python demo.py
 
-It takes no flag, no data set and no network, and about a minute on two cores. First LeNet-300-100 is pruned to
-compressions of 10 to 100,000, counting pruned weights (direct) or weights that do nothing (effective). Then some of
-these networks are trained on the embedded digits. Everything goes to Results/demo.
+It needs no flags, no data set and no internet connection. First it prunes LeNet-300-100 to compressions from 10 to
+100,000, which count all kept weights (direct) or only those with an effect (effective). Then it trains some of these
+networks on the embedded digits. All results go to Results/demo.
+
+Takes about a minute on two cores.
 """
 
 import sys
@@ -12,9 +14,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from Pruners.registry import parts, style
 from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDER = Path("Results/demo")
 PRUNERS = ("random/igq", "random/uniform", "snip", "synflow")
@@ -24,7 +30,7 @@ TRAINING = ("--iterations=600", "--lr_drops=300,450", "--evaluate_every=200")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Give the tour; returns the exit status: 0, 1 if a network failed, 2 for a request that is wrong."""
+    """Execute the demo; returns the exit status: 0, 1 if a network failed, 2 for an invalid request."""
     if arguments:
         is_help = arguments[0] in ("-h", "--help")
         print(__doc__ if is_help else f"demo.py: it takes no flags, not {arguments[0]}; run python demo.py",
@@ -32,19 +38,19 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if is_help else 2
     try:
         with warnings.catch_warnings():
-            # Collapsed networks are what the tour shows; a warning for each would bury it.
+            # The demo shows collapsed networks on purpose; a warning for each would bury its output.
             warnings.simplefilter("ignore")
             return tour()
     except UserError as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ndemo.py: interrupted; networks that are trained are kept, the next start goes on", file=sys.stderr)
+        print("\ndemo.py: interrupted; trained networks are kept, the next start resumes from there", file=sys.stderr)
         return 130
 
 
 def tour() -> int:
-    """Prune, print, draw; train, print, draw; say how to go on."""
+    """Prune, print, draw; train, print, draw; print further commands."""
     import pandas as pd
 
     from Utils.figures.demo import accuracy_follows, reached
@@ -54,14 +60,14 @@ def tour() -> int:
 
     Store(FOLDER).check_writable()
     print(
-        "LeNet-300-100 has 266,200 weights. Pruned to a compression of 100, 2,662 are kept. But how many of them lie\n"
-        "on a path of kept weights from an input to an output? Only those are effective; the others do nothing.\n"
+        "LeNet-300-100 has 266,200 weights. Pruned to a compression of 100, it keeps 2,662. But how many of these lie\n"
+        "on a path of kept weights from an input to an output? Only they are effective; the others do nothing.\n"
     )
     rows = pd.DataFrame(compressions())
     replace_file(FOLDER / "compressions.csv", rows.to_csv(index=False).encode())
     print(f"\n{reached_table(rows)}\n")
     pictures = save_figure(reached(rows, style), FOLDER / "figures" / "demo_compressions")
-    print("Now some of them are trained on the embedded digits, all pruned to the same direct compressions.\n")
+    print("Next, some of them are trained on the embedded digits, all pruned to the same direct compressions.\n")
     failed, networks = train_some()
     print(f"\n{accuracy_table(networks)}\n")
     pictures += save_figure(accuracy_follows(networks, style), FOLDER / "figures" / "demo_accuracies")
@@ -70,7 +76,7 @@ def tour() -> int:
         if picture.suffix == ".png":
             print(f"  {picture}")
     print(
-        "\nNext, prune by effective sparsity, on MNIST (or the digits, where that cannot be had):\n"
+        "\nNext, prune by effective sparsity, on MNIST (or the digits, if MNIST is not available):\n"
         "  python main.py --pruner=snip --target_sparsity=0.99 --pruning_type=effective\n"
         f"and draw every figure of the networks above:\n  python visualization.py --out_path={FOLDER}"
     )
@@ -78,7 +84,7 @@ def tour() -> int:
 
 
 def compressions() -> Iterator[dict]:
-    """What every pruner reaches at every compression, pruned directly and effectively."""
+    """One row for each pruner, compression and pruning type, with the direct and effective compression reached."""
     import torch
     from tqdm import tqdm
 
@@ -94,34 +100,38 @@ def compressions() -> Iterator[dict]:
     data = load_data(settings, torch.device("cpu"))
     model = initial_model(settings, data)
     batches = data.prune_examples(0, settings.pruning.prune_examples or 1, settings.training.batch_size or 1)
-    with tqdm(
-        total=len(PRUNERS) * len(EXPONENTS), desc="pruning", unit="network", dynamic_ncols=True, disable=None
-    ) as bar:
+    count = len(PRUNERS) * len(EXPONENTS)
+    with tqdm(total=count, desc="pruning", unit="network", dynamic_ncols=True, disable=None) as bar:
         for name in PRUNERS:
             curve = None
             for exponent in EXPONENTS:
                 target = Target(com_exp=exponent)
-                # One order serves all targets, but for criteria that prune step by step towards one.
+                # One order of scores serves all targets, except for criteria that prune step by step to a target.
                 if curve is None or any(criterion.depends_on_target for criterion in parts(name)):
                     generator = randomness.generator(0, "random scores")
                     scores = make_pruner(name).score(model, batches, target, generator)
                     curve = compression_curve(model, scores, data.input_shape)
-                total = len(curve) - 1
-                kept = target.kept(total)
+                kept = target.kept(len(curve) - 1)
                 effective = int(torch.searchsorted(curve, kept))
                 for pruning_type, direct in (("direct", kept), ("effective", effective)):
-                    yield {
-                        "pruner": name, "pruning_type": pruning_type, "target_compression": 1 / target.density,
-                        "target_kept": kept, "kept_direct": direct, "kept_effective": int(curve[direct]),
-                        "direct_compression": total / direct,
-                        "effective_compression": total / curve[direct].item() if curve[direct] else float("inf"),
-                    }  # fmt: skip
+                    row = {"pruner": name, "pruning_type": pruning_type, "target_compression": 1 / target.density}
+                    yield row | _compression_columns(curve, kept, direct)
                 bar.set_postfix_str(f"{name} {1 / target.density:.4g}x: {int(curve[kept])} of {kept} effective")
                 bar.update()
 
 
+def _compression_columns(curve: "Tensor", target_kept: int, direct: int) -> dict:
+    """Kept weights and compressions of a network with `direct` kept weights, of which `curve[direct]` are effective."""
+    total, effective = len(curve) - 1, int(curve[direct])
+    return {
+        "target_kept": target_kept, "kept_direct": direct, "kept_effective": effective,
+        "direct_compression": total / direct,
+        "effective_compression": total / effective if effective else float("inf"),
+    }  # fmt: skip
+
+
 def reached_table(rows) -> str:
-    """For a few compressions, what the other kind of compression is."""
+    """Table of a few compressions: effective by direct compression, and direct by effective compression."""
     lines = [
         "                pruned to a DIRECT compression                    pruned to an EFFECTIVE compression",
         "                -> effective compression reached                  -> direct compression that it takes",
@@ -133,9 +143,9 @@ def reached_table(rows) -> str:
     for index, (target, level) in enumerate(rows.groupby("target_compression")):
         if index % 2 == 0 or target == rows["target_compression"].max():
             cells = level.set_index(["pruner", "pruning_type"])
-            found = [_number(cells.loc[(name, "direct"), "effective_compression"]) for name in PRUNERS]
+            reached = [_number(cells.loc[(name, "direct"), "effective_compression"]) for name in PRUNERS]
             needed = [_number(cells.loc[(name, "effective"), "direct_compression"]) for name in PRUNERS]
-            lines.append(f"{_number(target):>12}  " + "".join(f"{cell:>15}" for cell in found)
+            lines.append(f"{_number(target):>12}  " + "".join(f"{cell:>15}" for cell in reached)
                          + "  " + "".join(f"{cell:>15}" for cell in needed))  # fmt: skip
     return "\n".join(lines)
 
@@ -145,7 +155,7 @@ def _number(value: float) -> str:
 
 
 def train_some():
-    """Train a handful of directly pruned networks, or find them trained; the number that failed, and their rows."""
+    """Train a few directly pruned networks unless they are complete; returns the number of failures, and their rows."""
     import pandas as pd
 
     from Experiments import singleshot
@@ -170,7 +180,7 @@ def _nothing(*arguments: object) -> str:
 
 
 def accuracy_table(rows) -> str:
-    """The networks by effective compression, and what their accuracy goes with."""
+    """Table of networks by effective compression, with rank correlations of accuracy and compression."""
     lines = [f"{'pruner':>15}{'direct':>12}{'effective':>12}{'top-1':>9}"]
     for row in rows.sort_values(["effective_compression", "direct_compression"]).itertuples():
         direct, effective = _number(row.direct_compression), _number(row.effective_compression)
@@ -179,7 +189,7 @@ def accuracy_table(rows) -> str:
     direct, effective = (ranks["top1"].corr(ranks[f"{kind}_compression"]) for kind in ("direct", "effective"))
     return "\n".join([
         *lines, "",
-        f"Accuracy's rank correlation with direct compression: {direct:.2f}, with effective: {effective:.2f}.",
+        f"The rank correlation of accuracy with direct compression is {direct:.2f}, with effective {effective:.2f}.",
     ])  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""Prune networks, train them, and keep what they reach.
+"""Main command: prunes networks, trains them, and stores the results.
 
     python main.py --pruner=snip --target_sparsity=0.99 --pruning_type=effective
 
-Every combination of list-valued flags is a run. Complete runs are skipped, so the same command goes on where it was
-interrupted.
+Every combination of list-valued flags is a run. Complete runs are skipped, so the same command resumes after an
+interruption.
 """
 
 import os
@@ -34,70 +34,71 @@ if TYPE_CHECKING:
     from Utils.results.store import Store
 
 
-_OTHERS_WAIT = 10
-"""Seconds."""
+_SECONDS_BEHIND_FIRST = 10
+"""Delay before an error exit of any process but the first."""
 
 FEW = 10
-"""Networks that are told of in full."""
+"""Largest number of runs that are reported in full."""
 
 FAR = 1.05
-"""Times the target, from which on effective weights are more than was asked for."""
+"""Ratio of effective weights to the target above which the report explains the excess."""
 
 INSTEAD = {"target_sparsity": "com_exp", "com_exp": "target_sparsity", "iterations": "epochs", "epochs": "iterations"}
-"""What a file says the one of is forgotten if the other is typed."""
+"""Flags that replace each other: a flag of a file is dropped if its counterpart is typed."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; returns the exit status: 0, 1 if runs failed, 2 for a request that is wrong."""
+    """Execute a command line; returns the exit status: 0, 1 if runs failed, 2 for an invalid request."""
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         return carry_out(read(arguments))
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") != "0":
-            # Of several processes that train one network, the first says what all met, and its end is the end of all.
-            time.sleep(_OTHERS_WAIT)
+            # All processes that train one network meet the same error; the first reports it, and ends the others.
+            time.sleep(_SECONDS_BEHIND_FIRST)
         print(f"main.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nmain.py: interrupted; complete runs are kept, the same command goes on from there", file=sys.stderr)
+        print("\nmain.py: interrupted; complete runs are kept, the same command resumes from there", file=sys.stderr)
         return 130
 
 
 def read(arguments: Sequence[str]) -> Request:
-    """Read the command line; names are checked against the registries before PyTorch is loaded."""
-    own = {name: entry.options for name, entry in EXPERIMENTS.items() if entry.options is not None}
-    groups = [*GROUPS.values(), *own.values(), Command]
+    """Parse the command line; names are checked against the registries before PyTorch is loaded."""
+    options = {name: entry.options for name, entry in EXPERIMENTS.items() if entry.options is not None}
+    groups = [*GROUPS.values(), *options.values(), Command]
 
-    def understood(words: Sequence[str]) -> Request:
+    def parse_words(words: Sequence[str]) -> Request:
         return parse(words, groups, valid_names(), "main.py", (__doc__ or "").split("\n")[0])
 
-    request = understood(arguments)
+    request = parse_words(arguments)
     if request.is_given("config"):
-        request = with_config(request, request.values["config"], understood)
-    chosen = request.values.get("experiment", Settings().run.experiment)
-    known = {item.name for group in (*GROUPS.values(), Command, own.get(chosen)) if group for item in fields(group)}
+        request = with_config(request, request.values["config"], parse_words)
+    experiment = request.values.get("experiment", Settings().run.experiment)
+    chosen = (*GROUPS.values(), Command, options.get(experiment))
+    known = {item.name for group in chosen if group for item in fields(group)}
     for flag in request.values.keys() - known:
-        homes = [name for name, group in own.items() if flag in {item.name for item in fields(group)}]
-        raise UserError(f"--{flag} has no effect with --experiment={chosen}; it belongs to {' and '.join(homes)}")
+        owners = [name for name, group in options.items() if flag in {item.name for item in fields(group)}]
+        raise UserError(f"--{flag} has no effect with --experiment={experiment}; it belongs to {' and '.join(owners)}")
     return request
 
 
-def with_config(request: Request, path: str, understood: Callable[[Sequence[str]], Request]) -> Request:
-    """What was typed, and what a file says of all else."""
+def with_config(request: Request, path: str, parse_words: Callable[[Sequence[str]], Request]) -> Request:
+    """Complete a request by the flags of a YAML file; typed flags take precedence."""
     from Utils.config.yaml_file import read_flags
 
-    typed = read_flags(path)
+    words = read_flags(path)
     try:
-        given = understood(typed)
+        defaults = parse_words(words)
     except UserError as error:
         raise UserError(f"--config={path}: {error}") from error
-    if given.is_given("config"):
+    if defaults.is_given("config"):
         raise UserError(f"--config={path} cannot name another file")
-    return request.completed_by(given, INSTEAD)
+    return request.completed_by(defaults, INSTEAD)
 
 
 def carry_out(request: Request) -> int:
-    """Print what there is, or prune and train, alone or as one of several processes."""
+    """Print lists, or prune and train, as a single process or as one of several."""
     command, request = request.split(Command)
     if command.list is not None:
         if request.values:
@@ -105,11 +106,11 @@ def carry_out(request: Request) -> int:
         print(as_text(command.list))
         return 0
     if command.dry_run and command.status:
-        raise UserError("--dry_run and --status are different questions; ask one of them")
+        raise UserError("--dry_run and --status exclude each other; give one of them")
     from Utils.distributed.process_group import is_first, process_group
 
-    own = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].options
-    base = Settings(options=own and own()).with_values(**request.single())
+    options = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)].options
+    base = Settings(options=options and options()).with_values(**request.single())
     with process_group(base.machine.device):
         if is_first():
             return prune_and_train(base, request, command)
@@ -119,7 +120,7 @@ def carry_out(request: Request) -> int:
 
 
 def prune_and_train(base: Settings, request: Request, command: Command) -> int:
-    """Decide every value, then prune and train or say what is done and what would be."""
+    """Resolve the request, then execute its runs, or report their state with `--status` or `--dry_run`."""
     from Experiments.common.masks_for_run import scores_key
     from Experiments.planning.make_executor import executor_factory
     from Experiments.planning.resolve import baseline, resolve_all
@@ -133,45 +134,45 @@ def prune_and_train(base: Settings, request: Request, command: Command) -> int:
 
     if base.machine.launcher == "local":
         pick_device(base.machine.device)
-    asks = command.dry_run or command.status
-    runs = resolve_all(base, request, agree(lambda: choose_data(base, request, may_download=not asks)))
+    is_report = command.dry_run or command.status
+    runs = resolve_all(base, request, agree(lambda: choose_data(base, request, may_download=not is_report)))
     store = Store(base.run.out_path)
     module = EXPERIMENTS[base.run.experiment].module
     experiment: Any = import_module(module)
     states = RunStates(experiment, store, base.run.retry_failed)
-    if asks:
+    if is_report:
         from Experiments.planning.status import dry_run, status
 
-        found = [settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)]
+        available = [settings for settings in runs if is_found(settings.run.data or "", settings.run.path_to_data)]
         if command.dry_run:
-            check_inputs(found)
-        say(dry_run(states, runs, found) if command.dry_run else status(states, runs))
+            check_inputs(available)
+        say(dry_run(states, runs, available) if command.dry_run else status(states, runs))
         return 0
     to_do = states.to_do(runs)
     if base.run.save and to_do:
         store.check_writable()
     first_alone(lambda: check_inputs(to_do))
     executor = executor_factory(base.machine, module, to_do)
-    board = None if base.machine.tensorboard is None else TensorBoardWriter(base.machine.tensorboard)
-    finished = partial(report, store, len(runs))
-    return 1 if Campaign(states, runs, baseline, say, finished, scores_key, executor, board).run() else 0
+    writer = None if base.machine.tensorboard is None else TensorBoardWriter(base.machine.tensorboard)
+    describe = partial(report, store, len(runs))
+    return 1 if Campaign(states, runs, baseline, say, describe, scores_key, executor, writer).run() else 0
 
 
 def choose_data(base: Settings, request: Request, may_download: bool) -> dict[str, str]:
-    """The data set of each architecture of a request."""
+    """The data set of each architecture of a request; warns of a fallback."""
     from Utils.data.dataset import choose
 
     chosen = {}
     for name in request.values.get("architecture", [base.run.architecture]):
-        own, is_given = architecture(name).data, request.is_given("path_to_data")
-        chosen[name], warning = choose(base.run.data, own, base.run.path_to_data, is_given, may_download)
+        default, is_given = architecture(name).data, request.is_given("path_to_data")
+        chosen[name], warning = choose(base.run.data, default, base.run.path_to_data, is_given, may_download)
         if warning:
             warnings.warn(warning, stacklevel=2)
     return chosen
 
 
 def check_inputs(runs: Sequence[Settings]) -> None:
-    """Read the data and build the networks of runs, so that a mistake is one error before all, not one in each."""
+    """Read data and build networks once, so that a mistake is one error before all runs, not an error in each run."""
     from torch import device
 
     from Experiments.common.network import initial_model, load_data
@@ -180,10 +181,10 @@ def check_inputs(runs: Sequence[Settings]) -> None:
         "architecture", "data", "image_size", "mean", "std", "validation", "weights_key", "masks_key",
         "pretrained", "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual",
     )  # fmt: skip
-    alike: dict[tuple, dict[str, Settings]] = {}
+    by_inputs: dict[tuple, dict[str, Settings]] = {}
     for settings in runs:
-        alike.setdefault(tuple(map(settings.values().get, inputs)), {})[settings.pruning.pruner] = settings
-    for by_pruner in alike.values():
+        by_inputs.setdefault(tuple(map(settings.values().get, inputs)), {})[settings.pruning.pruner] = settings
+    for by_pruner in by_inputs.values():
         settings = next(iter(by_pruner.values()))
         model = initial_model(settings, load_data(settings, device("cpu")))
         for name in by_pruner.keys() - {DENSE}:
@@ -191,7 +192,7 @@ def check_inputs(runs: Sequence[Settings]) -> None:
 
 
 def say(text: str) -> None:
-    """Print at once, also into a file or a pipe; runs go on if nobody reads any more."""
+    """Print without buffering, also into a file or a pipe; a closed pipe does not stop the runs."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -199,26 +200,27 @@ def say(text: str) -> None:
 
 
 def report(store: "Store", count: int, settings: Settings, row: "DataFrame", layers: "DataFrame") -> str:
-    """What one of so many runs reached and, of a few, how much smaller its network became."""
+    """Result of one of `count` runs; if these are few, with the size of the pruned network."""
     from Utils.sparsity.size_report import size_report
 
-    found = row.iloc[0]
+    result = row.iloc[0]
     place = f"  {store.folder(settings)}" if settings.run.save else "  not kept (--save=0)"
-    if found["error"]:
-        return f"{settings.title()}: FAILED, {found['error']}\n{place}"
-    reached = f"{settings.title()}: top-1 {found['top1']:.4f}, best {found['best_top1']:.4f}"
+    if result["error"]:
+        return f"{settings.title()}: FAILED, {result['error']}\n{place}"
+    accuracy = f"{settings.title()}: top-1 {result['top1']:.4f}, best {result['best_top1']:.4f}"
     if count > FEW:
-        kept = f"kept {found['kept_direct']} of {found['prunable']} weights, {found['kept_effective']} effective"
-        return f"{reached}, {kept}"
-    jumps = settings.pruning.pruning_type == "effective" and found["kept_effective"] > FAR * found["target_kept"]
-    jump = ", where its order jumps: one weight less leaves fewer" if jumps else ""
+        kept = f"kept {result['kept_direct']} of {result['prunable']} weights, {result['kept_effective']} effective"
+        return f"{accuracy}, {kept}"
+    pruning_type = settings.pruning.pruning_type
+    is_far = pruning_type == "effective" and result["kept_effective"] > FAR * result["target_kept"]
+    reason = ", the nearest that is reachable: one weight less leaves too few" if is_far else ""
     return (
-        f"{reached}\n"
-        f"  kept {found['kept_direct']} of {found['prunable']} weights (direct compression "
-        f"{found['direct_compression']:.4g}), {found['kept_effective']} effective (effective compression "
-        f"{found['effective_compression']:.4g}); target {found['target_kept']} {settings.pruning.pruning_type}{jump}\n"
-        f"{size_report(layers, int(found['parameters']), int(found['macs']))}\n"
-        f"  pruned in {found['prune_seconds']:.2f} s, trained in {found['train_seconds']:.3g} s\n{place}"
+        f"{accuracy}\n"
+        f"  kept {result['kept_direct']} of {result['prunable']} weights (direct compression "
+        f"{result['direct_compression']:.4g}), {result['kept_effective']} effective (effective compression "
+        f"{result['effective_compression']:.4g}); target {result['target_kept']} {pruning_type}{reason}\n"
+        f"{size_report(layers, int(result['parameters']), int(result['macs']))}\n"
+        f"  pruned in {result['prune_seconds']:.2f} s, trained in {result['train_seconds']:.3g} s\n{place}"
     )
 
 

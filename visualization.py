@@ -1,9 +1,9 @@
-"""Draw what Results holds.
+"""Figures of the results: draws every kind of figure that the results folder allows.
 
     python visualization.py
     python visualization.py --architecture=lenet300100 --pruners_to_display=snip synflow random/igq --num_samples=3
 
-Without flags it draws all that the results allow, and says where.
+Without flags it draws all results of the folder Results. It prints the path of every file that it writes.
 """
 
 import os
@@ -29,7 +29,10 @@ from Utils.results.summaries import read_summaries
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; returns the exit status: 0, or 2 if it was wrong or a result folder is damaged."""
+    """Execute a command line; returns the exit status: 0, or 2 if a flag is wrong or a result folder is damaged.
+
+    Returns 1 if the reader of standard output closed the pipe.
+    """
     try:
         request = parse(arguments, [Plot], valid_names(), "visualization.py", (__doc__ or "").split("\n")[0])
         return draw(Plot(**request.values))
@@ -42,7 +45,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def draw(plot: Plot) -> int:
-    """Draw every figure that the results allow, and say where; damaged folders are named and left out."""
+    """Draw every figure that the results allow and print its paths; returns the exit status.
+
+    Damaged result folders are reported and skipped (status 2). Raises `UserError` if there are no complete runs, or if
+    a kind of figure in `plot_type` cannot be drawn from any of them.
+    """
     folder = Path(plot.out_path)
     if not folder.is_dir():
         raise UserError(f"--out_path={folder} is no folder; run main.py first, or give the folder of its results")
@@ -50,7 +57,7 @@ def draw(plot: Plot) -> int:
     complete = rows[rows["status"] == "complete"]
     if complete.empty:
         broken = f" ({len(damaged)} damaged: {damaged[0]})" if damaged else ""
-        raise UserError(f"{folder} holds no complete runs{broken}; make some with: python main.py")
+        raise UserError(f"{folder} holds no complete runs{broken}; start some with: python main.py")
     figures = select(complete, plot)
     lacking: dict[str, list[str]] = {}
     drawn: set[str] = set()
@@ -65,7 +72,7 @@ def draw(plot: Plot) -> int:
             drawn.add(kind)
             for path in paths:
                 print(path)
-    # What some results do not allow is just not drawn, but a wish that none allows is not passed over.
+    # A kind of figure that only some results lack is skipped; a requested kind that all results lack is an error.
     missing = [text for kind, texts in lacking.items() if kind not in drawn for text in texts]
     if plot.plot_type and missing:
         raise UserError(f"there is no figure {'; '.join(missing)}")
@@ -75,13 +82,13 @@ def draw(plot: Plot) -> int:
 
 
 def draw_one(kind: str, rows: pd.DataFrame, plot: Plot, path: Path) -> list[Path]:
-    """Draw and keep a figure; returns where. Raises `NothingToDrawError` if the rows do not allow it."""
+    """Draw and save one figure; returns the paths. Raises `NothingToDrawError` if the rows lack its data."""
     entry = FIGURES[kind]
     experiment = rows["experiment"].iloc[0]
     if entry.experiment != (AFTERWARDS if experiment == AFTERWARDS else None):
         raise NothingToDrawError(f"it is not for {experiment}")
-    found = make_figure(kind)(rows, style_of, title(rows), plot.pruners_to_display)
-    return save_frames(found, path) if entry.is_animated else save_figure(found, path)
+    figure = make_figure(kind)(rows, style_of, title(rows), plot.pruners_to_display)
+    return save_frames(figure, path) if entry.is_animated else save_figure(figure, path)
 
 
 def make_figure(kind: str) -> Callable[..., Any]:
@@ -91,20 +98,20 @@ def make_figure(kind: str) -> Callable[..., Any]:
 
 
 def title(rows: pd.DataFrame) -> str:
-    """What a figure shows, in words."""
+    """The title of a figure: network, data set and pruning type."""
     pruned = rows[rows["pruner"] != DENSE]
     row = (rows if pruned.empty else pruned).iloc[0]
     data = DATASETS.get(row["data"])
     try:
         network = architecture(row["architecture"]).label
-    except ValueError:  # results may be of a network that is no longer in the registry
+    except ValueError:  # the network may no longer be in the registry
         network = row["architecture"]
     name = f"{network} on {data.label if data else row['data']}"
     return f"{name}, pruned after training" if pruned.empty else f"{name}, pruned to {row['pruning_type']} targets"
 
 
 def style_of(name: str) -> tuple[str, str, str]:
-    """A pruner's label, colour and marker; results may be of one that is no longer in the registry."""
+    """Label, colour and marker of a pruner; grey dots for one that is no longer in the registry."""
     try:
         return style(name)
     except UserError:
@@ -112,7 +119,7 @@ def style_of(name: str) -> tuple[str, str, str]:
 
 
 def warn_of_few_samples(name: str, rows: pd.DataFrame, plot: Plot) -> None:
-    """Say which pruners have fewer samples than were asked for."""
+    """Warn of pruners with fewer than `--num_samples` samples."""
     counts = rows.groupby("pruner")["sample"].nunique()
     few = [f"{pruner} {count}" for pruner, count in counts.items() if count < (plot.num_samples or 0)]
     if few:

@@ -1,4 +1,4 @@
-"""Experiments, one file each; `registry.py` lists them, `common` holds shared steps, `planning` prepares runs."""
+"""Experiments, one file each: `registry.py` lists them, `common` holds shared steps, `planning` prepares runs."""
 
 from Experiments.registry import EXPERIMENTS
 

@@ -1,7 +1,7 @@
-"""The registry of experiments, readable without torch.
+"""Registry of experiments: name, module, description and options of each. Loads no PyTorch.
 
-An experiment is a file here with `run(settings, trained) -> Outcome`, a line below, and, if it has settings of its own,
-a dataclass of them in `Experiments/options.py`.
+To add an experiment, add a file in this folder with `trained_run(settings)` and `run(settings, trained) -> Outcome`, a
+line below, and, if it has its own flags, a dataclass of options in `Experiments/options.py`.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Experiment(NamedTuple):
     module: str
     label: str
     options: type | None = None
-    """Settings of its own; flags of other experiments are refused."""
+    """Dataclass of its own flags; flags of other experiments are refused."""
 
 
 EXPERIMENTS: dict[str, Experiment] = {

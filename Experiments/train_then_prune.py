@@ -1,13 +1,13 @@
-"""How much of a trained network can go without training on: single weights, or whole units?
+"""Pruning after training: the accuracy of a trained network without some of its weights or units, not retrained.
 
     python main.py --experiment=train-then-prune --architecture=mlp --data=mnist
 
-The network-pruning program's question. A dense network is trained, with the weights of the lowest validation loss kept;
-then, for each k of `--k_vals`, every hidden layer loses the share k of its smallest weights or, from the same trained
-weights, of its units with the smallest norms, and is tested. The output layer stays whole. `results.csv` has the
-program's columns.
+The question of the network-pruning program. A dense network is trained, and its weights at the lowest validation loss
+are kept. Then two networks are tested for each k of `--k_vals`, both pruned from these weights: one without the
+fraction k of smallest weights in every hidden layer, one without the fraction k of units with the smallest norms. The
+output layer is not pruned. `results.csv` has the columns of the program.
 
-As long as one dense training: 20 epochs of the MLP on MNIST in about 3 minutes on one core of an Intel Xeon.
+Takes as long as one dense training: 20 epochs of the MLP on MNIST in about 3 minutes on one core of an Intel Xeon.
 """
 
 import copy
@@ -33,70 +33,71 @@ from Utils.training.loop import train
 COLUMNS = (
     "Sparsity (%)", "Test Accuracy (Weight)", "Test Accuracy (Unit)", "Test Loss: (Weight)", "Test Loss: (Unit)",
 )  # fmt: skip
-"""As the original program names them; in its README the first two are the wrong way round. Sparsity is a fraction."""
+"""Columns of the original program; its README exchanges the first two. Sparsity is a fraction."""
 
 
 def trained_run(settings: Settings) -> None:
-    """It trains what it prunes itself."""
+    """None: the experiment trains the network that it prunes."""
 
 
-def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
-    """Train one network, and test it pruned in both ways; `settings` are resolved."""
+def run(settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
+    """Train one network, then test it with pruned weights and with pruned units; `settings` are resolved."""
     data, model = load_data_and_model(settings)
     hidden = hidden_layers(model)
     best = _Best(model)
     training, sample = settings.training, settings.run.sample
     if training.train:
         hooks = Hooks(
-            after_test=best.look,
-            state=best.found,
+            after_test=best.update,
+            state=best.checkpoint,
             restore=best.restore,
             penalty=_penalty(model, hidden, settings.options),
         )
-        history = train(model, data, training, sample, settings.title(), show_progress, settings.machine, hooks)
+        history = train(model, data, training, sample, settings.title(), settings.machine, hooks)
         if settings.options.keep_best and data.validation:
             restore(model, best.state)
     else:
         history = untrained(model, data, training, settings.machine)
     table = tests(model, data, settings, hidden)
     dense = _test(model, data, settings)
-    kept = Masks.of(model).kept
-    found = measure_network(model, data, settings)
-    own = {"top1": dense["top1"], "test_loss": dense["loss"], "best_iteration": best.iteration}
-    return make_outcome(model, data, found, history, kept, 0.0, own, {"results": table})
+    target_count = Masks.of(model).kept
+    measurement = measure_network(model, data, settings)
+    columns = {"top1": dense["top1"], "test_loss": dense["loss"], "best_iteration": best.iteration}
+    return make_outcome(model, data, measurement, history, target_count, 0.0, columns, {"results": table})
 
 
 def hidden_layers(model: nn.Module) -> list[str]:
-    """The prunable kernels of all layers but the last."""
-    last = {f"{name}.weight" for name in output_layers(model)}
-    return [name for name, (weight, _) in prunable(model).items() if weight.dim() > 1 and name not in last]
+    """Names of the prunable kernels of all layers except the output layer."""
+    outputs = {f"{name}.weight" for name in output_layers(model)}
+    return [name for name, (weight, _) in prunable(model).items() if weight.dim() > 1 and name not in outputs]
 
 
 def tests(model: nn.Module, data: Data, settings: Settings, hidden: list[str]) -> pd.DataFrame:
-    """Accuracy and loss for each share, of pruned weights and of pruned units."""
+    """Top-1 accuracy and loss with pruned weights and with pruned units, one row for each fraction k."""
     pruned = copy.deepcopy(model)
     rows = []
     for k in settings.options.k_vals:
-        found = []
+        scores = []
         for masks in (weight_masks(model, hidden, k), unit_masks(model, hidden, k)):
             masks.install(pruned)
-            found.append(_test(pruned, data, settings))
-        values = [found[0]["top1"], found[1]["top1"], found[0]["loss"], found[1]["loss"]]
+            scores.append(_test(pruned, data, settings))
+        values = [scores[0]["top1"], scores[1]["top1"], scores[0]["loss"], scores[1]["loss"]]
         rows.append(dict(zip(COLUMNS, [float(k), *(round(value, 4) for value in values)], strict=True)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def weight_masks(model: nn.Module, hidden: list[str], k: Decimal) -> Masks:
-    """Masks without the floor(n k) smallest of each hidden layer's n weights."""
+    """Masks that prune the floor(n k) smallest of the n weights of each hidden layer."""
     return _masks(model, hidden, k, lambda weight: weight.abs())
 
 
 def unit_masks(model: nn.Module, hidden: list[str], k: Decimal) -> Masks:
-    """Masks without the floor(n k) of each hidden layer's n units whose incoming weights have the smallest norm."""
+    """Masks that prune the floor(n k) units with the smallest norm of incoming weights, of n in each hidden layer."""
     return _masks(model, hidden, k, lambda weight: weight.flatten(1).norm(dim=1))
 
 
 def _masks(model: nn.Module, hidden: list[str], k: Decimal, size: Any) -> Masks:
+    """Masks that prune the entries (or, if `size` returns one value per unit, the units) with the smallest sizes."""
     masks: dict[str, Tensor] = dict(Masks.of(model))
     for name in hidden:
         sizes = size(prunable(model)[name][0].detach())
@@ -111,29 +112,31 @@ def _test(model: nn.Module, data: Data, settings: Settings) -> dict[str, float]:
     return {"top1": scores.top1, "loss": scores.loss}
 
 
-def _penalty(model: nn.Module, hidden: list[str], own: Any) -> Any:
-    if not own.l1_reg and not own.l2_reg:
+def _penalty(model: nn.Module, hidden: list[str], options: Any) -> Any:
+    """Function that returns the L1 and L2 penalty of hidden weights; None without a penalty."""
+    if not options.l1_reg and not options.l2_reg:
         return None
     weights = [prunable(model)[name][0] for name in hidden]
-    return lambda: sum(own.l1_reg * weight.abs().sum() + own.l2_reg * weight.square().sum() for weight in weights)
+    l1, l2 = options.l1_reg, options.l2_reg
+    return lambda: sum(l1 * weight.abs().sum() + l2 * weight.square().sum() for weight in weights)
 
 
 class _Best:
-    """The state of a network when its validation loss was lowest."""
+    """State of a network at its lowest validation loss."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.loss, self.iteration = model, float("inf"), 0
         self.state = state_of(model)
 
-    def found(self) -> dict[str, Any]:
-        """What to go on from."""
+    def checkpoint(self) -> dict[str, Any]:
+        """The lowest loss, its iteration, and the state of the network."""
         return {"loss": self.loss, "iteration": self.iteration, "state": self.state}
 
-    def restore(self, found: dict[str, Any]) -> None:
-        """Go on from that."""
-        self.loss, self.iteration, self.state = found["loss"], found["iteration"], found["state"]
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore a result of `checkpoint`."""
+        self.loss, self.iteration, self.state = checkpoint["loss"], checkpoint["iteration"], checkpoint["state"]
 
-    def look(self, row: dict[str, float]) -> None:
-        """See whether it is lower now."""
+    def update(self, row: dict[str, float]) -> None:
+        """Save the network if a row of its history has a lower validation loss."""
         if row["iteration"] and row["val_loss"] < self.loss:
             self.loss, self.iteration, self.state = row["val_loss"], int(row["iteration"]), state_of(self.model)

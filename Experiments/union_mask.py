@@ -1,14 +1,15 @@
-"""Is a mask better that unites those of several cycles of pruning?
+"""Union of masks: several cycles of pruning with united masks, against a single cycle of pruning.
 
     python main.py --experiment=union-mask --arm union vanilla vanilla-cyclic --target_sparsity 0.9 0.98 --sample 0 1 2
 
-The union-mask program's method: while the network trains with cyclic learning rates, each cycle prunes it from nothing
-to the target; its mask joins the union, and all weights return. Before the last cycle the union becomes the mask, which
-is then pruned on, linearly, to the target. `--arm=vanilla` prunes linearly once with the recipe's learning rates, as
-the program compares; `vanilla-cyclic` does so with the method's learning rates and time, so that only the union
-differs. All arms have the same number of iterations, initial weights and data order.
+The method of the union-mask program: while the network trains with cyclic learning rates, each cycle prunes it from
+dense to the target; the mask of the cycle joins the union, and all weights return. Before the last cycle the union
+becomes the mask, which the last cycle prunes linearly to the target. Two baselines prune linearly once:
+`--arm=vanilla` with the learning rates of the recipe, as the program does; `--arm=vanilla-cyclic` with the learning
+rates and the steps of the method, so that only the union differs. All arms have the same number of iterations, initial
+weights and data order.
 
-As long as a single shot, and a little more for each pruning.
+Takes as long as a single shot, plus a little for each pruning.
 """
 
 import math
@@ -34,95 +35,100 @@ from Utils.results.outcome import Outcome
 
 
 def trained_run(settings: Settings) -> None:
-    """It prunes what it trains itself."""
+    """None: the experiment prunes the network that it trains."""
 
 
-def run(settings: Settings, trained: Mapping[str, Tensor] | None = None, show_progress: bool = True) -> Outcome:
-    """Train and prune one network in one of the arms; `settings` are resolved."""
-    return prune_while_training(settings, Cycles, show_progress, recipe(settings), {"arm": settings.options.arm})
+def run(settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
+    """Train and prune one network by the method or as a baseline; `settings` are resolved."""
+    return prune_while_training(settings, Cycles, recipe(settings), {"arm": settings.options.arm})
 
 
 def span(settings: Settings) -> tuple[int, int]:
     """First and last step of pruning."""
-    own, iterations = settings.options, settings.training.iterations or 0
-    return round(own.start_step * iterations), round(union_end(own) * iterations)
+    options, iterations = settings.options, settings.training.iterations or 0
+    return round(options.start_step * iterations), round(union_end(options) * iterations)
 
 
 def recipe(settings: Settings) -> Training:
-    """The recipe, but for the vanilla arm with learning rates that rise and fall with the cycles of pruning."""
+    """The training recipe; except in the vanilla arm, its learning rates rise and fall with the cycles of pruning."""
     training, (start, end) = settings.training, span(settings)
     if settings.options.arm == "vanilla" or training.lr_schedule == "cyclic":
         return training
     iterations = training.iterations or 0
-    # A whole number of periods, so that the run ends at a low rate; the original program's are two cycles of pruning.
+    # The original program's period is two cycles of pruning; here a whole number of periods fills the run, so that it
+    # ends at a low rate.
     periods = max(1, round(iterations * settings.options.cycles / max(1, 2 * (end - start))))
     half = max(1, math.ceil(iterations / (2 * periods)))
     return replace(training, lr_schedule="cyclic", lr_cycle=(half, half))
 
 
 class Cycles:
-    """Prunes a network in cycles, or, in the arms that it is compared with, once."""
+    """Schedule that prunes a network in cycles and unites their masks; in the baselines it prunes once."""
 
-    def __init__(self, ongoing: RepeatedPruning) -> None:
-        settings = ongoing.settings
-        self.ongoing, self.own, self.target = ongoing, settings.options, settings.target
+    def __init__(self, pruning: RepeatedPruning) -> None:
+        settings = pruning.settings
+        self.pruning, self.options, self.target = pruning, settings.options, settings.target
         self.start, self.end = span(settings)
-        count = self.own.cycles if self.own.arm == "union" else 1
+        count = self.options.cycles if self.options.arm == "union" else 1
         self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
-        """The steps where cycles end and begin."""
-        self.device = next(ongoing.model.parameters()).device
+        """Steps between cycles, with the first and the last step of pruning."""
+        self.device = next(pruning.model.parameters()).device
         self.final = 1 - settings.target.density
         self.found: list[Masks] = []
+        """Masks of the finished cycles, in order."""
         self.unions: list[Masks] = []
-        """Of the cycles so far, after each."""
+        """Union of the masks so far, after each cycle."""
         self.united: Masks | None = None
+        """The union that the last cycle prunes; None before that cycle."""
         self.initial = 0.0
-        """What the last ramp begins with: the sparsity of the union."""
+        """Sparsity of the union, at which the last ramp starts."""
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Prune, if it is time, and unite."""
-        if self.ongoing.is_dense or not self.start <= step <= self.end:
+        """Prune if a pruning is due after `step` steps; unite masks at the end of a cycle."""
+        if self.pruning.is_dense or not self.start <= step <= self.end:
             return
         if step == self.end:
-            self.ongoing.prune(self.target, step, is_carried=self.united is not None, is_final=True)
+            self.pruning.prune(self.target, step, is_carried=self.united is not None, is_final=True)
         elif step in self.bounds[1:-1]:
             self._finish_cycle(step)
-        elif (step - self.start) % self.own.prune_every == 0:
+        elif (step - self.start) % self.options.prune_every == 0:
             sparsity = Decimal(repr(self._ramp(step).sparsity(step)))
-            self.ongoing.prune(Target(sparsity), step, is_carried=self.united is not None)
+            self.pruning.prune(Target(sparsity), step, is_carried=self.united is not None)
 
     def _ramp(self, step: int) -> Ramp:
+        """Sparsity ramp of the cycle that contains `step`."""
         start, end = next(pair for pair in pairwise(self.bounds) if step < pair[1])
         if end == self.end:
             return Ramp("linear", start, end, min(self.initial, self.final), self.final, 1)
         return Ramp("half-cycle", start, end, 0.0, self.final, end - start)
 
     def _finish_cycle(self, step: int) -> None:
-        self.ongoing.prune(self.target, step, is_carried=False, is_final=True)
-        masks = Masks.of(self.ongoing.model)
+        """Prune to the target, add the mask to the union, and start the next cycle."""
+        self.pruning.prune(self.target, step, is_carried=False, is_final=True)
+        masks = Masks.of(self.pruning.model)
         self.found.append(masks)
         self.unions.append(masks | self.unions[-1] if self.unions else masks)
         if step != self.bounds[-2]:
-            self.ongoing.replace_masks(self.ongoing.base, step)
+            self.pruning.replace_masks(self.pruning.base, step)
             return
         self.united = self.unions[-1]
-        self.ongoing.replace_masks(self.united, step)
-        self.initial = counted_sparsity(self.ongoing.model, self.ongoing.settings)
+        self.pruning.replace_masks(self.united, step)
+        self.initial = counted_sparsity(self.pruning.model, self.pruning.settings)
 
     def state(self) -> dict[str, Any]:
-        """The masks of the cycles so far, and what the last one begins with."""
-        found = [dict(masks) for masks in self.found]
-        return {"found": found, "is_united": self.united is not None, "initial": self.initial}
+        """Masks of the finished cycles, whether the last cycle has begun, and its initial sparsity."""
+        cycle_masks = [dict(masks) for masks in self.found]
+        return {"found": cycle_masks, "is_united": self.united is not None, "initial": self.initial}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Remember them."""
+        """Restore a result of `state`."""
         self.found = [Masks(masks).to(self.device) for masks in state["found"]]
         self.unions = list(accumulate(self.found, operator.or_))
         self.united = self.unions[-1] if state["is_united"] else None
         self.initial = state["initial"]
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Each cycle's mask and the union so far; how far the masks of every two cycles are the same."""
+        """`cycles`: size of each cycle's mask and of the union so far; `overlaps`: overlap of each pair of masks."""
         if not self.found:
             return {}
         cycles = []

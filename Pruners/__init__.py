@@ -20,10 +20,11 @@ def make_pruner(
     invert: bool = False,
     train_mode: bool = True,
 ) -> Pruner:
-    """The pruner of a name such as `"snip"`, `"random/igq"` or `"random/snip"`; raises `UserError` for an unknown one.
+    """The pruner with a name such as `"snip"`, `"random/igq"` or `"random/snip"`.
 
-    `iterations` are rounds of scoring and pruning (None: the criterion's own number), `schedule` says how many weights
-    each prunes. `invert` turns the order round; with `train_mode=False` examples are seen in evaluation mode.
+    `iterations` is the number of rounds of scoring and pruning (None: the criterion's default); `schedule` sets how
+    many weights each round prunes. `invert` reverses the criterion's order. `train_mode=False` scores examples in
+    evaluation mode. Raises `UserError` for an unknown name or schedule and for fewer than one round.
     """
     from Pruners.pruner import Pruner
 

@@ -1,4 +1,4 @@
-"""How does a network stay whole: how is no layer left without an effective weight?"""
+"""Protection from layer collapse: adjusts scores so that every layer keeps an effective weight."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -22,30 +22,30 @@ def keep_alive(
     pruning_type: str = "effective",
     effective_type: str = "exact",
 ) -> Scores:
-    """Scores for the same call of `allocate` that leave every layer an effective weight.
+    """Scores with which `allocate`, called with the same arguments, leaves every layer an effective weight.
 
-    For each layer that would be empty, the weights of one path through it go to the front of the order: the path whose
-    weakest weight is the strongest. Totals stay exact. Raises `UserError` if the paths have more weights than may be
-    kept, or a layer has no path in the unpruned network.
+    For each layer that would be empty, the weights of one path through it move to the front of the order. The path is
+    the one whose lowest-ranked weight ranks highest. Totals stay exact. Raises `UserError` if the paths need more
+    weights than the target keeps, or if a layer has no path in the unpruned network.
     """
     ranks = ranking(model, scores)
     total = sum(rank.numel() for rank in ranks.values())
     reserved = _fixed(scores, ranks)
-    found = Scores(scores, getattr(scores, "fixed", None))
+    adjusted = Scores(scores, getattr(scores, "fixed", None))
     while True:
-        masks = allocate(model, found, sparsity, input_shape, pruning_type, effective_type)
+        masks = allocate(model, adjusted, sparsity, input_shape, pruning_type, effective_type)
         empty = empty_layers(effective_masks(model, input_shape, masks, effective_type))
         if not empty:
-            return found
+            return adjusted
         path = _path(model, ranks, empty[0], input_shape, effective_type)
         reserved = {name: reserved[name] | path[name] for name in ranks}
-        # Ranks reach the total, so adding it puts what is reserved before all else; sums are exact in float64.
+        # Ranks reach the total, so adding it moves reserved weights before all others; the sums are exact in float64.
         raised = {name: rank.double() + total * reserved[name] for name, rank in ranks.items()}
-        found = Scores(raised, {name: int(mask.sum()) for name, mask in reserved.items()})
+        adjusted = Scores(raised, {name: int(mask.sum()) for name, mask in reserved.items()})
 
 
 def _fixed(scores: Mapping[str, Tensor], ranks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a quota fixes already."""
+    """Bool tensors of the entries that the quota fixes."""
     counts = scores.fixed if isinstance(scores, Scores) else {}
     return {
         name: strongest(rank.reshape(-1).double(), counts.get(name, 0)).reshape(rank.shape)
@@ -56,7 +56,11 @@ def _fixed(scores: Mapping[str, Tensor], ranks: Mapping[str, Tensor]) -> dict[st
 def _path(
     model: nn.Module, ranks: Mapping[str, Tensor], layer: str, input_shape: tuple[int, ...], effective_type: str
 ) -> dict[str, Tensor]:
-    """Bool tensors with the weights of one path through a layer, one in each layer that it goes through."""
+    """Bool tensors of the weights on one path through `layer`, one weight in each layer on the path.
+
+    Starts from all weights that rank at least as high as the best achievable bottleneck, and removes or thins out one
+    layer after the other as long as `layer` keeps an effective weight.
+    """
 
     def effective(current: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return propagate_ranks(model, current, input_shape, effective_type).effective
@@ -73,19 +77,18 @@ def _path(
         if name != layer and is_alive(without):
             current = without
             continue
-        for chosen in _choices(effective(current)[name]):
-            trial = {**current, name: current[name] * chosen}
+        for candidate in _single_entries(effective(current)[name]):
+            trial = {**current, name: current[name] * candidate}
             if is_alive(trial):
                 current = trial
-                if int(chosen.sum()) == 1:
-                    break
-    return {name: ranks_left > 0 for name, ranks_left in current.items()}
+                break
+    return {name: rank > 0 for name, rank in current.items()}
 
 
-def _choices(effective: Tensor) -> Iterator[Tensor]:
-    """Sets of entries to try one after the other: the best alone, then, where paths divide, each entry."""
+def _single_entries(effective: Tensor) -> Iterator[Tensor]:
+    """Yield a bool tensor with one entry for each effective entry, the highest-ranked first."""
     flat = effective.reshape(-1)
     for index in flat.argsort(descending=True, stable=True)[: int((flat > 0).sum())]:
-        chosen = torch.zeros_like(flat, dtype=torch.bool)
-        chosen[index] = True
-        yield chosen.reshape(effective.shape)
+        candidate = torch.zeros_like(flat, dtype=torch.bool)
+        candidate[index] = True
+        yield candidate.reshape(effective.shape)

@@ -1,4 +1,4 @@
-"""What is a pruner? A criterion that scores weights (in rounds, if it has some) and a quota that re-scores them."""
+"""Pruner: a criterion that scores weights, in one round or several, and a quota that re-scores them."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -30,20 +30,20 @@ class Pruner:
     criterion: str
     quota: str
     iterations: int | None = None
-    """Rounds of scoring and pruning; None: the criterion's own number."""
+    """Rounds of scoring and pruning; None: the criterion's default."""
     schedule: str = "exponential"
     invert: bool = False
-    """Whether the criterion's order is turned round, as a control; a quota's shares stay as they are."""
+    """Whether the criterion's order is reversed, as a control; the quota's shares do not change."""
     train_mode: bool = True
-    """Whether criteria that need examples see the network as in training."""
+    """Whether the network is in training mode while it is scored."""
 
     @property
     def name(self) -> str:
-        """The name that stands for criterion and quota."""
+        """The canonical name of the criterion and the quota."""
         return registry.canonical_name(f"{self.criterion}/{self.quota}")
 
     def check(self, model: nn.Module) -> None:
-        """Raise `UserError` if the quota does not go with a network, whatever its scores."""
+        """Raise `UserError` if the quota does not support the network, regardless of scores."""
         check = registry.QUOTAS[self.quota].check if self.quota in registry.QUOTAS else None
         if check is not None:
             load(check)({name: weight for name, (weight, _) in prunable(model).items()})
@@ -56,24 +56,24 @@ class Pruner:
         generator: torch.Generator | None = None,
         trained: nn.Module | None = None,
     ) -> Scores:
-        """Score every prunable entry; the model stays bit for bit as it is.
+        """Score every prunable entry; the model is left bit-identical.
 
-        `batches` are training examples (SynFlow reads only their shape). Criteria of several rounds prune step by step
-        to `sparsity`; others ignore it. `generator` (CPU) makes the random choices, by default that of sample 0.
-        `trained` is what criteria of trained weights score, by default the model itself. Raises `UserError` if scores
-        are not finite.
+        `batches` are training examples (SynFlow reads only their shape). A criterion with several rounds prunes step by
+        step to `sparsity`; other criteria ignore it. `generator` (CPU) drives random choices; the default is the
+        generator of sample 0. `trained` is the network that criteria of trained weights score; the default is `model`.
+        Raises `UserError` if scores are not finite.
         """
         batches = list(batches) if iter(batches) is batches else batches
         target = Target.of(sparsity)
         generator = generator or randomness.generator(0, "random scores")
         masks = {name: mask for name, (_, mask) in prunable(model).items()}
-        own = self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
+        raw = self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
         if self.quota in registry.CRITERIA:
-            others = self._score_by(self.quota, model, trained, batches, target, generator, False)
-            found = transfer(own, masks, others)
+            source = self._score_by(self.quota, model, trained, batches, target, generator, False)
+            scores = transfer(raw, masks, source)
         else:
-            found = load(registry.QUOTAS[self.quota].target)(own, masks)
-        return Scores({name: score.detach() for name, score in found.items()}, found.fixed)
+            scores = load(registry.QUOTAS[self.quota].target)(raw, masks)
+        return Scores({name: score.detach() for name, score in scores.items()}, scores.fixed)
 
     def criterion_scores(
         self,
@@ -83,7 +83,7 @@ class Pruner:
         generator: torch.Generator | None = None,
         trained: nn.Module | None = None,
     ) -> Mapping[str, Tensor]:
-        """What `score` begins with: the criterion's own scores, before any quota."""
+        """The raw scores of the criterion, before the quota re-scores them."""
         generator = generator or randomness.generator(0, "random scores")
         return self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
 
@@ -97,6 +97,7 @@ class Pruner:
         generator: torch.Generator,
         invert: bool,
     ) -> Mapping[str, Tensor]:
+        """Scores of any criterion, from the trained network if the criterion scores trained weights."""
         scored = trained if trained is not None and registry.CRITERIA[criterion].scores_trained else model
         return self._score(criterion, scored, batches, target, generator, invert)
 
@@ -109,6 +110,7 @@ class Pruner:
         generator: torch.Generator,
         invert: bool,
     ) -> Mapping[str, Tensor]:
+        """Scores of a copy of `model`, in one round or by pruning in rounds."""
         entry = registry.CRITERIA[criterion]
         parameters = prunable(model)
         device = next(iter(parameters.values()))[0].device
@@ -119,13 +121,12 @@ class Pruner:
             if entry.prepare is not None:
                 load(entry.prepare)(copied)
             rounds = self.iterations or entry.iterations
-            seen = (
-                _one_at_a_time(batches) if entry.takes_one_batch and rounds > 1 else _shown(batches, criterion, rounds)
-            )
+            one_each = entry.takes_one_batch and rounds > 1
+            examples = _one_at_a_time(batches) if one_each else _with_progress(batches, criterion, rounds)
             function = load(entry.target)
 
             def score() -> Mapping[str, Tensor]:
-                scores = function(copied, next(seen) if isinstance(seen, Iterator) else seen, generator)
+                scores = function(copied, next(examples) if isinstance(examples, Iterator) else examples, generator)
                 return {name: -value for name, value in scores.items()} if invert else scores
 
             try:
@@ -135,20 +136,20 @@ class Pruner:
                     return scores
                 total = sum(mask.numel() for _, mask in parameters.values())
                 schedule = load(registry.SCHEDULES[self.schedule].target)
-                in_rounds = regrow_in_rounds if entry.regrows else prune_in_rounds
-                return in_rounds(copied, score, budgets(target, total, rounds, schedule), criterion)
+                prune = regrow_in_rounds if entry.regrows else prune_in_rounds
+                return prune(copied, score, budgets(target, total, rounds, schedule), criterion)
             except ValueError as error:
                 raise UserError(f"pruner {self.name!r} failed: {error}") from error
 
 
 def load(target: str) -> Callable[..., Any]:
-    """What a registry's `"module:object"` names."""
+    """The object that a registry entry's `"module:object"` names."""
     module, name = target.split(":")
     return getattr(import_module(module), name)
 
 
 def _one_at_a_time(batches: Batches) -> Iterator[Batches]:
-    """Another batch for each round, from the first again after the last."""
+    """Yield one batch per round, cycling through the batches without end."""
     while True:
         is_empty = True
         for batch in batches:
@@ -159,17 +160,18 @@ def _one_at_a_time(batches: Batches) -> Iterator[Batches]:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """Batches with a progress bar around each pass that takes a while."""
+class _BatchesWithProgress:
+    """Batches with a progress bar around each slow pass."""
 
     batches: Batches
     label: str
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         total = len(self.batches) if hasattr(self.batches, "__len__") else None  # type: ignore[arg-type]
-        show = partial(tqdm, unit="batch", leave=False, disable=None, delay=2, dynamic_ncols=True)
-        return iter(show(self.batches, desc=f"scoring {self.label}", total=total))
+        bar = partial(tqdm, unit="batch", leave=False, disable=None, delay=2, dynamic_ncols=True)
+        return iter(bar(self.batches, desc=f"scoring {self.label}", total=total))
 
 
-def _shown(batches: Batches, label: str, rounds: int) -> Batches:
-    return _Shown(batches, label) if rounds == 1 else batches  # several rounds have a bar of their own
+def _with_progress(batches: Batches, label: str, rounds: int) -> Batches:
+    """Batches with a progress bar; unchanged for several rounds, which have a bar of their own."""
+    return _BatchesWithProgress(batches, label) if rounds == 1 else batches

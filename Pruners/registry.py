@@ -1,7 +1,7 @@
-"""The registries of criteria, quotas and schedules, readable without torch, and `make_pruner`, which combines them.
+"""Registries of criteria, quotas and schedules, readable without torch, and the parsing of pruner names.
 
 A pruner's name is `criterion` or `criterion/quota`. A new criterion is a function
-`(model, batches, generator) -> scores` in a file here, and a line below.
+`(model, batches, generator) -> scores` in a file of this package, and one line below.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from Utils.errors import UserError, unknown
 
 
 class Criterion(NamedTuple):
-    """What scores single weights."""
+    """Registry entry of a function that scores weights."""
 
     target: str
     label: str
@@ -24,50 +24,50 @@ class Criterion(NamedTuple):
     needs_trained: bool = False
     """Whether it scores the weights of a trained dense network; the pruned one starts from the initial weights."""
     pre_iterations: int | None = None
-    """How long that network is trained unless `--pre_iterations` says otherwise; None: as long as the pruned one."""
+    """Default of `--pre_iterations`, the iterations that train this dense network; None: as many as the pruned one."""
     iterations: int = 1
-    """Rounds of scoring and pruning, unless `--prune_iterations` says otherwise."""
+    """Default of `--prune_iterations`: rounds of scoring and pruning."""
     takes_one_batch: bool = False
-    """Whether each round scores another batch, not all of them."""
+    """Whether each round scores one batch, the next one in turn, instead of all batches."""
     regrows: bool = False
-    """Whether a round may bring back what an earlier one has pruned."""
+    """Whether a round may restore weights pruned by an earlier round."""
     is_of_units: bool = False
-    """Whether a unit's score is that of any weight into it, not the sum of all."""
+    """Whether all weights into a unit share the unit's score, so that they are not summed to score the unit."""
     prepare: str | None = None
-    """A function that changes the copy of the network that is scored, before the first round."""
+    """Name of a function that transforms the scored copy of the network before the first round."""
 
     @property
     def scores_trained(self) -> bool:
-        """Whether it sees trained weights unless `--pre_iterations` says otherwise."""
+        """Whether it scores trained weights by default, without `--pre_iterations`."""
         return self.needs_trained and self.pre_iterations != 0
 
     @property
     def depends_on_target(self) -> bool:
-        """Whether another target may give another order."""
+        """Whether the order of the scores may differ between targets."""
         return self.iterations > 1
 
 
 class Quota(NamedTuple):
-    """What shares out the weights that are kept between layers."""
+    """Registry entry of a function that sets each layer's share of the kept weights."""
 
     target: str
     label: str
     colour: str | None
-    """Drawn instead of the criterion's colour; the marker stays."""
+    """Colour in figures, in place of the criterion's; the marker stays the criterion's."""
     about: str
     paper: str = ""
     check: str | None = None
-    """A function that raises `UserError` for the scores of a network that cannot have these shares."""
+    """Name of a function that raises `UserError` for the scores of a network that the quota does not support."""
 
 
 class Schedule(NamedTuple):
-    """How many weights each of several rounds prunes."""
+    """Registry entry of a function that sets how many weights each round prunes."""
 
     target: str
     about: str
 
 
-# Colours after Okabe and Ito first, which readers with any colour vision can tell apart.
+# The palette starts with the colours of Okabe and Ito, distinguishable with any colour vision.
 CRITERIA: dict[str, Criterion] = {
     "random": Criterion(
         "Pruners.criteria.random:random", "Random", "#7f5539", "o", "nothing: the control", is_of_units=True,
@@ -149,9 +149,9 @@ QUOTAS: dict[str, Quota] = {
     ),
 }  # fmt: skip
 UNIT_QUOTAS = ("global", "uniform", "igq")
-"""Those that say something of whole units, too (`--prune_unit=unit`)."""
+"""Quotas that also apply to whole units (`--prune_unit=unit`)."""
 TRANSFER = "the shares that another criterion gives each layer, as `random/snip`"
-"""What a criterion in a quota's place stands for."""
+"""Description of a criterion given in place of a quota."""
 SCHEDULES: dict[str, Schedule] = {
     "exponential": Schedule(
         "Pruners.schedules.round_schedules:exponential", "each round keeps the same share (the default)"
@@ -163,13 +163,13 @@ SCHEDULES: dict[str, Schedule] = {
     "one-shot": Schedule("Pruners.schedules.round_schedules:linear", "all in one round"),
 }
 ALIASES = {"rand": "random", "snip/iterative": "snip_iterative"}
-"""Names of the original programs."""
+"""Names in the original programs, mapped to the names here."""
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The criterion and the quota that a pruner's name stands for; raises `UserError` for unknown ones.
+    """The criterion and the quota in a pruner's name; raises `UserError` if either is unknown.
 
-    The quota may be the name of another criterion, whose shares are taken.
+    The quota may be the name of another criterion, whose shares per layer are then used.
     """
     head, slash, quota = ALIASES.get(name, name).partition("/")
     criterion = ALIASES.get(head, head)
@@ -184,7 +184,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def canonical_name(name: str) -> str:
-    """The one name of a pruner: aliases replaced, `global` left out; `dense` is its own."""
+    """The canonical name of a pruner: aliases replaced, `global` omitted; `dense` is unchanged."""
     if name == DENSE:
         return name
     criterion, quota = split_name(name)
@@ -192,20 +192,20 @@ def canonical_name(name: str) -> str:
 
 
 def parts(name: str) -> list[Criterion]:
-    """The criteria that a pruner's name stands for: the one whose order it has, and one whose shares it takes."""
+    """The criteria in a pruner's name: the one that sets the order, then any that sets the shares per layer."""
     if name == DENSE:
         return []
     return [CRITERIA[part] for part in split_name(name) if part in CRITERIA]
 
 
 def pruner_names() -> list[str]:
-    """`dense` and every combination of a criterion and a quota, or a criterion and another one's shares."""
+    """`dense` and every combination of a criterion with a quota or with another criterion's shares."""
     names = [canonical_name(f"{criterion}/{quota}") for criterion in CRITERIA for quota in (*QUOTAS, *CRITERIA)]
     return [DENSE, *dict.fromkeys(names)]
 
 
 def style(name: str) -> tuple[str, str, str]:
-    """How figures show a pruner: label, colour, marker."""
+    """Label, colour and marker of a pruner in figures."""
     if name == DENSE:
         return "Dense", "#555555", ""
     criterion_name, quota_name = split_name(name)
@@ -214,5 +214,5 @@ def style(name: str) -> tuple[str, str, str]:
     if quota.colour is None:
         return criterion.label, criterion.colour, criterion.marker
     is_acronym = criterion.label[1:] != criterion.label[1:].lower()
-    own = criterion.label if is_acronym else criterion.label.lower()
-    return f"{quota.label} ({own})", quota.colour, criterion.marker
+    label = criterion.label if is_acronym else criterion.label.lower()
+    return f"{quota.label} ({label})", quota.colour, criterion.marker

@@ -1,7 +1,8 @@
-"""Which whole units are kept: outputs of linear layers, filters of convolutions?
+"""Unit pruning: scores whole units (outputs of linear layers, filters of convolutions) and allocates their masks.
 
-A unit that goes takes along its weights, bias and normalisation channel, and the weights of the next layers that read
-it. Units that are added to each other go together; each layer keeps one unit at least, outputs of the network stay.
+Pruning a unit removes its weights, its bias, its normalisation channel and the weights of later layers that read it.
+Units that are added to each other are pruned together. Each layer keeps at least one unit, and the network keeps all
+its outputs.
 """
 
 from collections.abc import Mapping
@@ -23,18 +24,18 @@ from Utils.sparsity.measure import measure
 from Utils.topk import descending_order
 
 Groups = dict[str, tuple[str, ...]]
-"""The parameters whose rows share decisions, by the name of the first."""
+"""Parameters whose rows are pruned together, by the name of the first parameter."""
 
 
 def groups_of(model: nn.Module) -> Groups:
-    """The groups of a network's masked layers; raises `UserError` if none of its units can be removed."""
-    own = prunable(model)
-    groups = [tuple(f"{layer}.weight" for layer in group) for group in unit_groups(model)]
-    # A layer without a mask cannot lose its part of a decision.
-    found = {group[0]: group for group in groups if all(name in own for name in group)}
-    if not found:
+    """The unit groups of a network's masked layers; raises `UserError` if no unit can be removed."""
+    parameters = prunable(model)
+    names = [tuple(f"{layer}.weight" for layer in group) for group in unit_groups(model)]
+    # A layer without a mask cannot lose its units, so neither can the rest of its group.
+    groups = {group[0]: group for group in names if all(name in parameters for name in group)}
+    if not groups:
         raise UserError(f"--prune_unit=unit: no unit of {type(model).__name__} can be removed; prune its weights")
-    return found
+    return groups
 
 
 def score_units(
@@ -47,24 +48,24 @@ def score_units(
     trained: nn.Module | None = None,
     compute_aware: bool = False,
 ) -> Scores:
-    """A score (units,) for each group: what its criterion gives the units' weights, summed, then the quota's.
+    """Scores (units,) of each group: the criterion's weight scores summed per unit, then re-scored by the quota.
 
-    Criteria of several rounds score once, as rounds that prune weights say nothing of units.
-    `compute_aware` divides by the multiply-adds that the network saves without one such unit (3SP, van Amersfoort et
-    al. 2020).
+    A criterion with several rounds scores once, because rounds that prune weights do not apply to units.
+    `compute_aware` divides by the multiply-adds that removing one such unit saves (3SP, van Amersfoort et al. 2020).
+    Raises `UserError` if the quota does not apply to units.
     """
     if pruner.quota not in registry.UNIT_QUOTAS:
         valid = ", ".join(registry.UNIT_QUOTAS)
         raise UserError(f"quota {pruner.quota} shares out weights, not units (valid with --prune_unit=unit: {valid})")
     groups = groups_of(model)
     weights = replace(pruner, iterations=1).criterion_scores(model, batches, target, generator, trained)
-    own, is_of_units = prunable(model), registry.CRITERIA[pruner.criterion].is_of_units
+    parameters, is_of_units = prunable(model), registry.CRITERIA[pruner.criterion].is_of_units
     scores = {}
     for name, group in groups.items():
         parts = []
         for member in group:
             rows = weights[member].detach().double().flatten(1)
-            parts.append(rows[:, 0] if is_of_units else (rows * own[member][1].flatten(1)).sum(1))
+            parts.append(rows[:, 0] if is_of_units else (rows * parameters[member][1].flatten(1)).sum(1))
         scores[name] = torch.stack(parts).sum(0)
     if compute_aware:
         saved = saved_macs(model, groups, input_shape)
@@ -73,24 +74,27 @@ def score_units(
 
 
 def open_units(model: nn.Module, groups: Groups) -> dict[str, Tensor]:
-    """For each group, which of its units have a weight left in any of its layers."""
-    own = prunable(model)
+    """For each group, a bool tensor (units,) of the units with a kept weight in any of the group's layers."""
+    parameters = prunable(model)
     return {
-        name: torch.stack([own[member][1].flatten(1).any(1) for member in group]).any(0)
+        name: torch.stack([parameters[member][1].flatten(1).any(1) for member in group]).any(0)
         for name, group in groups.items()
     }
 
 
 def saved_macs(model: nn.Module, groups: Groups, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Multiply-adds for one input that the unpruned network saves without one unit of each group, its readers' too."""
+    """Multiply-adds per input that removing one unit of each group saves in the unpruned network.
+
+    Savings in the layers that read the unit are included.
+    """
     before = Masks.of(model)
-    every = Masks({name: torch.ones_like(mask) for name, mask in before.items()})
+    dense = Masks({name: torch.ones_like(mask) for name, mask in before.items()})
     saved = {}
     try:
-        every.install(model)
+        dense.install(model)
         total = measure(model, input_shape).totals["effective_macs"]
         for name, group in groups.items():
-            _without(every, group, torch.tensor([0])).install(model)
+            _without(dense, group, torch.tensor([0])).install(model)
             saved[name] = max(1, total - measure(model, input_shape).totals["effective_macs"])
     finally:
         before.install(model)
@@ -105,38 +109,43 @@ def allocate_units(
     pruning_type: str = "direct",
     effective_type: str = "exact",
 ) -> Masks:
-    """The masks that keep the best units, and nothing that reads or makes only what is gone.
+    """Masks that keep the units with the highest scores and drop weights connected only to removed units.
 
-    `direct` keeps exactly K = U - floor(sparsity U) of the units that can be removed; `effective` keeps the fewest of
-    which at least K = N - floor(sparsity N) weights are effective. Raises `UserError` if a layer would lose all units.
+    `direct` keeps exactly K = U - floor(sparsity U) of the U removable units. `effective` keeps the fewest units that
+    leave at least K = N - floor(sparsity N) of the N weights effective. Raises `UserError` with the feasible sparsity
+    if a layer would lose all units, or if fewer units or weights than the target are left to begin with.
     """
     target, groups = Target.of(sparsity), groups_of(model)
     ranks = _unit_ranks(scores, open_units(model, groups))
-    total = sum(map(len, ranks.values()))
-    first = 1 + total - len(groups)  # from this rank on, units are the best of their groups
     if pruning_type == "direct":
-        kept = target.kept(total)
-        if kept < len(groups):
-            highest = Decimal(1) - Decimal(len(groups)) / Decimal(total)
-            raise UserError(
-                f"{kept} of {total} units cannot be kept: each of {len(groups)} layers (or groups of layers that are "
-                f"added) keeps one; ask for a sparsity of at most {highest.quantize(Decimal('1e-6'), ROUND_FLOOR)}"
-            )
-        left = sum(int(units.sum()) for units in open_units(model, groups).values())
-        if kept > left:
-            lowest = (Decimal(1) - Decimal(left) / Decimal(total)).quantize(Decimal("1e-6"), ROUND_CEILING)
-            raise UserError(
-                f"{kept} of {total} units cannot be kept: only {left} are left to begin with; ask for a sparsity of at "
-                f"least {lowest}"
-            )
-        threshold = total - kept + 1
+        threshold = _direct_threshold(model, ranks, groups, target)
     else:
-        threshold = _effective_threshold(model, ranks, groups, target, input_shape, effective_type, first)
+        threshold = _effective_threshold(model, ranks, groups, target, input_shape, effective_type)
     masks = Masks.of(model)
     for name, group in groups.items():
         masks = _without(masks, group, (ranks[name] < threshold).nonzero()[:, 0])
-    # What reads or makes only what is gone, is gone: as if the units were cut out.
+    # Weights connected only to removed units are pruned too, as if the units were cut out.
     return Masks(effective_masks(model, input_shape, masks, "graph")) & masks
+
+
+def _direct_threshold(model: nn.Module, ranks: Mapping[str, Tensor], groups: Groups, target: Target) -> int:
+    """The lowest rank of a unit to keep; raises `UserError` with the feasible sparsity if the target is infeasible."""
+    total = sum(map(len, ranks.values()))
+    kept = target.kept(total)
+    if kept < len(groups):
+        highest = Decimal(1) - Decimal(len(groups)) / Decimal(total)
+        raise UserError(
+            f"{kept} of {total} units cannot be kept: each of {len(groups)} layers (or groups of layers that are "
+            f"added) keeps one; ask for a sparsity of at most {highest.quantize(Decimal('1e-6'), ROUND_FLOOR)}"
+        )
+    left = sum(int(units.sum()) for units in open_units(model, groups).values())
+    if kept > left:
+        lowest = (Decimal(1) - Decimal(left) / Decimal(total)).quantize(Decimal("1e-6"), ROUND_CEILING)
+        raise UserError(
+            f"{kept} of {total} units cannot be kept: only {left} are left to begin with; ask for a sparsity of at "
+            f"least {lowest}"
+        )
+    return total - kept + 1
 
 
 def _effective_threshold(
@@ -146,42 +155,52 @@ def _effective_threshold(
     target: Target,
     input_shape: tuple[int, ...],
     effective_type: str,
-    first: int,
 ) -> int:
-    own = prunable(model)
-    last = sum(map(len, ranks.values())) + 1
-    of_weights = {name: torch.full(mask.shape, last, dtype=torch.int32) * mask.cpu() for name, (_, mask) in own.items()}
+    """The lowest rank of a unit to keep so that enough weights are effective and every group keeps a unit.
+
+    Raises `UserError` with the feasible sparsity if the network has too few effective weights to begin with.
+    """
+    parameters = prunable(model)
+    total = sum(map(len, ranks.values()))
+    last = total + 1  # weights outside the groups are pruned only with the units around them
+    weight_ranks = {
+        name: torch.full(mask.shape, last, dtype=torch.int32) * mask.cpu() for name, (_, mask) in parameters.items()
+    }
     for name, group in groups.items():
         for member in group:
-            shape = [-1, *[1] * (of_weights[member].dim() - 1)]
-            of_weights[member] = torch.minimum(of_weights[member], ranks[name].to(torch.int32).reshape(shape))
+            shape = [-1, *[1] * (weight_ranks[member].dim() - 1)]
+            weight_ranks[member] = torch.minimum(weight_ranks[member], ranks[name].to(torch.int32).reshape(shape))
     device = next(model.parameters()).device
     flow = propagate_ranks(
-        model, {name: rank.to(device) for name, rank in of_weights.items()}, input_shape, effective_type
+        model, {name: rank.to(device) for name, rank in weight_ranks.items()}, input_shape, effective_type
     )
     effective = torch.cat([rank.flatten() for rank in flow.effective.values()])
     kept = target.kept(effective.numel())
     available = int((effective > 0).sum())
     if kept > available:
-        reached = (Decimal(1) - Decimal(available) / effective.numel()).quantize(Decimal("1e-6"), ROUND_CEILING)
+        lowest = (Decimal(1) - Decimal(available) / effective.numel()).quantize(Decimal("1e-6"), ROUND_CEILING)
         raise UserError(
             f"{kept} of {effective.numel()} weights cannot be kept: the network has only {available} effective ones to "
-            f"begin with; ask for an effective sparsity of at least {reached}"
+            f"begin with; ask for an effective sparsity of at least {lowest}"
         )
-    # The best unit of each group stays, even where fewer weights would do.
+    # The best unit of each group, which all rank from `first` on, is kept even if fewer weights would do.
+    first = total - len(groups) + 1
     return min(first, int(effective.kthvalue(effective.numel() - kept + 1).values))
 
 
-def _unit_ranks(scores: Mapping[str, Tensor], is_open: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Places of all units in the order in which they go, from 1 on: first gone ones, last the best of each group."""
+def _unit_ranks(scores: Mapping[str, Tensor], unpruned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Ranks (units,) of each group, from 1 in the order of pruning.
+
+    Units without a weight come first, the best unit of each group last.
+    """
     flat = {}
     for name, score in scores.items():
-        tier = is_open[name].cpu().double()
+        tier = unpruned[name].cpu().double()
         best = int(torch.where(tier > 0, score.cpu(), -torch.inf).argmax())
         tier[best] += 1
         flat[name] = (tier, score.cpu().double())
-    tiers, values = (torch.cat([pair[part] for pair in flat.values()]) for part in (0, 1))
-    order = descending_order(values)
+    tiers, flat_scores = (torch.cat([pair[part] for pair in flat.values()]) for part in (0, 1))
+    order = descending_order(flat_scores)
     order = order[descending_order(tiers[order])]
     ranks = torch.empty(len(order), dtype=torch.int64)
     ranks[order] = torch.arange(len(order), 0, -1)
@@ -189,7 +208,7 @@ def _unit_ranks(scores: Mapping[str, Tensor], is_open: Mapping[str, Tensor]) -> 
 
 
 def _without(masks: Masks, group: tuple[str, ...], units: Tensor) -> Masks:
-    """Masks without the rows of some units, their biases, too."""
+    """Masks with the rows and biases of the given units pruned."""
     changed = {name: mask.clone() for name, mask in masks.items()}
     for member in group:
         for name in (member, f"{member.removesuffix('weight')}bias"):

@@ -1,1 +1,1 @@
-"""Everything that experiments share, one package per question; imports point down (`docs/design.md`)."""
+"""Code that all experiments share, one package per topic; imports point down (`docs/design.md`)."""

@@ -1,4 +1,4 @@
-"""What does a run run on?"""
+"""Machine of a run: device, cores, memory and threads."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from Utils.errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a `--device` value; raises `UserError` if there is none."""
+    """The device for a value of `--device`; raises `UserError` if the machine has no such device."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device=cuda: PyTorch finds no CUDA device here; use --device=cpu or --device=auto")
     if name == "cpu" or not torch.cuda.is_available():
@@ -21,17 +21,20 @@ def pick_device(name: str) -> torch.device:
 
 @lru_cache(maxsize=1)
 def usual_threads() -> int:
-    """The threads that PyTorch takes if nobody says how many: a core each, or OMP_NUM_THREADS."""
+    """PyTorch's default number of threads: one per core, or OMP_NUM_THREADS.
+
+    The first call is cached: call it before a run sets another number.
+    """
     return torch.get_num_threads()
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """The number of processor cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def total_memory() -> float:
-    """Bytes of main memory; infinite where the system does not say."""
+    """Main memory in bytes; infinite if the operating system does not report it."""
     names = getattr(os, "sysconf_names", {})
     if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(names):
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -39,13 +42,13 @@ def total_memory() -> float:
 
 
 def describe_machine(device: torch.device) -> dict[str, object]:
-    """What a run's seconds were measured on."""
+    """Device, processor and threads, recorded because a run's times depend on them."""
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {"device": str(device), "processor": processor, "threads": torch.get_num_threads()}
 
 
 def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Where does each random number come from?"""
+"""Random number generators: one per sample and purpose, independent of each other."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,9 +13,10 @@ PURPOSES = (
 
 
 def generator(sample: int, purpose: str) -> torch.Generator:
-    """A CPU generator that depends on the sample and the purpose only.
+    """A CPU generator, seeded by the sample and the purpose alone.
 
-    One per purpose: the same sample has the same initial weights and the same data order whatever the pruner draws.
+    Separate purposes keep draws apart: a sample has the same initial weights and data order with every pruner.
+    Raises `ValueError` for a purpose that is not in `PURPOSES`.
     """
     if purpose not in PURPOSES:
         raise ValueError(f"unknown purpose {purpose!r}; there are: {', '.join(PURPOSES)}")
@@ -25,7 +26,7 @@ def generator(sample: int, purpose: str) -> torch.Generator:
 
 @contextmanager
 def isolated(seed_source: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's global generators (dropout draws from them), and put them back as they were afterwards."""
+    """Seed PyTorch's global generators, from which dropout draws, and restore their states on exit."""
     seed = seed_source.initial_seed()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)

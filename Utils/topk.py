@@ -1,19 +1,19 @@
-"""In which order are scores, best first, and which are the best and the worst of them?"""
+"""Exact selection by score: sort order, weakest and strongest entries, with ties broken by position."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 _SAMPLE = 1 << 16
-"""Entries from which a threshold is guessed before it is found; a guess costs nothing but time."""
+"""Scores sampled to guess a threshold before the exact one is computed; a bad guess costs time, not exactness."""
 
 
 def descending_order(scores: Tensor) -> Tensor:
-    """Indices (n,) that sort finite scores (n,) from high to low; of equal ones the first comes first."""
+    """Indices (n,) that sort finite scores (n,) from high to low; ties keep their order."""
     if scores.device.type != "cpu":
         return torch.sort(scores, descending=True, stable=True).indices
-    # NumPy's unstable sort is vectorised: with ties put right afterwards it takes less than half of a stable sort's
-    # time for the weights of LeNet-300-100.
+    # NumPy's unstable sort is vectorised. Even with the repair of ties below, it takes less than half the time of a
+    # stable sort for the weights of LeNet-300-100.
     scores = scores.detach()
     negative = -(scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()
     order = np.argsort(negative)
@@ -23,33 +23,33 @@ def descending_order(scores: Tensor) -> Tensor:
         tied = np.zeros(len(order), dtype=bool)
         tied[1:] |= is_same
         tied[:-1] |= is_same
-        run = np.cumsum(np.concatenate([[True], ~is_same]))[tied]
-        # One sort of (run, index) pairs packed into single integers; there are fewer than 2^31 of either.
-        order[tied] = np.sort(run << 32 | order[tied]) & 0xFFFFFFFF
+        group = np.cumsum(np.concatenate([[True], ~is_same]))[tied]
+        # One sort of (group of ties, index) pairs, packed into single integers; both numbers are below 2^31.
+        order[tied] = np.sort(group << 32 | order[tied]) & 0xFFFFFFFF
     return torch.from_numpy(order)
 
 
 def weakest(scores: Tensor, count: int) -> Tensor:
-    """Indices of the `count` lowest of scores (n,), lowest first; of equal ones the later is weaker."""
+    """Indices (count,) of the `count` lowest scores (n,), lowest first; of equal scores the later is weaker."""
     if count == 0:
         return torch.zeros(0, dtype=torch.long, device=scores.device)
-    # Only what may be among them is searched and sorted: over many rounds that is each entry once.
-    low = (scores <= _guess(scores, count)).nonzero()[:, 0]
-    if len(low) < count:
-        low = torch.arange(len(scores), device=scores.device)
-    values = scores[low]
-    low = low[values <= values.kthvalue(count).values]
-    order = descending_order(scores[low])
-    return low[order[len(low) - count :]].flip(0)
+    # Only candidates are searched and sorted: over many rounds, that is about once per entry.
+    candidates = (scores <= _guess(scores, count)).nonzero()[:, 0]
+    if len(candidates) < count:
+        candidates = torch.arange(len(scores), device=scores.device)
+    values = scores[candidates]
+    candidates = candidates[values <= values.kthvalue(count).values]
+    order = descending_order(scores[candidates])
+    return candidates[order[len(candidates) - count :]].flip(0)
 
 
 def strongest(scores: Tensor, count: int) -> Tensor:
-    """Bool (n,): the `count` highest of scores (n,); of equal ones the first come first."""
+    """Bool mask (n,) of the `count` highest scores (n,); of equal scores the earlier is stronger."""
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    high = -scores
-    candidates = (high <= _guess(high, count)).nonzero()[:, 0]
-    values = high[candidates] if len(candidates) >= count else high
+    negative = -scores
+    candidates = (negative <= _guess(negative, count)).nonzero()[:, 0]
+    values = negative[candidates] if len(candidates) >= count else negative
     threshold = -values.kthvalue(count).values
     kept = scores > threshold
     tied = (scores == threshold).nonzero()[:, 0]
@@ -58,10 +58,10 @@ def strongest(scores: Tensor, count: int) -> Tensor:
 
 
 def _guess(scores: Tensor, count: int) -> Tensor:
-    """A value that very likely at least `count` scores do not exceed, and not many more."""
+    """A threshold with, very likely, at least `count` scores at or below it, and few more."""
     step = max(1, len(scores) // _SAMPLE)
     sample = scores[::step]
     share = count / len(scores)
     margin = 4 * (share * (1 - share) / len(sample)) ** 0.5
-    place = min(len(sample), int((share + margin) * len(sample)) + 1)
-    return sample.kthvalue(place).values
+    rank = min(len(sample), int((share + margin) * len(sample)) + 1)
+    return sample.kthvalue(rank).values

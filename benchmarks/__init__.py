@@ -1,1 +1,1 @@
-"""Measurements that last: each file says what it measures and with which command."""
+"""Benchmarks: each file states what it measures and the command that repeats it."""

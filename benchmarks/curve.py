@@ -1,9 +1,10 @@
-"""How long does the whole exact curve of effective against direct sparsity take?
+"""Exact curve: seconds of the whole curve of effective against direct sparsity, and of its parts.
 
     python -m benchmarks.curve
 
-LeNet-300-100 on one core: ranking (a sort of all scores) and both passes. The convolutions of VGG-16 at 32 x 32
-on two cores: the passes from ranks, the ranking, and for scale one plain forward pass; the peak of memory with it.
+LeNet-300-100 and LeNet-5 run on one core, the layers of VGG-16 at 32 x 32 on two. The parts are the ranking (a sort of
+all scores) and the passes from ranks, exact and by graph. One plain forward pass gives the scale. The peak of memory is
+that of the whole process.
 """
 
 import resource
@@ -33,7 +34,7 @@ def vgg16() -> nn.Module:
 
 
 def measure(model: nn.Module, shape: tuple[int, int, int], threads: int, repeats: int) -> dict:
-    """Seconds of each part, with so many threads."""
+    """Median seconds of each part with `threads` threads; `shape` excludes the batch."""
     torch.set_num_threads(threads)
     scores = {name: torch.rand(weight.shape) for name, (weight, _) in prunable(model).items()}
     ranks = ranking(model, scores)
@@ -59,7 +60,8 @@ def measure(model: nn.Module, shape: tuple[int, int, int], threads: int, repeats
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure three networks."""
     numbers = {
         "lenet300100": measure(build("lenet300100"), (1, 28, 28), threads=1, repeats=21),
         "lenet5": measure(build("lenet5"), (3, 32, 32), threads=1, repeats=21),
@@ -67,3 +69,7 @@ if __name__ == "__main__":
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     keep("curve", "python -m benchmarks.curve", numbers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,17 +1,17 @@
-"""How long does an epoch take, and does it train as well, beside torchvision's data set, transforms and DataLoader?
+"""Epoch time: seconds and final accuracy of the training loop, against a torchvision data set with a DataLoader.
 
-    python -m benchmarks.epoch DATA
+    python -m benchmarks.epoch FOLDER
 
-DATA is the folder that holds MNIST. The same masked LeNet-300-100 (batch 100) is trained for 5 epochs from the same
-initial weights by both paths in turn, with and without the rotation of +-4 degrees, three samples each; the rate drops
-to a tenth after epochs 3 and 4. Medians over all epochs; testing is not timed.
+FOLDER contains MNIST. Both loops train the same masked LeNet-300-100 (batch 100) for 5 epochs from the same initial
+weights, in turn, with and without a rotation of +-4 degrees, with three samples each. The learning rate
+drops to a tenth after epochs 3 and 4. Medians are over all epochs; testing is not timed.
 """
 
 import itertools
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from Utils import randomness
 from Utils.config.settings import Training
 from Utils.data.dataset import Data, load
 from Utils.data.image_spec import ImageSpec
+from Utils.training.context import RunContext, use_context
 from Utils.training.evaluation import evaluate
 from Utils.training.loop import train
 from Utils.training.lr_schedules import learning_rate
@@ -36,23 +37,24 @@ STEPS = 60_000 // BATCH
 
 
 def recipe(augmentation: str) -> Training:
-    """Five epochs."""
+    """The training settings, for five epochs."""
     return Training(
         iterations=EPOCHS * STEPS, optimizer="momentum", lr=0.1, lr_drops=(3 * STEPS, 4 * STEPS), lr_drop_rate=0.1,
         momentum=0.9, weight_decay=1e-3, batch_size=BATCH, augmentation=augmentation, evaluate_every=STEPS,
     )  # fmt: skip
 
 
-def fresh(sample: int) -> nn.Module:
-    """The initial network of a sample."""
+def initial_network(sample: int) -> nn.Module:
+    """The network of a sample with its initial weights."""
     return build("lenet300100", generator=randomness.generator(sample, "initial weights"))
 
 
-def ours(data: Data, training: Training, sample: int) -> tuple[list[float], float]:
-    """Seconds of each epoch and the final top-1 of this project's loop."""
-    rows = train(fresh(sample), data, training, sample, show_progress=False).rows
-    marks = [row["seconds"] for row in rows]
-    return [later - earlier for earlier, later in itertools.pairwise(marks)], rows[-1]["top1"]
+def train_on_tensors(data: Data, training: Training, sample: int) -> tuple[list[float], float]:
+    """Train with this project's loop; returns the seconds of each epoch and the final top-1."""
+    with use_context(RunContext(has_bar=False)):
+        rows = train(initial_network(sample), data, training, sample).rows
+    times = [row["seconds"] for row in rows]
+    return [later - earlier for earlier, later in itertools.pairwise(times)], rows[-1]["top1"]
 
 
 def loader(path: str, training: Training) -> Iterable:
@@ -64,10 +66,10 @@ def loader(path: str, training: Training) -> Iterable:
     return DataLoader(images, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
 
 
-def theirs(data: Data, batches: Iterable, training: Training, sample: int) -> tuple[list[float], float]:
-    """The same through a plain loop over a DataLoader."""
+def train_on_loader(data: Data, batches: Iterable, training: Training, sample: int) -> tuple[list[float], float]:
+    """Train with a plain loop over a DataLoader; returns the seconds of each epoch and the final top-1."""
     torch.manual_seed(sample)
-    model = fresh(sample)
+    model = initial_network(sample)
     optimizer = make_optimizer(model, training)
     seconds, iteration = [], 0
     for _ in range(EPOCHS):
@@ -85,17 +87,20 @@ def theirs(data: Data, batches: Iterable, training: Training, sample: int) -> tu
 
 
 def compare(path: str, augmentation: str) -> dict:
-    """Both paths in turn."""
+    """Epoch seconds and top-1 of both loops, executed in turn for each sample."""
     data, training = load("mnist", path, ImageSpec((1, 28, 28))), recipe(augmentation)
     batches = loader(path, training)
-    paths = {"tensors": lambda s: ours(data, training, s), "dataloader": lambda s: theirs(data, batches, training, s)}
-    seconds: dict[str, list[float]] = {name: [] for name in paths}
-    top1: dict[str, list[float]] = {name: [] for name in paths}
+    loops = {
+        "tensors": lambda sample: train_on_tensors(data, training, sample),
+        "dataloader": lambda sample: train_on_loader(data, batches, training, sample),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    top1: dict[str, list[float]] = {name: [] for name in loops}
     for sample in range(SAMPLES):
-        for name, run in paths.items():
-            epochs, reached = run(sample)
-            seconds[name] += epochs
-            top1[name].append(reached)
+        for name, loop in loops.items():
+            epoch_seconds, final_top1 = loop(sample)
+            seconds[name] += epoch_seconds
+            top1[name].append(final_top1)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         "epoch_seconds": median,
@@ -105,11 +110,11 @@ def compare(path: str, augmentation: str) -> dict:
     }
 
 
-def both(path: str) -> Iterator[tuple[str, dict]]:
-    """With and without rotation."""
-    for augmentation in ("none", "rotation"):
-        yield augmentation, compare(path, augmentation)
+def main(path: str) -> None:
+    """Compare both loops without and with rotation."""
+    numbers = {augmentation: compare(path, augmentation) for augmentation in ("none", "rotation")}
+    keep("epoch", "python -m benchmarks.epoch FOLDER", numbers)
 
 
 if __name__ == "__main__":
-    keep("epoch", "python -m benchmarks.epoch DATA", dict(both(sys.argv[1])))
+    main(sys.argv[1])

@@ -1,9 +1,9 @@
-"""How long does a folder of images take to load, first and later, and beside torchvision's ImageFolder?
+"""Loading time of a folder of images: first load, cached load, and one pass over torchvision's ImageFolder.
 
     python -m benchmarks.image_folder FOLDER
 
-Each load is a process of its own, with two workers where there are workers; `FOLDER/.cache` is removed before each
-first one. torchvision's time is one pass of a DataLoader over both sets, decoded anew in every epoch.
+Each load is executed in a separate process, with two workers if it uses workers. `FOLDER/.cache` is deleted before each
+first load. torchvision is timed for one pass of a DataLoader over both sets, which it decodes again in every epoch.
 """
 
 import shutil
@@ -17,12 +17,12 @@ from benchmarks.timing import keep
 OURS = """
 import sys, time
 import torch
-from Utils.data import facts, load
-from Utils.frame import Frame
+from Utils.data.dataset import facts, load
+from Utils.data.image_spec import ImageSpec
 if __name__ == "__main__":
     started = time.perf_counter()
     facts("imagefolder", sys.argv[1])
-    data = load("imagefolder", sys.argv[1], Frame((3, 32, 32)))
+    data = load("imagefolder", sys.argv[1], ImageSpec((3, 32, 32)))
     print(time.perf_counter() - started, len(data.train) + len(data.test), int(data.train.images[::1000].sum()))
 """
 THEIRS = """
@@ -41,13 +41,13 @@ REPEATS = 3
 
 
 def seconds(code: str, folder: str) -> float:
-    """Seconds that a fresh process reports, without starting Python and importing libraries."""
-    done = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[0])
+    """Seconds reported by a new process; start-up and imports are not included."""
+    process = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True)
+    return float(process.stdout.split()[0])
 
 
 def main(folder: str) -> None:
-    """Time all three, one after the other in each round."""
+    """Time the three kinds of load, in turn in each round."""
     first, cached, torchvision = [], [], []
     for _ in range(REPEATS):
         shutil.rmtree(Path(folder) / ".cache", ignore_errors=True)

@@ -1,11 +1,11 @@
-"""At which compression does each pruner empty a layer of VGG-16?
+"""Layer collapse: highest compression at which each pruner leaves no layer of VGG-16 empty.
 
     python -m benchmarks.layer_collapse FOLDER
 
-`lottery/vgg16-bn` for 100 classes, at initialisation, three samples, compressions of 10 to the quarter steps, pruned
-directly, as Tanaka et al. 2020 did with CIFAR-100. FOLDER holds CIFAR-10 as images; SNIP and GraSP score 1,000 of them
-with random labels of 100 classes, in batches of 256, in evaluation mode. For criteria of one round a single pass of
-ranks tells the exact number of weights at which each layer empties.
+`lottery/vgg16-bn` for 100 classes is pruned at initialisation, to direct targets, with three samples, at compressions
+10^(n/4), as Tanaka et al. 2020 did with CIFAR-100. FOLDER contains CIFAR-10 as images; SNIP and GraSP score 1,000 of
+them with random labels of 100 classes, in batches of 256, in evaluation mode. For criteria of one round, a single pass
+of ranks gives the exact number of weights at which each layer empties.
 """
 
 import sys
@@ -28,22 +28,22 @@ from Utils.data.image_spec import ImageSpec
 
 SHAPE, CLASSES, EXAMPLES, BATCH = (3, 32, 32), 100, 1000, 256
 PRUNERS = ("random", "mag", "snip", "grasp", "synflow")
-STEPS = [Decimal(quarter) / 4 for quarter in range(4, 29)]
+EXPONENTS = [Decimal(quarter) / 4 for quarter in range(4, 29)]
 FIRST = Decimal(4)
-"""Where the search begins for criteria that score in rounds, one search for each step."""
+"""First exponent to try for criteria that score in rounds, which need to score again for every exponent."""
 
-THEIRS = {
+PUBLISHED = {
     "random": [2.75, 3.75, 3.5],
     "mag": [2.75, 2.75, 2.75],
     "snip": [3.75, 3.5, 3.5],
     "grasp": [3.5, 3.75, 3.5],
     "synflow": [6.0, 6.0, 5.75],
 }
-"""The raw data of Tanaka et al.; their GraSP had the opposite sign then."""
+"""Exponents in the raw data of Tanaka et al., whose GraSP scores had the opposite sign at that time."""
 
 
 def examples(folder: str, sample: int) -> list[tuple[Tensor, Tensor]]:
-    """Images of CIFAR-10 with random labels."""
+    """Batches of CIFAR-10 images with random labels."""
     facts("imagefolder", folder)
     data = load("imagefolder", folder, ImageSpec(SHAPE), sample)
     generator = torch.Generator().manual_seed(sample)
@@ -54,51 +54,54 @@ def examples(folder: str, sample: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def highest(needed: int, total: int) -> float:
-    """The last of the steps that keeps at least so many weights."""
-    return float(max((step for step in STEPS if Target(com_exp=step).kept(total) >= needed), default=Decimal(0)))
+    """The highest exponent that keeps at least `needed` of `total` weights; 0 if there is none."""
+    exponents = (exponent for exponent in EXPONENTS if Target(com_exp=exponent).kept(total) >= needed)
+    return float(max(exponents, default=Decimal(0)))
 
 
-def at_once(name: str, model: nn.Module, batches: list, sample: int) -> tuple[float, float]:
-    """Highest exponents without an empty layer, directly and effectively, from one pass."""
+def search_by_ranks(name: str, model: nn.Module, batches: list, sample: int) -> tuple[float, float]:
+    """Highest exponents at which no layer is empty, by direct and by effective weights, from one pass of ranks."""
     generator = randomness.generator(sample, "random scores")
     ranks = ranking(model, make_pruner(name, train_mode=False).score(model, batches, generator=generator))
     effective = propagate_ranks(model, ranks, SHAPE).effective
     total = sum(rank.numel() for rank in ranks.values())
-    # A layer keeps a weight if the number kept is at least the place of its best one in the order.
-    direct, real = (total + 1 - min(int(r.max()) for r in found.values()) for found in (ranks, effective))
-    return highest(direct, total), highest(real, total)
+    # A layer keeps a weight if the number of kept weights is at least the position of the layer's best weight.
+    needed_direct, needed_effective = (
+        total + 1 - min(int(rank.max()) for rank in layers.values()) for layers in (ranks, effective)
+    )
+    return highest(needed_direct, total), highest(needed_effective, total)
 
 
-def step_by_step(name: str, model: nn.Module, batches: list, sample: int) -> tuple[float, float]:
-    """The same for a criterion whose order depends on the target."""
-    found = {"direct": 0.0, "effective": 0.0}
-    for step in STEPS[STEPS.index(FIRST) :]:
-        target = Target(com_exp=step)
+def search_by_exponents(name: str, model: nn.Module, batches: list, sample: int) -> tuple[float, float]:
+    """The same exponents for a criterion whose order depends on the target: score and prune at each exponent."""
+    exponents = {"direct": 0.0, "effective": 0.0}
+    for exponent in EXPONENTS[EXPONENTS.index(FIRST) :]:
+        target = Target(com_exp=exponent)
         masks = allocate(model, make_pruner(name).score(model, batches, target), target, SHAPE, "direct")
         empty = {"direct": empty_layers(masks), "effective": empty_layers(effective_masks(model, SHAPE, masks))}
-        print(f"{name} sample {sample} 10^{step}: kept {masks.kept}, empty {empty}", flush=True)
+        print(f"{name} sample {sample} 10^{exponent}: kept {masks.kept}, empty {empty}", flush=True)
         for kind, layers in empty.items():
-            if not layers and found[kind] in (0.0, float(step) - 0.25):
-                found[kind] = float(step)
+            if not layers and exponents[kind] in (0.0, float(exponent) - 0.25):
+                exponents[kind] = float(exponent)
         if empty["direct"] and empty["effective"]:
             break
-    return found["direct"], found["effective"]
+    return exponents["direct"], exponents["effective"]
 
 
 def main(folder: str) -> None:
-    """Find the exponents of every pruner and sample."""
+    """Measure the exponents of every pruner and sample."""
     torch.set_num_threads(2)
     numbers: dict = {}
     for name in PRUNERS:
-        found = []
+        exponents = []
         for sample in range(3):
             model = build("lottery/vgg16-bn", SHAPE, CLASSES, generator=randomness.generator(sample, "initial weights"))
             entry = CRITERIA[name]
             batches = examples(folder, sample) if entry.needs_batches else [(torch.zeros(1, *SHAPE), torch.zeros(1))]
-            search = step_by_step if entry.depends_on_target else at_once
-            found.append(search(name, model, batches, sample))
-        direct, effective = map(list, zip(*found, strict=True))
-        numbers[name] = {"direct": direct, "effective": effective, "theirs": THEIRS[name]}
+            search = search_by_exponents if entry.depends_on_target else search_by_ranks
+            exponents.append(search(name, model, batches, sample))
+        direct, effective = map(list, zip(*exponents, strict=True))
+        numbers[name] = {"direct": direct, "effective": effective, "theirs": PUBLISHED[name]}
         print(name, numbers[name], flush=True)
     total, layers = Masks.of(model).total, len(prunable(model))
     numbers["weights"], numbers["layers"] = total, layers

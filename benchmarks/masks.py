@@ -1,9 +1,9 @@
-"""How long does it take to tell which kept weights are effective?
+"""Effective masks: seconds to compute the effective weights of a mask, by matrix products and by (max, min) blocks.
 
     python -m benchmarks.masks
 
-Random masks with ERK's shares at 99%, two cores: products of matrices, beside the blocks of (max, min) products that
-ranks need, in turn; both find the same weights.
+Random masks with ERK quotas at 99% sparsity, on two cores. Masks need only matrix products; ranks need blocks of (max,
+min) products. Both methods are timed in turn and return the same weights.
 """
 
 import time
@@ -29,11 +29,11 @@ NETWORKS = {
     "resnet18": 3,
     "tinyimagenet/resnet50": 3,
 }
-"""Repeats."""
+"""Repeats of the measurement, by architecture."""
 
 
 def compare(name: str, repeats: int) -> dict:
-    """Medians of both ways, for one network."""
+    """Median seconds of both methods for one network; checks that they agree."""
     shape, _ = native_shape(name)
     model = build(name, generator=torch.Generator().manual_seed(0))
     scores = make_pruner("random/erk").score(model, generator=torch.Generator().manual_seed(1))
@@ -43,24 +43,29 @@ def compare(name: str, repeats: int) -> dict:
         with patch.object(maxmin, "_is_mask", lambda ranks: False):
             return effective_masks(model, shape, masks)
 
-    found = effective_masks(model, shape, masks)
-    assert all(torch.equal(found[key], other) for key, other in in_blocks().items())
-    taken: dict[str, list[float]] = {"seconds": [], "seconds_in_blocks": []}
+    effective = effective_masks(model, shape, masks)
+    assert all(torch.equal(effective[key], mask) for key, mask in in_blocks().items())
+    times: dict[str, list[float]] = {"seconds": [], "seconds_in_blocks": []}
     for _ in range(repeats):
-        for way, measure in zip(taken, (lambda: effective_masks(model, shape, masks), in_blocks), strict=True):
+        for method, function in zip(times, (lambda: effective_masks(model, shape, masks), in_blocks), strict=True):
             started = time.perf_counter()
-            measure()
-            taken[way].append(time.perf_counter() - started)
-    seconds, before = map(median, taken.values())
+            function()
+            times[method].append(time.perf_counter() - started)
+    seconds, seconds_in_blocks = map(median, times.values())
     return {
         "kept": masks.kept,
-        "effective": Masks(found).kept,
+        "effective": Masks(effective).kept,
         "seconds": seconds,
-        "seconds_in_blocks": before,
-        "times_faster": before / seconds,
+        "seconds_in_blocks": seconds_in_blocks,
+        "times_faster": seconds_in_blocks / seconds,
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compare both methods for all networks."""
     torch.set_num_threads(2)
-    keep("masks", "python -m benchmarks.masks", {name: compare(name, times) for name, times in NETWORKS.items()})
+    keep("masks", "python -m benchmarks.masks", {name: compare(name, repeats) for name, repeats in NETWORKS.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,10 @@
-"""How long does it take to prune VGG-16, beside a straightforward implementation?
+"""Pruning time: seconds to prune VGG-16, against a straightforward implementation.
 
     python -m benchmarks.pruning
 
-A call is score and allocate, to 99% direct sparsity, on 32 x 32 images, on two cores. The straightforward one
-multiplies weights by masks and searches the threshold among all scores with `kthvalue`, in each round of SynFlow. Both
-score SynFlow in float64, and both keep exactly 147,156 weights.
+Each call scores and allocates, to 99% direct sparsity, with 32 x 32 images, on two cores. The straightforward
+implementation multiplies weights by masks and finds the threshold among all scores with `kthvalue`, in each round of
+SynFlow. Both score SynFlow in float64, and both keep exactly 147,156 weights.
 """
 
 import copy
@@ -37,15 +37,15 @@ FUNCTIONS: dict[str, Callable] = {"mag": magnitude, "snip": snip, "grasp": grasp
 
 
 def straightforward(name: str, model: nn.Module, batches: list) -> Masks:
-    """Score all, search the threshold among all, in every round."""
+    """Masks from a threshold over all scores."""
     if name == "synflow":
         return straightforward_synflow(model)
-    scores = FUNCTIONS[name](copy.deepcopy(model).train(), batches, None)
+    scores = FUNCTIONS[name](copy.deepcopy(model).train(), batches, torch.Generator().manual_seed(0))
     return above(scores, TARGET.kept(sum(score.numel() for score in scores.values())))
 
 
 def above(scores: dict[str, Tensor], kept: int) -> Masks:
-    """The entries above the threshold, and the first of those equal to it."""
+    """Masks of the `kept` highest scores: those above the threshold, then the first of those equal to it."""
     flat = torch.cat([score.detach().reshape(-1) for score in scores.values()])
     threshold = flat.kthvalue(len(flat) - kept + 1).values
     mask = flat > threshold
@@ -56,14 +56,14 @@ def above(scores: dict[str, Tensor], kept: int) -> Masks:
 
 
 def straightforward_synflow(model: nn.Module, rounds: int = CRITERIA["synflow"].iterations) -> Masks:
-    """SynFlow with a product of weights and masks in every layer."""
+    """SynFlow masks, with a product of weights and masks in every layer."""
     model = copy.deepcopy(model)
     linearise(model)
     weights = {name: weight for name, (weight, _) in prunable(model).items()}
-    products = {id(weight): torch.ones_like(weight) for weight in weights.values()}
+    factors = {id(weight): torch.ones_like(weight) for weight in weights.values()}
     for module in model.modules():
         if isinstance(module, Masked):
-            module.masked = partial(_product, module, products)  # type: ignore[method-assign]
+            module.masked = partial(_product, module, factors)  # type: ignore[method-assign]
     masks, total = Masks.of(model), sum(weight.numel() for weight in weights.values())
     for step in range(1, rounds + 1):
         with Linear():
@@ -76,22 +76,23 @@ def straightforward_synflow(model: nn.Module, rounds: int = CRITERIA["synflow"].
         kept = total - int(total - total * TARGET.density ** (step / rounds))
         masks = above(scores, TARGET.kept(total) if step == rounds else kept)
         for name, mask in masks.items():
-            products[id(weights[name])].copy_(mask)
+            factors[id(weights[name])].copy_(mask)
     return masks
 
 
-def _product(module: nn.Module, products: dict[int, Tensor], name: str) -> Tensor:
+def _product(module: nn.Module, factors: dict[int, Tensor], name: str) -> Tensor:
+    """The parameter `name` of a module times its mask, or unchanged if it has none."""
     parameter = getattr(module, name)
-    return parameter * products[id(parameter)] if id(parameter) in products else parameter
+    return parameter * factors[id(parameter)] if id(parameter) in factors else parameter
 
 
-def ours(name: str, model: nn.Module, batches: list) -> Masks:
-    """The pruner as anyone calls it."""
+def optimised(name: str, model: nn.Module, batches: list) -> Masks:
+    """Masks from this project's pruner."""
     return allocate(model, make_pruner(name).score(model, batches, TARGET), TARGET, SHAPE, "direct")
 
 
 def main() -> None:
-    """Time both, in turn."""
+    """Time both implementations, in turn."""
     torch.set_num_threads(2)
     generator = torch.Generator().manual_seed(0)
     model = build("vgg16", generator=generator)
@@ -102,18 +103,18 @@ def main() -> None:
     numbers = {}
     for name in ("mag", "snip", "grasp", "synflow"):
         seconds: dict[str, list[float]] = {"ours": [], "straightforward": []}
-        found = {}
+        results = {}
         for _ in range(REPEATS):
-            for who, function in (("ours", ours), ("straightforward", straightforward)):
+            for implementation, function in (("ours", optimised), ("straightforward", straightforward)):
                 started = time.perf_counter()
-                found[who] = function(name, model, batches)
-                seconds[who].append(time.perf_counter() - started)
-        medians = {who: statistics.median(values) for who, values in seconds.items()}
+                results[implementation] = function(name, model, batches)
+                seconds[implementation].append(time.perf_counter() - started)
+        medians = {implementation: statistics.median(times) for implementation, times in seconds.items()}
         numbers[name] = {
-            **{f"{who}_seconds": value for who, value in medians.items()},
+            **{f"{implementation}_seconds": median for implementation, median in medians.items()},
             "ratio": medians["straightforward"] / medians["ours"],
-            "kept": [masks.kept for masks in found.values()],
-            "overlap": found["ours"].overlap(found["straightforward"]),
+            "kept": [masks.kept for masks in results.values()],
+            "overlap": results["ours"].overlap(results["straightforward"]),
         }
         print(name, numbers[name], flush=True)
     keep("pruning", "python -m benchmarks.pruning", {"examples": EXAMPLES, "repeats": REPEATS, **numbers})

@@ -1,10 +1,10 @@
-"""What does pruning half of VGG-16's filters save?
+"""Structured pruning: parameters, multiply-adds and seconds saved by pruning half of VGG-16's filters.
 
     python -m benchmarks.structured FOLDER
 
-3SP, plain and compute-aware, scores 512 images of CIFAR-10 (FOLDER holds it as images) in training mode; half of all
-filters go. The network is then cut: a plain dense one is made of what is left, which gives the same outputs. Seconds
-are of inference, for batches of 1 and 128 images on two cores, with masks and cut, in turn.
+FOLDER contains CIFAR-10 as images. 3SP, plain and compute-aware, scores 512 of them in training mode and prunes half of
+all filters. The remaining filters are then cut out into a smaller dense network with the same outputs. Seconds are for
+inference of batches of 1 and 128 images on two cores, unpruned, with masks and cut, in turn.
 """
 
 import copy
@@ -29,7 +29,10 @@ SHAPE, HALF, REPEATS = (3, 32, 32), Target.of("0.5"), 15
 
 
 def cut(model: nn.Module) -> nn.Module:
-    """The plain network of what a chain of layers has left; outputs of dropped filters are nowhere read."""
+    """The smaller dense network of a pruned chain of layers.
+
+    Requires that no layer reads the output of a pruned filter.
+    """
     small = unmask(copy.deepcopy(model)).eval()
     masks = {name.removesuffix(".weight"): mask for name, (_, mask) in prunable(model).items()}
     kept = torch.ones(SHAPE[0], dtype=torch.bool)
@@ -49,19 +52,19 @@ def cut(model: nn.Module) -> nn.Module:
 
 
 def seconds(networks: dict[str, nn.Module], images: Tensor) -> dict[str, float]:
-    """The median time of each network, in turn."""
-    taken: dict[str, list[float]] = {name: [] for name in networks}
+    """Median seconds of inference of each network, measured in turn; the first repeat does not count."""
+    times: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
         for _ in range(REPEATS + 1):
             for name, network in networks.items():
                 started = time.perf_counter()
                 network(images)
-                taken[name].append(time.perf_counter() - started)
-    return {name: round(statistics.median(times[1:]), 5) for name, times in taken.items()}
+                times[name].append(time.perf_counter() - started)
+    return {name: round(statistics.median(repeats[1:]), 5) for name, repeats in times.items()}
 
 
 def main(folder: str) -> None:
-    """Measure both scores."""
+    """Measure plain and compute-aware scores."""
     torch.set_num_threads(2)
     facts("imagefolder", folder)
     data = load("imagefolder", folder, ImageSpec(SHAPE))

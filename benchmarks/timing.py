@@ -1,4 +1,4 @@
-"""How is something timed, and where does the number go?"""
+"""Timing of functions, and the files of measurements in `benchmarks/results`."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def median_seconds(function: Callable[[], object], repeats: int) -> float:
-    """The median of `repeats` runs after one that does not count."""
+    """Median seconds of `repeats` calls, after one warm-up call."""
     function()
     seconds = []
     for _ in range(repeats):
@@ -26,7 +26,7 @@ def median_seconds(function: Callable[[], object], repeats: int) -> float:
 
 
 def keep(name: str, command: str, numbers: object) -> None:
-    """Write numbers with the command, the machine and the date into `benchmarks/results`."""
+    """Write numbers with command, machine, versions and date to `benchmarks/results/NAME.json`, and print them."""
     record = {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),

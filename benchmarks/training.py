@@ -1,11 +1,12 @@
-"""How many images a second does training see, beside the same network without masks and beside a DataLoader?
+"""Training throughput: images per second of masked training, against the unmasked network and a DataLoader.
 
     python -m benchmarks.training FOLDER
 
-FOLDER holds CIFAR-10 as images. Steps of 128 images with crops and flips, momentum, on two cores, in turn: the network
-pruned to 90% whose masks stay, or may change; the plain network on the same path; and the plain network fed by
-torchvision's ImageFolder, transforms and a DataLoader with two workers. Also the loss of the masked network over its
-first steps, in bf16, and how fast LeNet-300-100 trains with one thread and with two.
+FOLDER contains CIFAR-10 as images. Training steps of 128 images with crops, flips and momentum are timed in turn on two
+cores: for the network pruned to 90%, with fixed and with changing masks; for the unmasked network on the same path; and
+for the unmasked network fed by torchvision's ImageFolder, transforms and a DataLoader with two workers. Also measured
+are the loss of the masked network over its first steps in bf16, and the throughput of LeNet-300-100 with one and two
+threads.
 """
 
 import itertools
@@ -35,8 +36,8 @@ STEPS = {"lottery/resnet20": 5, "lottery/vgg16-bn": 1}
 LEARNING = {"lottery/resnet20": 300, "lottery/vgg16-bn": 200}
 
 
-def theirs(folder: str) -> Iterator[Batch]:
-    """Batches as most programs make them."""
+def loader_batches(folder: str) -> Iterator[Batch]:
+    """Yield batches from torchvision's ImageFolder and a DataLoader without end."""
     from torchvision import datasets, transforms
 
     transform = transforms.Compose([
@@ -49,18 +50,21 @@ def theirs(folder: str) -> Iterator[Batch]:
 
 
 def pruned(name: str) -> nn.Module:
-    """The network, pruned to 90%."""
+    """A network pruned to 90% sparsity."""
     model = build(name, generator=torch.Generator().manual_seed(0))
     allocate(model, make_pruner("random/erk").score(model), 0.9, SHAPE, "direct").install(model)
     return model
 
 
 def stepper(
-    model: nn.Module, batches: Iterator[Batch], machine: Machine, is_ours: bool, stack: ExitStack | None = None
+    model: nn.Module, batches: Iterator[Batch], machine: Machine, uses_compute: bool, stack: ExitStack | None = None
 ) -> Callable[[], float]:
-    """One step of training, which gives its loss; the masks stay until the stack is left, if there is one."""
+    """A function that executes one training step and returns its loss.
+
+    `uses_compute` runs the forward pass through `Compute`. Masks are fixed until `stack` is closed, if one is given.
+    """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, fused=True)
-    forward = Compute(model, machine).forward() if is_ours else model
+    forward = Compute(model, machine).forward() if uses_compute else model
     prepare: Callable[[], object] = stack.enter_context(baked_masks(model)) if stack else int
     model.train()
 
@@ -77,65 +81,68 @@ def stepper(
 
 
 def measure(name: str, folder: str, data: Data) -> dict:
-    """Images a second of each path, in turn."""
+    """Images per second of each path, measured in turn, and the losses in bf16."""
 
-    def ours() -> Iterator[Batch]:
+    def batches() -> Iterator[Batch]:
         return data.training_batches(0, BATCH, "crop-flip")
 
     def fixed(machine: Machine) -> Callable[[], float]:
-        return stepper(pruned(name), ours(), machine, is_ours=True, stack=stack)
+        return stepper(pruned(name), batches(), machine, uses_compute=True, stack=stack)
 
     with ExitStack() as stack:
         plain = Machine()
-        ways = {
+        steps = {
             "masked": fixed(plain),
-            "unmasked": stepper(unmask(pruned(name)), ours(), plain, is_ours=True),
-            "masks that may change": stepper(pruned(name), ours(), plain, is_ours=True),
-            "unmasked, as PyTorch has it": stepper(unmask(pruned(name)), ours(), plain, is_ours=False),
-            "DataLoader": stepper(unmask(pruned(name)), theirs(folder), plain, is_ours=False),
+            "unmasked": stepper(unmask(pruned(name)), batches(), plain, uses_compute=True),
+            "masks that may change": stepper(pruned(name), batches(), plain, uses_compute=True),
+            "unmasked, as PyTorch has it": stepper(unmask(pruned(name)), batches(), plain, uses_compute=False),
+            "DataLoader": stepper(unmask(pruned(name)), loader_batches(folder), plain, uses_compute=False),
             "masked, bf16": fixed(Machine(precision="bf16")),
         }
-        found: dict = in_turn(ways, STEPS[name])
-        found["masked over unmasked"] = ratio(ways["masked"], ways["unmasked"], STEPS[name])
-        losses = [ways["masked, bf16"]() for _ in range(LEARNING[name])]
-    found["loss_by_twenty_steps"] = [
+        numbers: dict = in_turn(steps, STEPS[name])
+        numbers["masked over unmasked"] = ratio(steps["masked"], steps["unmasked"], STEPS[name])
+        losses = [steps["masked, bf16"]() for _ in range(LEARNING[name])]
+    numbers["loss_by_twenty_steps"] = [
         round(statistics.mean(losses[start : start + 20]), 4) for start in range(0, len(losses), 20)
     ]
-    return found
+    return numbers
 
 
-def ratio(one: Callable[[], float], other: Callable[[], float], steps: int) -> float:
-    """How many times as fast as another way one is: the median of rounds in which each goes first in turn."""
-    found = []
+def ratio(one: Callable[[], float], other: Callable[[], float], count: int) -> float:
+    """The speed of one kind of step over that of another: the median over rounds of `count` steps.
+
+    The two kinds alternate in going first.
+    """
+    ratios = []
     for number in range(3 * ROUNDS):
         seconds = {}
-        for way in (one, other) if number % 2 else (other, one):
+        for step in (one, other) if number % 2 else (other, one):
             started = time.perf_counter()
-            for _ in range(steps):
-                way()
-            seconds[way] = time.perf_counter() - started
-        found.append(seconds[other] / seconds[one])
-    return statistics.median(found)
+            for _ in range(count):
+                step()
+            seconds[step] = time.perf_counter() - started
+        ratios.append(seconds[other] / seconds[one])
+    return statistics.median(ratios)
 
 
-def in_turn(ways: dict[str, Callable[[], float]], steps: int) -> dict[str, float]:
-    """Median images a second of each way."""
-    rates: dict[str, list[float]] = {way: [] for way in ways}
-    for step in ways.values():
+def in_turn(steps: dict[str, Callable[[], float]], count: int) -> dict[str, float]:
+    """Median images per second of each kind of step, over rounds of `count` steps after two warm-up steps."""
+    rates: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
         step(), step()
     for _ in range(ROUNDS):
-        for way, step in ways.items():
+        for name, step in steps.items():
             started = time.perf_counter()
-            for _ in range(steps):
+            for _ in range(count):
                 step()
-            rates[way].append(steps * BATCH / (time.perf_counter() - started))
-    return {way: statistics.median(values) for way, values in rates.items()}
+            rates[name].append(count * BATCH / (time.perf_counter() - started))
+    return {name: statistics.median(per_round) for name, per_round in rates.items()}
 
 
 def threads() -> dict[str, float]:
-    """Median images a second of LeNet-300-100 with one thread and with two."""
-    images = (torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,)))
-    step = stepper(build("lenet300100"), itertools.repeat(images), Machine(), is_ours=True)
+    """Median images per second of LeNet-300-100 with one and with two threads."""
+    batch = (torch.randn(BATCH, 1, 28, 28), torch.randint(0, 10, (BATCH,)))
+    step = stepper(build("lenet300100"), itertools.repeat(batch), Machine(), uses_compute=True)
 
     def with_threads(count: int) -> Callable[[], float]:
         def call() -> float:
@@ -148,7 +155,7 @@ def threads() -> dict[str, float]:
 
 
 def main(folder: str) -> None:
-    """Measure both networks."""
+    """Measure both networks, and LeNet-300-100 by threads."""
     torch.set_num_threads(2)
     facts("imagefolder", folder)
     data = load("imagefolder", folder, ImageSpec(SHAPE))

@@ -1,1 +1,1 @@
-"""Steps that several experiments share: build the network, find its masks, prune while training, measure."""
+"""Shared steps of experiments: build the network, find its masks, prune during training, measure."""

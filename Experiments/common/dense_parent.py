@@ -1,4 +1,4 @@
-"""Which dense network has to be trained before a run can score its weights?"""
+"""Dense parents: the dense run that must be trained before another run can score its weights."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -9,20 +9,20 @@ from Utils.config.settings import Pruning, Settings
 
 
 def is_trained_first(pruning: Pruning) -> bool:
-    """Whether a run scores the weights of a dense network that has to be trained first."""
+    """Whether a run scores the trained weights of a dense parent."""
     if pruning.weights_from is not None:
-        return False  # a checkpoint's weights are the trained ones
+        return False  # the weights of the checkpoint count as trained
     return pruning.pre_iterations != 0 and any(criterion.scores_trained for criterion in parts(pruning.pruner))
 
 
 def trained_run(settings: Settings) -> Settings | None:
-    """The dense run whose trained weights a resolved run scores, if it needs any."""
+    """The dense parent of a resolved run; None if the run does not need one."""
     pruning = settings.pruning
     if not is_trained_first(pruning):
         return None
     dense = replace(Pruning(), pruner=DENSE, target_sparsity=Decimal(0))
     if pruning.masks_from is not None:
-        # Masks of biases and the like fit only a network that has them.
+        # Masks of biases and other optional parameters fit only a network in which these are prunable.
         names = ("masks_from", "masks_key", "prune_bias", "prune_batchnorm", "prune_residual")
         dense = replace(dense, **{name: getattr(pruning, name) for name in names})
     values = vars(dense) | {"train": True}

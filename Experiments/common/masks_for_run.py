@@ -1,4 +1,4 @@
-"""Which masks does a run's pruner give?"""
+"""Masks of a run: scores of its pruner, and their allocation to its target."""
 
 import time
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ from Utils.data.dataset import Batches, Data
 from Utils.distributed.process_group import agree
 from Utils.errors import UserError
 
-_KEPT_ENTRIES = 1 << 26
-"""Scores that are kept for further runs: 512 MiB."""
+_CACHED_SCORES = 1 << 26
+"""Number of scores that the cache holds: 512 MiB."""
 
 
 def find_masks(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Masks:
-    """The masks that a run's pruner, target and pruning type give; the model stays as it is."""
+    """Masks of a run by its pruner, target and pruning type; the model is not changed."""
     pruning, sample = settings.pruning, settings.run.sample
     masks = Masks.of(model)
     if pruning.pruner != DENSE:
@@ -42,14 +42,14 @@ def find_masks(model: nn.Module, data: Data, settings: Settings, trained: Mappin
 def find_masks_timed(
     model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None
 ) -> tuple[Masks, float]:
-    """The same masks, in all processes of a run, and the seconds it takes to make them."""
+    """Masks as in `find_masks`, equal in all processes of a run, and the seconds that they take without a cache."""
     started, SCORE_CACHE.saved = time.perf_counter(), 0.0
     masks = agree(lambda: find_masks(model, data, settings, trained).to("cpu"))
     return masks, time.perf_counter() - started + SCORE_CACHE.saved
 
 
 def allocate_masks(model: nn.Module, scores: Scores, target: Target, data: Data, settings: Settings) -> Masks:
-    """The masks that scores give for a target, in the way that a run's settings say."""
+    """Masks that reach a target by given scores, with the pruning type and unit of a run's settings."""
     pruning = settings.pruning
     request = (target, data.input_shape, pruning.pruning_type, pruning.effective_type)
     if pruning.prune_unit == "unit":
@@ -60,7 +60,7 @@ def allocate_masks(model: nn.Module, scores: Scores, target: Target, data: Data,
 
 
 def target_kept(model: nn.Module, settings: Settings, target: Target | None = None) -> int:
-    """How much a target keeps of a network: weights or, if it counts these, units; of a dense one what it has."""
+    """Number of weights, or of units if the target counts units, that a target keeps; in a dense run, all weights."""
     pruning, target = settings.pruning, target or settings.target
     if pruning.pruner == DENSE:
         return Masks.of(model).kept
@@ -70,7 +70,7 @@ def target_kept(model: nn.Module, settings: Settings, target: Target | None = No
 
 
 def counted_sparsity(model: nn.Module, settings: Settings) -> float:
-    """The share that a network lacks of what a target counts."""
+    """Direct sparsity of a network, in units if the target counts units, otherwise in weights."""
     pruning = settings.pruning
     if pruning.prune_unit == "unit" and pruning.pruning_type == "direct":
         units = open_units(model, groups_of(model)).values()
@@ -87,26 +87,26 @@ def scores_for(
     generator: torch.Generator,
     trained: nn.Module | None = None,
 ) -> Scores:
-    """The scores that a run's pruner gives weights or, if these are pruned, units."""
+    """Scores of weights, or of units with `--prune_unit=unit`, by the pruner of a run."""
     pruner, batches, pruning = run_pruner(settings), scoring_examples(data, settings), settings.pruning
     if pruning.prune_unit == "unit":
-        shape, aware = data.input_shape, pruning.compute_aware
-        return score_units(pruner, model, batches, target, shape, generator, trained, aware)
+        shape, is_compute_aware = data.input_shape, pruning.compute_aware
+        return score_units(pruner, model, batches, target, shape, generator, trained, is_compute_aware)
     return pruner.score(model, batches, target, generator, trained)
 
 
 def score(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
-    """The scores that a run's pruner gives at its start."""
-    scored = None
+    """Scores of a network before it is trained; `trained` are the weights of the dense parent, if the run needs one."""
+    parent = None
     if trained is not None:
-        scored = initial_model(settings, data).to(next(model.parameters()).device)
-        load_weights(scored, trained, settings)
+        parent = initial_model(settings, data).to(next(model.parameters()).device)
+        load_weights(parent, trained, settings)
     generator = randomness.generator(settings.run.sample, "random scores")
-    return scores_for(model, data, settings, settings.target, generator, scored)
+    return scores_for(model, data, settings, settings.target, generator, parent)
 
 
 def run_pruner(settings: Settings) -> Pruner:
-    """The pruner that a run's settings describe."""
+    """The pruner of a run, by its settings."""
     pruning = settings.pruning
     return make_pruner(
         pruning.pruner, pruning.prune_iterations, pruning.schedule, pruning.invert, pruning.prune_train_mode
@@ -114,48 +114,49 @@ def run_pruner(settings: Settings) -> Pruner:
 
 
 def scoring_examples(data: Data, settings: Settings) -> Batches:
-    """The images that a run's pruner scores."""
+    """Batches of training images for the pruner of a run."""
     count, size = settings.pruning.prune_examples or 1, settings.training.batch_size or 1
     return data.prune_examples(settings.run.sample, count, size)
 
 
 def scores_key(settings: Settings) -> str:
-    """Equal for runs that differ only in what comes after scoring, whose scores are the same."""
-    usual, pruning = Pruning(), settings.pruning
-    later = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
-    values = {name: getattr(usual, name) for name in later}
+    """Key of the scores of a run: equal for runs that differ only in steps after scoring."""
+    defaults, pruning = Pruning(), settings.pruning
+    after_scoring = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
+    values = {name: getattr(defaults, name) for name in after_scoring}
     criteria = [] if pruning.pruner == DENSE else parts(pruning.pruner)
     if all((pruning.prune_iterations or criterion.iterations) == 1 for criterion in criteria):
-        values |= {"target_sparsity": usual.target_sparsity, "com_exp": usual.com_exp}
+        values |= {"target_sparsity": defaults.target_sparsity, "com_exp": defaults.com_exp}
     return settings.with_values(**values).key()
 
 
 class ScoreCache:
-    """Scores of runs of this session, which serve others that differ only in what comes after scoring."""
+    """Cache of scores in this process, for runs that differ only in steps after scoring."""
 
     def __init__(self) -> None:
-        self.known: dict[str, tuple[Scores, float]] = {}
+        self.entries: dict[str, tuple[Scores, float]] = {}
+        """Scores, and the seconds that they took, by key."""
         self.saved = 0.0
-        """Seconds that the last run would have taken longer without."""
+        """Seconds that the cache saved the last run."""
 
     def of(self, model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
-        """The scores of a run, made now or known."""
+        """Scores of a run, from the cache or computed now."""
         key = self._key(settings, trained)
-        if key in self.known:
-            scores, self.saved = self.known[key]
+        if key in self.entries:
+            scores, self.saved = self.entries[key]
             return scores
         started = time.perf_counter()
         scores = score(model, data, settings, trained)
-        self.known[key] = scores, time.perf_counter() - started
-        size = sum(values.numel() for values in scores.values())
-        while len(self.known) > max(1, _KEPT_ENTRIES // size):
-            del self.known[next(iter(self.known))]
+        self.entries[key] = scores, time.perf_counter() - started
+        size = sum(score.numel() for score in scores.values())
+        while len(self.entries) > max(1, _CACHED_SCORES // size):
+            del self.entries[next(iter(self.entries))]
         return scores
 
     @staticmethod
     def _key(settings: Settings, trained: Mapping[str, Tensor] | None) -> str:
         key = f"{scores_key(settings)} {settings.run.path_to_data} {settings.machine.device}"
-        # The dense run of another folder of results can have other weights.
+        # A dense run in another results folder can have different weights.
         return key if trained is None else f"{key} {sha256(save(dict(trained))).hexdigest()}"
 
 
@@ -163,9 +164,9 @@ SCORE_CACHE = ScoreCache()
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], settings: Settings) -> None:
-    """Give a model the kept weights of another run; raises `UserError` if they are of another network."""
+    """Load stored weights of another run into a model; raises `UserError` if they belong to another network."""
     try:
         model.load_state_dict({**model.state_dict(), **weights})
     except RuntimeError as error:
-        reason = f"the trained weights kept for {settings.title()} are not those of this network"
-        raise UserError(f"{reason}; make them again with --pruner=dense --overwrite") from error
+        reason = f"the trained weights stored for {settings.title()} do not fit this network"
+        raise UserError(f"{reason}; train them again with --pruner=dense --overwrite") from error

@@ -1,4 +1,4 @@
-"""What came of a network that was pruned and trained?"""
+"""Measurement of a pruned network, and the outcome of its run."""
 
 import warnings
 from typing import Any
@@ -18,28 +18,28 @@ from Utils.training.evaluation import History
 
 
 def measure_network(model: nn.Module, data: Data, settings: Settings) -> Measurement:
-    """What is left of a network; warns if that is nothing."""
-    found = measure(model, data.input_shape)
-    if found.totals["collapsed"]:
+    """Measure the sparsity of a network; warns if it has collapsed."""
+    measurement = measure(model, data.input_shape)
+    if measurement.totals["collapsed"]:
         warnings.warn(f"{settings.title()} has collapsed: no path from input to output is left", stacklevel=3)
-    return found
+    return measurement
 
 
 def make_outcome(
     model: nn.Module,
     data: Data,
-    found: Measurement,
+    measurement: Measurement,
     history: History,
     target_kept: int,
     prune_seconds: float,
-    own: dict[str, Any] | None = None,
+    columns: dict[str, Any] | None = None,
     tables: dict[str, pd.DataFrame] | None = None,
 ) -> Outcome:
-    """The tables, masks and weights of a run; `own` are the experiment's own columns of its summary."""
+    """Collect the tables, masks and weights of a run; `columns` are summary columns of the experiment, with values."""
     last = history.last
     summary = {
         "target_kept": target_kept,
-        **found.totals,
+        **measurement.totals,
         "top1": last["top1"],
         "top5": last["top5"],
         "best_top1": history.best("top1"),
@@ -50,18 +50,18 @@ def make_outcome(
         "train_seconds": last["seconds"],
         "chance": chance(data.test),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **(own or {}),
+        **(columns or {}),
     }
     device = next(model.parameters()).device
     return Outcome(
-        summary, found.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)), Masks.of(model).to("cpu"),
-        pruned_weights(model), describe_machine(device),
-        {"units": found.units, "inputs": found.inputs, **(tables or {})}, history.error,
+        summary, measurement.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)),
+        Masks.of(model).to("cpu"), pruned_weights(model), describe_machine(device),
+        {"units": measurement.units, "inputs": measurement.inputs, **(tables or {})}, history.error,
     )  # fmt: skip
 
 
 def pruned_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a network without its masks, pruned entries zero: what anyone can load into a plain network."""
+    """State of a network without masks, pruned entries zero, for loading into an unmasked network."""
     state = state_of(model)
     for name, (weight, mask) in prunable(model).items():
         state[name] = weight.detach() * mask

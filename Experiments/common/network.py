@@ -1,4 +1,4 @@
-"""Which network, and which images, does a run begin with?"""
+"""Initial network and data of a run."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,9 +21,9 @@ from Utils.results import state_dicts
 
 
 def initial_model(settings: Settings, data: Data) -> nn.Module:
-    """The network with the initial weights of its sample, or those of a checkpoint, and with the masks it starts from.
+    """The network of a run, with initial weights of its sample or of a checkpoint, and with its initial masks.
 
-    Raises `UserError` if it cannot be built for these images, or weights or masks are of another network.
+    Raises `UserError` if it cannot be built for these images, or if weights or masks belong to another network.
     """
     run, pruning = settings.run, settings.pruning
     model = _build(settings, data, "initial weights")
@@ -46,24 +46,27 @@ def initial_model(settings: Settings, data: Data) -> nn.Module:
 
 
 def _start_from_imagenet(model: nn.Module, name: str) -> None:
+    """Load torchvision's ImageNet weights; warns of parameters that keep initial weights because shapes differ."""
     from Models.torchvision_models import load_pretrained
 
     try:
         fresh = load_pretrained(model, name)
     except ConnectionError as error:
         raise UserError(
-            f"--pretrained: weights of {name} cannot be downloaded ({error}); give a file of them as --weights_from"
+            f"--pretrained: weights of {name} cannot be downloaded ({error}); give a weight file with --weights_from"
         ) from error
     except ValueError as error:
         raise UserError(f"--pretrained: {error}") from error
     if fresh:
-        warnings.warn(f"{name} starts from ImageNet's weights but for {', '.join(fresh)}: other shapes", stacklevel=2)
+        warnings.warn(
+            f"{name} starts from ImageNet weights, except for {', '.join(fresh)}: shapes differ", stacklevel=2
+        )
 
 
 def load_data_and_model(settings: Settings) -> tuple[Data, nn.Module]:
-    """The images and the network that a run begins with, on its device; from here on it has its number of threads."""
+    """Load the data and build the network of a run on its device, and set the number of threads of this process."""
     if settings.machine.threads is not None:
-        usual_threads()  # to be known before it is changed
+        usual_threads()  # caches the default before it changes
         torch.set_num_threads(settings.machine.threads)
     device = pick_device(settings.machine.device)
     data = load_data(settings, device)
@@ -71,21 +74,22 @@ def load_data_and_model(settings: Settings) -> tuple[Data, nn.Module]:
 
 
 def new_weights(settings: Settings, data: Data) -> dict[str, Tensor]:
-    """The state of the same network, masks aside, with initial weights that nothing else of its sample has."""
+    """State of the same network, without masks, with initial weights that nothing else of its sample uses."""
     return state_of(_build(settings, data, "new weights"))
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a network's weights and buffers, masks aside."""
+    """Copy the weights and buffers of a network, without masks."""
     return {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("_mask")}
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a network weights and buffers; it keeps its masks."""
+    """Load weights and buffers into a network; masks are not changed."""
     model.load_state_dict({**model.state_dict(), **state})
 
 
 def _build(settings: Settings, data: Data, purpose: str) -> nn.Module:
+    """Build the network with the masks that flags add or drop; `purpose` selects the stream of random weights."""
     run = settings.run
     generator = randomness.generator(run.sample, purpose)
     try:
@@ -103,6 +107,7 @@ def _build(settings: Settings, data: Data, purpose: str) -> nn.Module:
 
 @contextmanager
 def _refused_without_effect(flag: str, run: Run) -> Iterator[None]:
+    """Turn a `ValueError` into a `UserError` that says that the flag has no effect."""
     try:
         yield
     except ValueError as error:
@@ -110,7 +115,7 @@ def _refused_without_effect(flag: str, run: Run) -> Iterator[None]:
 
 
 def load_data(settings: Settings, device: torch.device) -> Data:
-    """The data set of a run, on its device."""
+    """Load the data set of a run on a device."""
     run = settings.run
     assert run.data is not None
     held_out = settings.training.validation
@@ -118,7 +123,7 @@ def load_data(settings: Settings, device: torch.device) -> Data:
 
 
 def image_spec_of(run: Run) -> ImageSpec:
-    """The shape in which a run's network wants its images; raises `UserError` if there is no such network."""
+    """Image shape that the network of a run expects; raises `UserError` if the architecture is unknown."""
     size = run.image_size
     try:
         shape, channels = native_shape(run.architecture)

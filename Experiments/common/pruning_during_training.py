@@ -1,4 +1,4 @@
-"""How is a network pruned while it trains?"""
+"""Pruning during training: a schedule decides when, and each pruning is recorded."""
 
 import time
 from collections.abc import Callable
@@ -26,124 +26,132 @@ from Utils.training.loop import train
 
 
 class Stateful(Protocol):
-    """Changes a network at some steps of its training, and can go on where it was interrupted."""
+    """Schedule that changes a network at some steps of its training, and resumes from its saved state."""
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Change it, if it is time."""
+        """Change the network if a change is due after `step` steps."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What it remembers, in tensors and plain values."""
+        """State of the schedule, in tensors and plain values."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Remember that."""
+        """Restore a result of `state`."""
         ...
 
 
 class Timetable(Stateful, Protocol):
-    """Prunes a network at some steps of its training."""
+    """Schedule that prunes a network at some steps of its training."""
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """What it found, beside what is recorded of every pruning."""
+        """Tables of the schedule, in addition to the record of prunings."""
         ...
 
 
 def prune_while_training(
     settings: Settings,
     timetable: Callable[["RepeatedPruning"], Timetable],
-    show_progress: bool,
     training: Training | None = None,
-    own: dict[str, Any] | None = None,
+    columns: dict[str, Any] | None = None,
 ) -> Outcome:
-    """Train one network and prune it as a timetable says; `own` are the experiment's own columns of its summary."""
+    """Train one network and prune it by a schedule.
+
+    `timetable` makes the schedule. `training` replaces the recipe of the settings. `columns` are summary columns of the
+    experiment, with values.
+    """
     data, model = load_data_and_model(settings)
-    ongoing = RepeatedPruning(model, data, settings)
-    ongoing.check_target()
-    times = timetable(ongoing)
+    pruning = RepeatedPruning(model, data, settings)
+    pruning.check_target()
+    schedule = timetable(pruning)
     recipe, sample, title = training or settings.training, settings.run.sample, settings.title()
-    hooks = ongoing.hooks(times)
-    history = train(model, data, recipe, sample, title, show_progress, settings.machine, hooks)
-    found = measure_network(model, data, settings)
-    tables = {} if ongoing.is_dense else {"sparsity": ongoing.table(), **times.tables()}
-    return make_outcome(model, data, found, history, target_kept(model, settings), ongoing.seconds, own, tables)
+    history = train(model, data, recipe, sample, title, settings.machine, pruning.hooks(schedule))
+    measurement = measure_network(model, data, settings)
+    tables = {} if pruning.is_dense else {"sparsity": pruning.table(), **schedule.tables()}
+    target_count = target_kept(model, settings)
+    return make_outcome(model, data, measurement, history, target_count, pruning.seconds, columns, tables)
 
 
 @dataclass
 class RepeatedPruning:
-    """Prunes a network again and again, each time by its weights as they are, and records it."""
+    """Prunes a network repeatedly, each time by its current weights, and records each pruning."""
 
     model: nn.Module
     data: Data
     settings: Settings
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """One for each time: when, how many weights are kept, and how far the masks are those of before."""
+    """One row for each pruning: iteration, kept weights, and overlap with the previous masks."""
     seconds: float = 0.0
+    """Time of all prunings."""
 
     def __post_init__(self) -> None:
         self.base = Masks.of(self.model)
-        """Masks that nothing returns from."""
+        """Initial masks: entries that they prune never return."""
         self.generator = randomness.generator(self.settings.run.sample, "random scores")
 
-    def hooks(self, times: Stateful) -> Hooks:
-        """Those of a training in which this prunes, when something says so."""
+    def hooks(self, schedule: Stateful) -> Hooks:
+        """Hooks of a training in which a schedule decides when to prune."""
 
         def restore(state: dict[str, Any]) -> None:
             self.rows, self.seconds = state["rows"], state["seconds"]
             self.generator.set_state(state["generator"])
-            times.restore(state["times"])
+            schedule.restore(state["times"])
 
         def state() -> dict[str, Any]:
-            own = {"rows": self.rows, "seconds": self.seconds, "generator": self.generator.get_state()}
-            return own | {"times": times.state()}
+            record = {"rows": self.rows, "seconds": self.seconds, "generator": self.generator.get_state()}
+            return record | {"times": schedule.state()}
 
-        return Hooks(times.after_step, state=state, restore=restore)
+        return Hooks(schedule.after_step, state=state, restore=restore)
 
     @property
     def is_dense(self) -> bool:
-        """Whether nothing is to be pruned."""
+        """Whether the run prunes nothing."""
         return self.settings.pruning.pruner == DENSE
 
     def check_target(self) -> None:
-        """Raise `UserError` now if the target cannot be reached, rather than when it is to be."""
+        """Raise `UserError` before training if the target cannot be reached."""
         if not self.is_dense:
             self.masks(self.settings.target)
 
     def masks(self, target: Target) -> Masks:
-        """The masks that the network's weights give now, within those that it has; nothing is changed."""
+        """Masks that reach a target by the current weights, within the current masks; the network is not changed."""
 
-        def made() -> Masks:
+        def compute() -> Masks:
             scores = scores_for(self.model, self.data, self.settings, target, self.generator)
             return allocate_masks(self.model, scores, target, self.data, self.settings).to("cpu")
 
-        return agree(made)
+        return agree(compute)
 
     def prune(self, target: Target, iteration: int, is_carried: bool, is_final: bool = False) -> None:
-        """Prune to a target; what is not carried may come back."""
+        """Prune to a target, and record it.
+
+        Previously pruned weights may return unless `is_carried`. An unreachable target raises `UserError` if it
+        `is_final`; otherwise nothing more is pruned.
+        """
         started, before = time.perf_counter(), Masks.of(self.model)
         if not is_carried:
             self.base.install(self.model)
         try:
             self.masks(target).install(self.model)
         except UserError:
-            # Early targets can be below what does nothing in the unpruned network anyway.
+            # An early target can be lower than the share of ineffective weights in the unpruned network.
             if is_final:
                 raise
         self.seconds += time.perf_counter() - started
         self.record(iteration, before)
 
     def replace_masks(self, masks: Masks, iteration: int) -> None:
-        """Give the network other masks."""
+        """Install masks in the network, and record them."""
         before = Masks.of(self.model)
         masks.install(self.model)
         self.record(iteration, before)
 
     def record(self, iteration: int, before: Masks) -> None:
-        """Write down what the network's masks are now."""
-        now = Masks.of(self.model)
-        row = {"iteration": iteration, "kept_direct": now.kept, "direct_sparsity": 1 - now.kept / now.total}
-        self.rows.append({**row, "overlap": now.overlap(before)})
+        """Append a row about the current masks; `before` are the previous masks."""
+        masks = Masks.of(self.model)
+        row = {"iteration": iteration, "kept_direct": masks.kept, "direct_sparsity": 1 - masks.kept / masks.total}
+        self.rows.append({**row, "overlap": masks.overlap(before)})
 
     def table(self) -> pd.DataFrame:
-        """What was recorded."""
+        """Rows of all prunings."""
         return pd.DataFrame(self.rows, columns=["iteration", "kept_direct", "direct_sparsity", "overlap"])

@@ -1,1 +1,1 @@
-"""From a request to runs: resolve and validate settings, report status, estimate time, choose an executor."""
+"""Planning of runs: resolve and validate settings, report status, estimate time, choose an executor."""

@@ -1,4 +1,4 @@
-"""Which names may a command line use?"""
+"""Valid names of a command line, from every registry. Loads no PyTorch."""
 
 from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_user_network
@@ -10,13 +10,16 @@ from Utils.errors import UserError
 
 
 def _architecture(name: str) -> str:
+    """Canonical name of an architecture; raises `UserError` for a file without a factory."""
     if name.endswith(".py"):
-        raise UserError(f"--architecture={name} does not say what makes the network; write {name}:FACTORY")
+        raise UserError(
+            f"--architecture={name} does not name the function that makes the network; write {name}:FACTORY"
+        )
     return canonical_architecture(name)
 
 
 def valid_names() -> dict[str, ValidNames]:
-    """The valid names of every registry, by the word that settings use for it; loads no PyTorch."""
+    """The valid names of each registry, by the flag that takes them."""
     return {
         "experiment": ValidNames("experiment", list(EXPERIMENTS)),
         "architecture": ValidNames(

@@ -1,4 +1,4 @@
-"""What carries out the runs of a command: this process, others beside it, or Ray?"""
+"""Executor of a command: this process, a process pool or a Ray pool, by its flags."""
 
 import os
 import warnings
@@ -17,7 +17,10 @@ from Utils.machine import cores
 
 
 def executor_factory(machine: Machine, module: str, runs: Sequence[Settings]) -> Callable[[int], Executor] | None:
-    """What makes the executor of so many runs; None: this process does. Raises `UserError` for flags that exclude."""
+    """Factory of an executor for a number of runs; None: use this process.
+
+    Raises `UserError` for flags that exclude each other.
+    """
     is_ray = machine.launcher == "ray"
     for name in ("ray_address", "gpus"):
         if getattr(machine, name) is not None and not is_ray:
@@ -26,26 +29,27 @@ def executor_factory(machine: Machine, module: str, runs: Sequence[Settings]) ->
     if share().of > 1 and (is_ray or count > 1):
         raise UserError("torchrun trains one network with several processes; it excludes --workers and --launcher=ray")
     if is_ray:
-        return lambda todo: _cluster(machine, module, runs, todo)
+        return lambda todo: _ray_pool(machine, module, runs, todo)
     if count == 1 or len(runs) < 2:
         return None
     threads = max((settings.machine.threads or 1 for settings in runs), default=1)
     if min(count, len(runs)) * threads > cores():
         warnings.warn(
-            f"{min(count, len(runs))} workers of {threads} threads each will wait for each other on {cores()} cores; "
-            "give less --threads or --workers",
+            f"{min(count, len(runs))} workers of {threads} threads each will slow each other down on {cores()} cores; "
+            "use fewer --threads or --workers",
             stacklevel=2,
         )
 
-    def workers(todo: int) -> Executor:
+    def process_pool(todo: int) -> Executor:
         from Utils.campaign.process_pool import ProcessPool
 
         return ProcessPool(module, min(count, todo))
 
-    return workers
+    return process_pool
 
 
-def _cluster(machine: Machine, module: str, runs: Sequence[Settings], todo: int) -> Executor:
+def _ray_pool(machine: Machine, module: str, runs: Sequence[Settings], todo: int) -> Executor:
+    """A Ray pool for `todo` runs, with the resources of a worker and the data sets to send to it."""
     from Utils.campaign.ray_pool import RayPool, Resources, ShippedData
 
     threads = max(settings.machine.threads or 1 for settings in runs)
@@ -57,12 +61,12 @@ def _cluster(machine: Machine, module: str, runs: Sequence[Settings], todo: int)
     for settings in runs:
         run = settings.run
         assert run.data is not None
-        frame = image_spec_of(run)
-        key = run.data, os.path.abspath(run.path_to_data), frame
+        spec = image_spec_of(run)
+        key = run.data, os.path.abspath(run.path_to_data), spec
         if key not in shipped:
-            images = read(run.data, run.path_to_data, frame)
-            # What is streamed from disk is too much to send; each machine must have it at the same place.
+            images = read(run.data, run.path_to_data, spec)
+            # Data streamed from disk is too large to send; each machine must have it at the same path.
             if isinstance(images, ImageArrays):
                 shipped[key] = ShippedData(*key, images)
-    needs = Resources(threads, gpus)
-    return RayPool(module, machine.ray_address, needs, todo, machine.workers, list(shipped.values()))
+    resources = Resources(threads, gpus)
+    return RayPool(module, machine.ray_address, resources, todo, machine.workers, list(shipped.values()))

@@ -1,4 +1,4 @@
-"""What is there to choose from? Every registry as a table, for `--list` and for the README; loads no PyTorch."""
+"""Registry tables: each registry as a table, for `--list` and the README. Loads no PyTorch."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ _WIDTH = 120
 
 
 class Table(NamedTuple):
-    """Names, and what stands for each in every column; the names are in the first."""
+    """A title, column headings and rows; the first column holds the names."""
 
     title: str
     columns: tuple[str, ...]
@@ -25,19 +25,19 @@ class Table(NamedTuple):
 
 
 def as_text(names: Sequence[str]) -> str:
-    """Tables for a terminal; without names, all of them."""
+    """Tables of the named lists for a terminal; all tables if there are no names."""
     return "\n\n".join(_text(table) for name in (names or LISTS) for table in CATALOGUE[name]())
 
 
 def as_markdown(table: Table) -> str:
-    """A table for the README, with the names as code."""
+    """A Markdown table for the README, with names as code."""
     lines = [table.columns, tuple("---" for _ in table.columns)]
     lines += [(f"`{row[0]}`", *row[1:]) for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def criteria() -> Table:
-    """What scores weights."""
+    """Criteria, which score weights."""
     rows = [("dense", "", "nothing is pruned: the baseline")]
     for name, entry in CRITERIA.items():
         rows.append((name, "trained" if entry.scores_trained else "initial", entry.about))
@@ -45,14 +45,14 @@ def criteria() -> Table:
 
 
 def quotas() -> Table:
-    """What shares out kept weights between layers."""
+    """Quotas, which distribute kept weights over layers."""
     rows = [(name, entry.paper, entry.about) for name, entry in QUOTAS.items()]
     rows.append(("PRUNER", "Vysogorets & Kempe 2023", TRANSFER))
     return Table("Quotas: PRUNER/QUOTA, as random/igq", ("quota", "paper", "shares of the layers"), rows)
 
 
 def combinations() -> Table:
-    """Every criterion with every quota, by name."""
+    """Every combination of a criterion and a quota."""
     rows = []
     for criterion, entry in CRITERIA.items():
         names = [canonical_name(f"{criterion}/{quota}") for quota in QUOTAS]
@@ -69,18 +69,18 @@ def combinations() -> Table:
 
 
 def schedules() -> Table:
-    """How many weights each round prunes."""
+    """Schedules: the number of weights that each round prunes."""
     rows = [(name, entry.about) for name, entry in SCHEDULES.items()]
     return Table("Schedules of iterative criteria", ("schedule", "weights that each round prunes"), rows)
 
 
 def pruners() -> list[Table]:
-    """Criteria and quotas, each of which goes with each, and schedules."""
+    """Criteria, quotas, their combinations, and schedules."""
     return [criteria(), quotas(), combinations(), schedules()]
 
 
 def architectures() -> list[Table]:
-    """Built networks and families of networks."""
+    """Architectures and families of architectures."""
     rows = [
         (name, f"{entry.prunable:,}", entry.data or "", entry.about) for name, entry in ARCHITECTURES.items()
     ] + [(name, "", "", about) for name, about in FAMILIES.items()]  # fmt: skip
@@ -88,7 +88,7 @@ def architectures() -> list[Table]:
 
 
 def families(table: Table) -> Table:
-    """The same with one row for all architectures of a family."""
+    """The table with one row for all architectures of the same data set and description."""
     rows: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for name, prunable, data, about in table.rows:
         names, sizes = rows.setdefault((data, about), ([], []))
@@ -99,9 +99,9 @@ def families(table: Table) -> Table:
 
 
 def torchvision() -> list[Table]:
-    """The names of one family."""
-    found = [name.removeprefix(IMAGENET) for name in architecture_names() if name.startswith(IMAGENET)]
-    return [Table(f"{IMAGENET}NAME", ("names in the installed torchvision",), [(" ".join(found),)])]
+    """Names of the architectures of torchvision."""
+    names = [name.removeprefix(IMAGENET) for name in architecture_names() if name.startswith(IMAGENET)]
+    return [Table(f"{IMAGENET}NAME", ("names in the installed torchvision",), [(" ".join(names),)])]
 
 
 def data() -> list[Table]:
@@ -121,7 +121,7 @@ def experiments() -> list[Table]:
 
 
 def recipes() -> list[Table]:
-    """How networks are trained unless flags say otherwise."""
+    """Training recipes, the defaults of training flags."""
     rows = []
     for line in lines():
         names = f"{line['architecture'].replace(' ', ', ')} on {line['data'].replace(' ', ', ')}"
@@ -129,8 +129,8 @@ def recipes() -> list[Table]:
         drops = ", ".join(f"{int(drop):,}" for drop in line["lr_drops"].split())
         momentum = f" {line['momentum']}" if line["optimizer"] in ("momentum", "nesterov") else ""
         rate = f"{line['lr']}, " + (f"times {line['lr_drop_rate']} at {drops}" if drops else line["lr_schedule"])
-        how = (line["batch_size"], line["weight_decay"], line["augmentation"] or "the data's")
-        rows.append((names, length, f"{line['optimizer']}{momentum}", rate, *how, line["source"]))
+        details = (line["batch_size"], line["weight_decay"], line["augmentation"] or "the data's")
+        rows.append((names, length, f"{line['optimizer']}{momentum}", rate, *details, line["source"]))
     columns = ("recipe", "length", "optimizer", "learning rate", "batch", "decay", "augmentation", "source")
     return [Table("Recipes", columns, rows)]
 
@@ -143,8 +143,8 @@ def figures() -> list[Table]:
 
 def aliases() -> list[Table]:
     """Flags of the original programs."""
-    rows = [(f"--{name}", f"`--{own}`") for name, own in flag_aliases.FLAGS.items()]
-    rows += [(f"--{name}", f"`{own}`") for name, own in flag_aliases.SWITCHES.items()]
+    rows = [(f"--{alias}", f"`--{flag}`") for alias, flag in flag_aliases.FLAGS.items()]
+    rows += [(f"--{alias}", f"`{flag}`") for alias, flag in flag_aliases.SWITCHES.items()]
     rows += [(f"--{name}", f"no flag: {reason}") for name, reason in flag_aliases.GONE.items()]
     return [Table("Flags of the original programs", ("theirs", "ours"), rows)]
 

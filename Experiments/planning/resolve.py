@@ -1,4 +1,4 @@
-"""Which runs does a request stand for, with every value decided?"""
+"""Resolution of a request: its runs, each with all values decided by flags, recipe and defaults."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,22 +19,22 @@ from Utils.errors import UserError
 from Utils.machine import usual_threads
 
 _HELD_OUT = 10_000
-"""Images that the network-pruning program validates with."""
+"""Number of validation images in the network-pruning program."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run with every value decided, and the flags that it makes no use of, each with the reason."""
+    """A run with every value decided, and the flags that it ignores, each with the reason."""
 
     settings: Settings
     ignored: dict[str, str]
 
 
 def resolve_all(base: Settings, request: Request, data_of: dict[str, str]) -> list[Settings]:
-    """The runs of a request, in order, each once.
+    """The runs of a request, in order, without duplicates.
 
-    `data_of` gives the data set of each architecture. Raises `UserError` for flags that exclude each other, and for
-    one that no run makes use of.
+    `data_of` gives the data set of each architecture. Raises `UserError` for flags that exclude each other, and for a
+    flag that all runs ignore.
     """
     resolved = []
     for values in request.product():
@@ -51,7 +51,7 @@ def resolve_all(base: Settings, request: Request, data_of: dict[str, str]) -> li
 
 
 def resolve(settings: Settings) -> Resolved:
-    """Fill in what the recipe decides, and take out what has no effect, so that equal networks have one name."""
+    """Fill in the recipe, and reset values without effect, so that equal networks have one key."""
     is_singleshot = settings.run.experiment == "singleshot"
     settings = settings.with_values(**_magnitude(settings.pruning, is_singleshot))
     if settings.options is not None:
@@ -60,8 +60,8 @@ def resolve(settings: Settings) -> Resolved:
         settings = _pruned_afterwards(settings)
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
-    found = facts(run.data, run.path_to_data)
-    images = _training_images(settings, found)
+    data_facts = facts(run.data, run.path_to_data)
+    images = _training_images(settings, data_facts)
     published = recipe(run.architecture, run.data, images)
     values = {name: _or(getattr(training, name), getattr(published, name)) for name in RECIPE_FIELDS}
     values["augmentation"] = _augmentation(run.data, values["augmentation"])
@@ -82,7 +82,7 @@ def resolve(settings: Settings) -> Resolved:
     )
     values |= {name: defaults.get(name) for name in unused}
     validation.check(settings, _or(values.get("iterations"), training.iterations) or 0)
-    values |= _keys(settings, found)
+    values |= _keys(settings, data_facts)
     values["threads"] = settings.machine.threads or (1 if architecture(run.architecture).is_small else usual_threads())
     if pruning.pruner == DENSE:
         values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
@@ -90,36 +90,35 @@ def resolve(settings: Settings) -> Resolved:
 
 
 def baseline(settings: Settings) -> Settings:
-    """What would run on the same architecture and data without any other flag, to tell what is unusual."""
+    """The run on the same architecture and data without any other flag: the defaults, for comparison."""
     run = settings.run
-    # What is held out decides how many examples there are to score with: that alone is nothing unusual.
+    # Held-out images limit the default number of examples to score: that default must not count as a difference.
     same = {
         "experiment": run.experiment, "architecture": run.architecture, "data": run.data,
         "validation": settings.training.validation,
     }  # fmt: skip
-    usual_own = None if settings.options is None else type(settings.options)()
-    plain = resolve(Settings(options=usual_own).with_values(**same, path_to_data=run.path_to_data)).settings
-    own = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
-    # What stands for content is named in each row: networks on other images, or of another source, are no samples.
+    options = None if settings.options is None else type(settings.options)()
+    defaults = resolve(Settings(options=options).with_values(**same, path_to_data=run.path_to_data)).settings
+    names = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
+    # Content keys are written in each row: runs on other images, or of another source, are not samples of one network.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
-    return plain.with_values(**own, **keys, validation=Settings().training.validation)
+    return defaults.with_values(**names, **keys, validation=Settings().training.validation)
 
 
-def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
-    """What stands for content of the user's own in a run's identity."""
+def _keys(settings: Settings, data_facts: Facts) -> dict[str, str | None]:
+    """Content keys of the user's files, which are part of a run's identity."""
     from Models.user_network import source_key
     from Utils.results.state_dicts import content_key, find
 
-    run, source = settings.run, settings.pruning.weights_from
+    run, weights, masks = settings.run, settings.pruning.weights_from, settings.pruning.masks_from
     try:
         architecture_key = source_key(run.architecture) if is_user_network(run.architecture) else None
     except ValueError as error:
         raise UserError(str(error)) from error
-    weights_key = content_key(find(source, run.out_path)) if source is not None else None
-    masks = settings.pruning.masks_from
+    weights_key = content_key(find(weights, run.out_path)) if weights is not None else None
     masks_key = content_key(find(masks, run.out_path, "masks")) if masks is not None else None
     return {
-        "data_key": found.key,
+        "data_key": data_facts.key,
         "architecture_key": architecture_key,
         "weights_key": weights_key,
         "masks_key": masks_key,
@@ -127,7 +126,7 @@ def _keys(settings: Settings, found: Facts) -> dict[str, str | None]:
 
 
 def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any]:
-    """One spelling for settings that mean the same."""
+    """Canonical spelling of equivalent pruning settings."""
     pruning = settings.pruning
     criteria = parts(pruning.pruner)
     values: dict[str, Any] = {}
@@ -144,11 +143,11 @@ def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any
 
 
 def _magnitude(pruning: Pruning, is_singleshot: bool) -> dict[str, Any]:
-    """`magnitude` of initial weights goes by the name `mag`, and `mag` of trained ones by `magnitude`."""
+    """Canonical name: `magnitude` of initial weights is `mag`, and `mag` of trained weights is `magnitude`."""
     if pruning.pruner == DENSE:
         return {}
     if not is_singleshot:
-        # What is pruned while it trains is scored as it is then.
+        # Pruning during training scores the current, trained weights.
         return {"pruner": canonical_name("/".join(_trained(part) for part in split_name(pruning.pruner)))}
     if pruning.pre_iterations is None:
         return {}
@@ -159,11 +158,11 @@ def _magnitude(pruning: Pruning, is_singleshot: bool) -> dict[str, Any]:
 
 
 def _pruned_afterwards(settings: Settings) -> Settings:
-    """A dense network, with some images held out to choose the best weights by."""
+    """Settings of train-then-prune: a dense network, and validation images to choose the best weights by."""
     assert settings.run.data is not None
     images = facts(settings.run.data, settings.run.path_to_data).train_size
-    chosen_by = min(_HELD_OUT, images // 6) if settings.options.keep_best else 0
-    held_out = settings.training.validation or chosen_by
+    default = min(_HELD_OUT, images // 6) if settings.options.keep_best else 0
+    held_out = settings.training.validation or default
     return settings.with_values(pruner=DENSE, validation=held_out)
 
 
@@ -176,19 +175,19 @@ def _or(value: Any, default: Any) -> Any:
 
 
 def _augmentation(data: str, name: str | None) -> str:
-    """What a recipe or the user says, else what the data set has; raises `UserError` for what it cannot have."""
+    """Augmentation of the flag or recipe, by default of the data; raises `UserError` if the data cannot have it."""
     if name in VARIATIONS and not DATASETS[data].is_streamed:
         streamed = ", ".join(name for name, entry in DATASETS.items() if entry.is_streamed)
         raise UserError(
-            f"--augmentation={name} needs whole images, decoded in every pass, as {streamed} has them, not {data}; "
+            f"--augmentation={name} needs data whose images are decoded in every pass ({streamed}), not {data}; "
             f"there are: {', '.join(other for other in AUGMENTATION_NAMES if other not in VARIATIONS)}"
         )
     return _or(name, DATASETS[data].augmentation)
 
 
-def _training_images(settings: Settings, found: Facts) -> int:
-    """How many training images are left; raises `UserError` if they fill no batch."""
-    size, held_out = found.train_size, settings.training.validation
+def _training_images(settings: Settings, data_facts: Facts) -> int:
+    """Number of training images without held-out ones; raises `UserError` if a flag asks for more."""
+    size, held_out = data_facts.train_size, settings.training.validation
     if held_out > size - 2:
         raise UserError(f"--validation={held_out} must be less than the {size} training images, by two at least")
     batch_size = settings.training.batch_size or 0
@@ -204,9 +203,10 @@ def _training_images(settings: Settings, found: Facts) -> int:
 
 
 def _iterations(settings: Settings, steps_per_epoch: int) -> dict[str, int | None]:
+    """Iterations instead of epochs."""
     training = settings.training
     if training.epochs is None:
         return {}
     if training.iterations is not None:
-        raise UserError("--epochs and --iterations say the same; give one of them")
+        raise UserError("--epochs and --iterations both set the length of training; give one of them")
     return {"iterations": training.epochs * steps_per_epoch, "epochs": None}

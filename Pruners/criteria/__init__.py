@@ -1,1 +1,1 @@
-"""Pruning criteria, one file per criterion; each scores the weights of a network, higher is kept longer."""
+"""Pruning criteria, one file per criterion: each scores the weights of a network; higher scores are kept longer."""

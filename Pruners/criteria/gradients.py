@@ -1,4 +1,4 @@
-"""What are the gradients of the training loss?"""
+"""Gradients of the training loss over all examples, shared by the criteria that use data."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,17 @@ from Pruners.criteria.scores import Batches
 from Utils.errors import UserError
 
 Gradients = dict[str, Tensor]
-"""One tensor of the parameter's shape for each prunable parameter, by its name."""
+"""One tensor per prunable parameter, of the parameter's shape, by name."""
 
 _AT_ONCE = 1 << 26
-"""Entries of single examples' gradients that are held at a time: 256 MiB of float32."""
+"""Maximum number of entries of per-example gradients in memory: 256 MiB of float32."""
 
 
 def loss_gradients(model: nn.Module, batches: Batches, temperature: float = 1.0) -> Gradients:
-    """Gradient of the mean cross-entropy over all examples, of outputs divided by `temperature`.
+    """Gradient of the mean cross-entropy over all examples, with outputs divided by `temperature`.
 
-    Every example counts the same, whatever batch it is in. The model's buffers change; pass a copy.
+    Every example has the same weight, whatever the size of its batch. The model's buffers change; pass a copy.
+    Raises `UserError` if there is no batch.
     """
     sums = _zeros(model)
     examples = 0
@@ -33,9 +34,9 @@ def loss_gradients(model: nn.Module, batches: Batches, temperature: float = 1.0)
 
 
 def hidden_gradients(model: nn.Module, batches: Batches) -> Gradients:
-    """The same by the weights as the forward pass uses them, pruned ones, too: how the loss changes if they come back.
+    """Gradient with respect to the masked weights of the forward pass, so that pruned entries have one, too.
 
-    The model's buffers change; pass a copy.
+    For a pruned entry it shows how the loss would change if the entry regrew. The model's buffers change; pass a copy.
     """
     originals = {name: weight.detach().clone() for name, (weight, _) in prunable(model).items()}
     masks = {name: mask.clone() for name, (_, mask) in prunable(model).items()}
@@ -54,40 +55,42 @@ def hidden_gradients(model: nn.Module, batches: Batches) -> Gradients:
 def batch_gradients(
     model: nn.Module, batches: Batches, temperature: float = 1.0, keep_graph: bool = False
 ) -> Iterator[tuple[Gradients, int]]:
-    """For each batch, the gradient of its summed cross-entropy and its number of examples.
+    """Yield, for each batch, the gradient of its summed cross-entropy and its number of examples.
 
-    `keep_graph` lets the gradients themselves be differentiated. They are gone when the next batch is asked for, so
-    that one graph at a time takes memory.
-    Raises `UserError` if there is no batch.
+    `keep_graph` makes the gradients differentiable. The yielded dictionary is cleared before the next batch, so that
+    only one graph is in memory. Raises `UserError` if there is no batch.
     """
     parameters = {name: weight for name, (weight, _) in prunable(model).items()}
     is_empty = True
     for inputs, labels in batches:
         is_empty = False
         loss = F.cross_entropy(model(inputs) / temperature, labels, reduction="sum")
-        found = torch.autograd.grad(loss, list(parameters.values()), create_graph=keep_graph, allow_unused=True)
+        parts = torch.autograd.grad(loss, list(parameters.values()), create_graph=keep_graph, allow_unused=True)
         gradients = {
             name: torch.zeros_like(weight) if gradient is None else gradient  # None: the loss does not depend on it
-            for (name, weight), gradient in zip(parameters.items(), found, strict=True)
+            for (name, weight), gradient in zip(parameters.items(), parts, strict=True)
         }
-        del loss, found
+        del loss, parts
         yield gradients, len(labels)
-        gradients.clear()  # and with them the graph, before the next batch makes another
+        gradients.clear()  # frees the graph before the next batch builds another
     if is_empty:
         raise UserError("a pruner that needs training examples got none")
 
 
 def hessian_times(model: nn.Module, batches: Batches, vector: Gradients, temperature: float = 1.0) -> Gradients:
-    """The Hessian of the mean cross-entropy over all examples, times a vector; one batch's graph lives at a time."""
+    """Product of a vector with the Hessian of the mean cross-entropy over all examples.
+
+    Only the graph of one batch is in memory.
+    """
     parameters = {name: weight for name, (weight, _) in prunable(model).items()}
     sums = _zeros(model)
     examples = 0
     for gradients, count in batch_gradients(model, batches, temperature, keep_graph=True):
         product = sum((gradients[name] * vector[name]).sum() for name in parameters)
         assert isinstance(product, Tensor)
-        if product.requires_grad:  # without, the gradient is constant
-            found = torch.autograd.grad(product, list(parameters.values()), allow_unused=True)
-            for name, part in zip(parameters, found, strict=True):
+        if product.requires_grad:  # otherwise the gradient is constant and the Hessian 0
+            parts = torch.autograd.grad(product, list(parameters.values()), allow_unused=True)
+            for name, part in zip(parameters, parts, strict=True):
                 if part is not None:
                     sums[name] += part
         del product
@@ -96,18 +99,19 @@ def hessian_times(model: nn.Module, batches: Batches, vector: Gradients, tempera
 
 
 def squared_gradients(model: nn.Module, batches: Batches) -> Gradients:
-    """The mean over examples of the squared gradient of each one's own cross-entropy.
+    """Mean over examples of the squared gradient of the example's cross-entropy.
 
-    Examples must not depend on each other, so batch normalisation uses fixed statistics: those of all examples if the
-    model is in training mode, else its running ones. The model's buffers and mode change; pass a copy.
+    Examples must not depend on each other, so batch normalisation uses fixed statistics: the statistics of these
+    batches if the model is in training mode, otherwise its running statistics. The model's buffers and mode change;
+    pass a copy. Raises `UserError` if there is no batch.
     """
     batches = list(batches) if iter(batches) is batches else batches
     fix_statistics(model, batches)
     weights = {name: weight.detach() for name, (weight, _) in prunable(model).items()}
     at_once = max(1, _AT_ONCE // sum(weight.numel() for weight in weights.values()))
 
-    def loss(values: Gradients, image: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(model, values, (image[None],)), label[None])
+    def loss(parameters: Gradients, image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(model, parameters, (image[None],)), label[None])
 
     single = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
     sums, examples = _zeros(model), 0
@@ -123,7 +127,10 @@ def squared_gradients(model: nn.Module, batches: Batches) -> Gradients:
 
 @torch.no_grad()
 def fix_statistics(model: nn.Module, batches: Batches) -> None:
-    """Put a model into evaluation mode; if it was in training mode, with the mean statistics of these batches."""
+    """Put a model into evaluation mode; if it was in training mode, set its statistics to the mean of these batches.
+
+    Normalisation layers without running statistics get statistics in either case.
+    """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     untracked = [norm for norm in norms if norm.running_mean is None]
     stale = norms if model.training else untracked
@@ -143,4 +150,5 @@ def fix_statistics(model: nn.Module, batches: Batches) -> None:
 
 
 def _zeros(model: nn.Module) -> Gradients:
+    """Zeros of the shape of each prunable parameter."""
     return {name: torch.zeros_like(weight) for name, (weight, _) in prunable(model).items()}

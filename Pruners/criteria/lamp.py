@@ -1,4 +1,4 @@
-"""LAMP: magnitude relative to what is left of the layer (Lee et al. 2021, "Layer-adaptive sparsity for the MBP")."""
+"""LAMP: squared weight relative to its layer's remainder (Lee et al. 2021, "Layer-adaptive sparsity for the MBP")."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from Utils.topk import descending_order
 
 
 def lamp(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
-    """w^2 / (sum of the squares of the layer's weights from this one up) (eq. 1), in float64.
+    """w^2 / (sum of the layer's squares at least as large as w^2), eq. 1, in float64.
 
-    Of equal weights the first is the larger, as everywhere. The largest weight of every layer scores 1, so no layer
-    empties as long as one weight per layer is kept.
+    Of equal weights the first counts as the larger, as everywhere. The largest weight of every layer scores 1, so no
+    layer is emptied as long as the target keeps one weight per layer.
     """
     return {name: _lamp(weight.detach(), mask) for name, (weight, mask) in prunable(model).items()}
 

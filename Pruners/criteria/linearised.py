@@ -1,4 +1,4 @@
-"""How does a network become linear and positive, and how do sums over its paths stay in range?"""
+"""Positive linear network: linearises a model in place and keeps the sums over its paths in floating-point range."""
 
 import math
 from functools import partial
@@ -19,22 +19,22 @@ _SKIPPED_FUNCTIONS |= {"softmax", "log_softmax"}
 _PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
 _GROWING = ("conv2d", "linear", "add", "add_", "__add__", "__radd__", "__iadd__")
 _NOT_LINEAR = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm)
-"""Normalisations by the input's own statistics, which no positive linear network can stand in for."""
+"""Normalisations by the statistics of the input, for which no positive linear counterpart exists."""
 
 _TINY = torch.finfo(torch.float64).tiny
 _FURTHEST = 1000
-"""Exponents of two that double precision has both ways."""
+"""Largest shift of an exponent of two, in either direction, that double precision can represent."""
 
 _RANGE = 2.0**256
-"""Activations beyond this, or below its inverse, are scaled by a power of two, which rounds nothing."""
+"""Activations above this bound or below its inverse are rescaled by a power of two, which is exact."""
 
 
 def linearise(model: nn.Module) -> None:
-    """Make a model linear and positive, in place, in float64: |w|, no biases, no activations, own pooling.
+    """Make a model linear and positive, in place, in float64: weights |w|, no biases, no activations, same pooling.
 
-    Batch normalisation becomes the factor |scale| / sqrt(variance + eps) of its running variance (1 if it has none).
-    Biases and shifts stay, as |b|, where they are prunable: they have to be scored. Masks no longer act by themselves.
-    Raises `UserError` for layers that have no such counterpart.
+    Batch normalisation becomes the factor |scale| / sqrt(variance + eps), with the running variance (1 if there is
+    none). Prunable biases and shifts stay, as |b|, because they are scored. Masks are no longer applied. Raises
+    `UserError` for a layer without a positive linear counterpart.
     """
     model.double().eval()
     for name, module in model.named_modules():
@@ -45,23 +45,24 @@ def linearise(model: nn.Module) -> None:
         elif isinstance(module, _SKIPPED):
             module.forward = _unchanged
         if isinstance(module, Masked):
-            # Pruned weights are set to zero instead: a product with a mask costs as much as all else, twice.
+            # Pruned weights are set to zero instead: a product with the mask would cost as much as all the rest, in
+            # the forward and in the backward pass.
             module.masked = partial(getattr, module)  # type: ignore[method-assign]
     scored = {id(parameter) for parameter, _ in prunable(model).values()}
     for name, parameter in model.named_parameters():
         is_bias = name.rpartition(".")[2] == "bias"
         parameter.data.zero_() if is_bias and id(parameter) not in scored else parameter.data.abs_()
         if is_bias and id(parameter) in scored:
-            parameter._exponent = 0  # type: ignore[attr-defined]  # a source, as the input is
+            parameter._exponent = 0  # type: ignore[attr-defined]  # an activation, like the input
 
 
 class Linear(TorchFunctionMode):
-    """Runs a linearised model: activations that are called as functions give back their input.
+    """Context in which to run a linearised model; activation functions return their input.
 
-    An activation's value is the tensor times 2 to its exponent, so that sums over the paths of a network of any depth
-    stay in range. Products of activations are gates: with a gate of value 1, flow does not grow with its square at
-    each of them. It splits into two halves there, one through the gate and one through what is gated, so that layers
-    before and after have the same sum.
+    An activation's value is its tensor times 2 to its exponent, so that sums over paths stay in range at any depth. A
+    product of two activations is a gate. The gate gets the value 1, so that the flow is not squared at each product.
+    The gradient splits into two halves, one through the gate and one through the gated activation, so that scores sum
+    to the same total before and after the gate.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -85,18 +86,19 @@ class Linear(TorchFunctionMode):
 
 
 def source(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """An input of ones, float64, of a batch of one."""
+    """An input of ones, (1, *shape), in float64."""
     ones = torch.ones(1, *shape, dtype=torch.float64, device=device)
     ones._exponent = 0  # type: ignore[attr-defined]
     return ones
 
 
 def _is_activation(value: Any) -> bool:
+    """Whether a value is a tensor with an exponent."""
     return isinstance(value, Tensor) and hasattr(value, "_exponent")
 
 
 def _aligned(exponent: int, value: Any) -> Any:
-    """An activation as a multiple of 2 to a given exponent."""
+    """An activation rescaled to a given exponent; any other value is returned unchanged."""
     if not _is_activation(value) or value._exponent == exponent:
         return value
     with torch._C.DisableTorchFunction():
@@ -104,6 +106,7 @@ def _aligned(exponent: int, value: Any) -> Any:
 
 
 def _in_range(value: Tensor, exponent: int) -> tuple[Tensor, int]:
+    """An equal pair of tensor and exponent with the largest entry in range; zero, inf and nan stay as they are."""
     with torch._C.DisableTorchFunction():
         highest = float(value.detach().amax())
         if 1 / _RANGE <= highest <= _RANGE or highest == 0 or highest != highest or highest == float("inf"):
@@ -113,8 +116,9 @@ def _in_range(value: Tensor, exponent: int) -> tuple[Tensor, int]:
 
 
 def _gated(gate: Any, gated: Any) -> Tensor:
+    """The gated activation where the gate is positive, with half of the gradient through each of the two factors."""
     with torch._C.DisableTorchFunction():
-        is_open = gate.detach() > 0  # where nothing flows, all goes through what is gated
+        is_open = gate.detach() > 0  # where the gate is 0, all gradient goes through the gated activation
         unit = torch.where(is_open, gate / gate.detach().clamp_min(_TINY), 1.0)
         result = torch.where(is_open, _halved(gated) * _halved(unit), gated)
     result._exponent = gated._exponent  # type: ignore[attr-defined]
@@ -122,11 +126,12 @@ def _gated(gate: Any, gated: Any) -> Tensor:
 
 
 def _halved(flow: Tensor) -> Tensor:
-    """The same value, with half of the derivative."""
+    """The same value with half of the gradient."""
     return (flow + flow.detach()) / 2
 
 
 def _scale_channels(norm: nn.modules.batchnorm._BatchNorm, input: Tensor) -> Tensor:
+    """Forward pass of a linearised batch normalisation: one factor per channel, plus a prunable shift."""
     shape = (-1, *[1] * (input.dim() - 2))
     spread = torch.ones(norm.num_features, dtype=torch.float64, device=input.device)
     if norm.running_var is not None:
@@ -137,4 +142,5 @@ def _scale_channels(norm: nn.modules.batchnorm._BatchNorm, input: Tensor) -> Ten
 
 
 def _unchanged(input: Tensor) -> Tensor:
+    """Forward pass of a linearised activation."""
     return input

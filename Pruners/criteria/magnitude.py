@@ -1,4 +1,4 @@
-"""Magnitude: small weights matter least (Han et al. 2015, "Learning both weights and connections")."""
+"""Magnitude: absolute weight (Han et al. 2015, "Learning both weights and connections")."""
 
 from torch import Tensor, nn
 
@@ -6,5 +6,5 @@ from Layers import prunable
 
 
 def magnitude(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
-    """|w| of the weights that the model has now."""
+    """|w| of the model's current weights."""
     return {name: weight.detach().abs() for name, (weight, _) in prunable(model).items()}

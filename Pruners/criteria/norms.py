@@ -1,6 +1,6 @@
-"""Norms of units: a weight counts as much as its whole unit (Li et al. 2017, "Pruning filters for efficient ConvNets").
+"""Unit norms: a weight scores the norm of its unit (Li et al. 2017, "Pruning filters for efficient ConvNets").
 
-A unit is an output of a dense layer, or a filter of a convolution.
+A unit is an output of a linear layer or a filter of a convolution.
 """
 
 from torch import Tensor, nn
@@ -9,16 +9,17 @@ from Layers import prunable
 
 
 def l1(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
-    """The sum of |w| over the weights into a unit, for each of them."""
+    """Sum of |w| over all weights into the same unit."""
     return _norms(model, 1)
 
 
 def l2(model: nn.Module, batches: object, generator: object) -> dict[str, Tensor]:
-    """The Euclidean norm of the weights into a unit, for each of them."""
+    """Euclidean norm of all weights into the same unit."""
     return _norms(model, 2)
 
 
 def _norms(model: nn.Module, order: int) -> dict[str, Tensor]:
+    """Norm of the unit's kept weights, expanded to the shape of the parameter, in float64."""
     scores = {}
     for name, (weight, mask) in prunable(model).items():
         kept = (weight.detach() * mask).double()

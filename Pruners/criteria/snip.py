@@ -1,4 +1,4 @@
-"""SNIP and FORCE: keep what the loss is most sensitive to.
+"""SNIP, FORCE and 3SP: sensitivity of the loss to weights and units.
 
 Lee et al. 2019 ("SNIP: Single-shot network pruning"); de Jorge et al. 2021 ("Progressive skeletonization: trimming more
 fat from a network at initialization"), who prune in many rounds: Iterative SNIP is the criterion `snip` in rounds.
@@ -12,13 +12,13 @@ from Pruners.criteria.scores import Batches
 
 
 def snip(model: nn.Module, batches: Batches, generator: object) -> dict[str, Tensor]:
-    """|w dL/dw| (Lee et al., eq. 4, without the normalisation, which changes no order), L the mean cross-entropy."""
+    """|w dL/dw|, L = mean cross-entropy (Lee et al., eq. 4; the normalisation is omitted, as it keeps the order)."""
     gradients = loss_gradients(model, batches)
     return {name: (weight * gradients[name]).detach().abs() for name, (weight, _) in prunable(model).items()}
 
 
 def units(model: nn.Module, batches: Batches, generator: object) -> dict[str, Tensor]:
-    """abs(sum of w dL/dw over the weights into a unit), for each of them: |dL/dc| of a gate c = 1 on the unit.
+    """abs(sum of w dL/dw over all weights into the same unit), which is |dL/dc| for a gate c = 1 on the unit.
 
     3SP: van Amersfoort et al. 2020 ("Single shot structured pruning before training").
     """
@@ -32,6 +32,6 @@ def units(model: nn.Module, batches: Batches, generator: object) -> dict[str, Te
 
 
 def force(model: nn.Module, batches: Batches, generator: object) -> dict[str, Tensor]:
-    """|w dL/dv|, v = w where kept and 0 where pruned (de Jorge et al., eq. 7): pruned weights have a score, too."""
+    """|w dL/dv|, v = w where kept, 0 where pruned (de Jorge et al., eq. 7), so that pruned weights have a score."""
     gradients = hidden_gradients(model, batches)
     return {name: (weight.detach() * gradients[name]).abs() for name, (weight, _) in prunable(model).items()}

@@ -1,7 +1,7 @@
-"""SynFlow: keep the synaptic flow through every layer (Tanaka et al. 2020, "Pruning neural networks without any data").
+"""SynFlow: preserves the synaptic flow (Tanaka et al. 2020, "Pruning neural networks without any data").
 
-Scores are those of a linear network of positive weights, so they are conserved: in every layer they add up to the same
-total, and pruning in many rounds empties no layer before it must.
+Scores are computed in a linear network with positive weights, so they are conserved: every layer's scores add up to the
+same total, and pruning in many rounds empties no layer before it must.
 """
 
 import torch
@@ -14,9 +14,10 @@ from Utils.errors import UserError
 
 
 def synflow(model: nn.Module, batches: Batches, generator: object) -> dict[str, Tensor]:
-    """|w| dR/d|w| (eq. 4) of a linearised model, R the sum of its outputs for an input of ones.
+    """|w| dR/d|w| (eq. 4) of a linearised model, where R is the sum of its outputs for an input of ones.
 
-    Batches give the shape of an input only. Scores are up to one factor for all, a power of two.
+    Only the shape of the first batch is used. Scores share one unknown factor, a power of two. Raises `UserError` if
+    there is no batch.
     """
     first = next(iter(batches), None)
     if first is None:
@@ -25,7 +26,7 @@ def synflow(model: nn.Module, batches: Batches, generator: object) -> dict[str, 
 
 
 def flow_scores(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
-    """The same for a given shape of input, without the batch; pruned entries have 0, and lose their weight."""
+    """SynFlow scores for an input shape without the batch; pruned entries score 0 and their weights are set to 0."""
     parameters = prunable(model)
     weights = {name: weight for name, (weight, _) in parameters.items()}
     with torch.no_grad():

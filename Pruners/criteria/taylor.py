@@ -1,4 +1,4 @@
-"""Taylor and Fisher: how much would the loss change without a weight, to first and to second order?"""
+"""Taylor: squared first-order change of the loss when a weight is removed."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from Pruners.criteria.scores import Batches
 
 
 def taylor(model: nn.Module, batches: Batches, generator: object) -> dict[str, Tensor]:
-    """The mean over batches of (w dL/dw)^2 (Molchanov et al. 2019, "Importance estimation", eq. 8).
+    """Mean over batches of (w dL/dw)^2 (Molchanov et al. 2019, "Importance estimation", eq. 8).
 
-    SNIP takes the mean first and squares (or takes the absolute value) afterwards.
+    SNIP averages first and takes the absolute value afterwards.
     """
     weights = {name: weight.detach() for name, (weight, _) in prunable(model).items()}
     scores = {name: torch.zeros_like(weight) for name, weight in weights.items()}

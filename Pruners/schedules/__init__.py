@@ -1,1 +1,1 @@
-"""Quotas per layer, rounds of pruning, ramps of sparsity and regrowth."""
+"""Quotas per layer, rounds of pruning, sparsity ramps and regrowth."""

@@ -1,8 +1,8 @@
-"""How are the kept weights shared out between layers?
+"""Quotas: re-score weights so that each layer keeps a prescribed share.
 
-Each quota replaces scores by new ones whose *global* order has the wanted shares, at every sparsity at once, so totals
-are exact and masks are nested. Below, rho = 1, 2, ... is an entry's place in its own layer's order (1 = best) and n is
-the layer's size; half a place is taken off so that each layer's count is the quota rounded, not rounded down.
+A quota replaces scores by new ones whose *global* order yields the prescribed shares at every sparsity, so totals are
+exact and masks are nested. Below, rho = 1, 2, ... is an entry's position in its layer's order (1 = best) and n is the
+layer's size. The 1/2 subtracted from rho makes each layer's count the quota rounded to nearest, not rounded down.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,24 +15,24 @@ from Utils.errors import UserError
 from Utils.topk import descending_order
 
 _LAST = 0.2
-"""Density below which `uniform_plus` prunes nothing of the last layer."""
+"""Density that `uniform_plus` reserves for the last layer."""
 
 
 def global_(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
-    """No quota: scores of different layers compete as they are."""
+    """No quota: scores of different layers compete unchanged."""
     return Scores(scores)
 
 
 def uniform(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
     """The same density in every layer: -(rho - 1/2) / n."""
-    return _by_place(scores, masks, lambda place, score: -(place - 0.5) / score.numel())
+    return _by_position(scores, masks, lambda rho, score: -(rho - 0.5) / score.numel())
 
 
 def uniform_plus(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
-    """Uniform, but the first layer stays dense and the last keeps a fifth at least; those are fixed and go last.
+    """Uniform, except that the first layer stays dense and the last layer keeps at least a fifth of its weights.
 
-    Gale et al. 2019 ("The state of sparsity in deep neural networks"). Raises `UserError` for networks of fewer than
-    three layers or whose first is no convolution.
+    These weights are fixed and score highest. Gale et al. 2019 ("The state of sparsity in deep neural networks").
+    Raises `UserError` like `check_uniform_plus`.
     """
     check_uniform_plus(scores)
     kernels = [name for name, score in scores.items() if score.dim() > 1]
@@ -45,7 +45,7 @@ def uniform_plus(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> S
 
 
 def check_uniform_plus(scores: Mapping[str, Tensor]) -> None:
-    """Raise `UserError` for a network of fewer than three layers or whose first is no convolution."""
+    """Raise `UserError` if a network has fewer than three layers or its first layer is not a convolution."""
     kernels = [score.dim() for score in scores.values() if score.dim() > 1]
     is_convolution = bool(kernels) and kernels[0] == 4
     if len(kernels) < 3 or not is_convolution:
@@ -58,67 +58,68 @@ def check_uniform_plus(scores: Mapping[str, Tensor]) -> None:
 def erk(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
     """Density min(1, kappa r), r = (sum of the shape) / n: -(rho - 1/2) / (n r).
 
-    Erdos-Renyi-kernel of Evci et al. 2020 ("Rigging the lottery"), where layers that would be more than dense are made
-    dense and kappa is solved again.
+    Erdos-Renyi kernel of Evci et al. 2020 ("Rigging the lottery"): a layer with a density above 1 is made dense, and
+    kappa is solved again for the others.
     """
-    return _by_place(scores, masks, lambda place, score: -(place - 0.5) / sum(score.shape))
+    return _by_position(scores, masks, lambda rho, score: -(rho - 0.5) / sum(score.shape))
 
 
 def igq(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
-    """Ideal gas quotas, density 1 / (F n + 1) with one F >= 0 for all layers: 1 / (rho - 1/2) - 1 / n.
+    """Ideal gas quotas: density 1 / (F n + 1) with one F >= 0 for all layers; scores 1 / (rho - 1/2) - 1 / n.
 
     Vysogorets & Kempe 2023, "Connectivity matters".
     """
-    return _by_place(scores, masks, lambda place, score: 1 / (place - 0.5) - 1 / score.numel())
+    return _by_position(scores, masks, lambda rho, score: 1 / (rho - 0.5) - 1 / score.numel())
 
 
 def per_unit(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Scores:
-    """The same density in every unit (row of a dense layer, filter of a convolution) of every layer.
+    """The same density in every unit (row of a linear layer, filter of a convolution) of every layer.
 
-    The filter-balanced pruning of DwaraknathT/sparsity: the best of each unit come first, then each one's second, ...
+    Filter-balanced pruning of DwaraknathT/sparsity: the best weight of each unit comes first, then the second of each.
     """
-    return uniform({name: _by_level(score, masks[name]) for name, score in scores.items()}, masks)
+    return uniform({name: _by_position_in_unit(score, masks[name]) for name, score in scores.items()}, masks)
 
 
 def transfer(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Scores:
-    """The shares that another criterion's scores give each layer, in this criterion's order.
+    """Scores with the order of this criterion and the share per layer of another criterion's scores, `source`.
 
-    Each layer gets the places that it has in the source's global order, all different, dealt out in its own order.
+    A layer's positions in the source's global order, which are distinct, are assigned to its entries in their order.
     """
     names = list(scores)
-    flat, is_open = (torch.cat([values[name].reshape(-1) for name in names]) for values in (source, masks))
-    places = -_places(flat, is_open)
-    taken = {}
-    for name, part in zip(names, places.split([scores[name].numel() for name in names]), strict=True):
+    flat, unpruned = (torch.cat([tensors[name].reshape(-1) for name in names]) for tensors in (source, masks))
+    global_scores = -_positions(flat, unpruned)
+    transferred = {}
+    for name, part in zip(names, global_scores.split([scores[name].numel() for name in names]), strict=True):
         best_first = part.sort(descending=True).values
-        own = _order(scores[name], masks[name])
-        taken[name] = torch.empty_like(part).index_copy_(0, own, best_first).reshape(scores[name].shape)
-    return Scores(taken)
+        order = _order(scores[name], masks[name])
+        transferred[name] = torch.empty_like(part).index_copy_(0, order, best_first).reshape(scores[name].shape)
+    return Scores(transferred)
 
 
-def _by_place(
-    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], value: Callable[[Tensor, Tensor], Tensor]
+def _by_position(
+    scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], function: Callable[[Tensor, Tensor], Tensor]
 ) -> Scores:
-    return Scores({name: value(_places(score, masks[name]), score) for name, score in scores.items()})
+    """Scores `function(rho, scores of the layer)` for each layer."""
+    return Scores({name: function(_positions(score, masks[name]), score) for name, score in scores.items()})
 
 
 def _order(scores: Tensor, mask: Tensor) -> Tensor:
-    """Flat indices, best first; what is pruned already comes last."""
+    """Flat indices, best first; pruned entries come last."""
     return descending_order(scores.reshape(-1).double().masked_fill(~mask.reshape(-1), -torch.inf))
 
 
-def _places(scores: Tensor, mask: Tensor) -> Tensor:
-    """rho of every entry."""
+def _positions(scores: Tensor, mask: Tensor) -> Tensor:
+    """rho of every entry, float64, in the shape of the scores."""
     order = _order(scores, mask)
-    places = torch.empty(len(order), dtype=torch.float64, device=scores.device)
-    places[order] = torch.arange(1, len(order) + 1, dtype=torch.float64, device=scores.device)
-    return places.reshape(scores.shape)
+    positions = torch.empty(len(order), dtype=torch.float64, device=scores.device)
+    positions[order] = torch.arange(1, len(order) + 1, dtype=torch.float64, device=scores.device)
+    return positions.reshape(scores.shape)
 
 
-def _by_level(scores: Tensor, mask: Tensor) -> Tensor:
-    """Scores that rank an entry by its place in its own unit, and equal places as they were ranked in the layer."""
+def _by_position_in_unit(scores: Tensor, mask: Tensor) -> Tensor:
+    """Scores that order entries by their position within their unit, then by their position within the layer."""
     if scores.dim() < 2:
         return scores
-    places = _places(scores, mask).flatten(1)
-    levels = places.argsort(1).argsort(1)
-    return -(levels * scores.numel() + places).reshape(scores.shape)
+    positions = _positions(scores, mask).flatten(1)
+    positions_in_unit = positions.argsort(1).argsort(1)
+    return -(positions_in_unit * scores.numel() + positions).reshape(scores.shape)

@@ -1,4 +1,4 @@
-"""In which order do weights go that are scored and pruned in rounds?"""
+"""Rounds: prune in several rounds of scoring, and return the resulting order of all weights."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,134 +12,139 @@ from Utils.connectivity.effective import check_scores
 from Utils.topk import strongest, weakest
 
 _STALE = 0.25
-"""Share of closed entries above which they are taken out of the list of open ones: rarely, since that costs a pass."""
+"""Share of pruned entries above which the list of unpruned entries is compacted: rarely, as that costs a pass."""
 
 Score = Callable[[], Mapping[str, Tensor]]
-"""Scores a network as it is pruned at the moment."""
+"""Returns scores of the network with its current masks."""
 
 Schedule = Callable[[float, float], float]
-"""From the target's density and the fraction of rounds done to the density after them."""
+"""Maps the target's density and the fraction of completed rounds to the density after them."""
 
 
 def budgets(target: Target, total: int, rounds: int, schedule: Schedule) -> list[int]:
-    """How many of `total` weights are kept after each round; the last count is the target's own."""
+    """Number of `total` weights to keep after each round; the last equals the target's count."""
     densities = (schedule(target.density, step / rounds) for step in range(1, rounds))
     return [*(total - int(total - total * density) for density in densities), target.kept(total)]
 
 
 def prune_in_rounds(model: nn.Module, score: Score, budget: list[int], label: str = "") -> dict[str, Tensor]:
-    """Score what is kept, prune the weakest of it down to the next number of `budget`, and so on.
+    """Score the kept weights, prune the weakest down to the next number in `budget`, and repeat.
 
-    The model's masks change. Returns places in the order in which weights go (0 goes first): what the masks had pruned
-    before, each round's weakest first, then the survivors by their last scores.
+    The model's masks change. Returns each weight's position in the pruning order (0 is pruned first): first the entries
+    pruned from the start, then those of each round from the weakest on, then the survivors by their last scores.
     """
     masks = {name: mask for name, (_, mask) in prunable(model).items()}
-    open_entries = _Open(masks)
-    order = [open_entries.closed()]
+    unpruned = _UnprunedEntries(masks)
+    order = [unpruned.initially_pruned()]
     scores: Mapping[str, Tensor] = {}
     with _bar(budget, label) as bar:
         for keep in bar:
             scores = score()
             check_scores(prunable(model), scores, is_finite=False)
-            current = open_entries.scores(scores)
-            gone = open_entries.close(weakest(current, max(0, open_entries.count - keep)))
-            order.append(gone)
-            _mask(masks, gone)
-            bar.set_postfix(kept=open_entries.count, refresh=False)
-    current = open_entries.scores(scores)
-    order.append(open_entries.close(weakest(current, open_entries.count)))
+            current = unpruned.scores(scores)
+            pruned = unpruned.prune(weakest(current, max(0, unpruned.count - keep)))
+            order.append(pruned)
+            _mask(masks, pruned)
+            bar.set_postfix(kept=unpruned.count, refresh=False)
+    current = unpruned.scores(scores)
+    order.append(unpruned.prune(weakest(current, unpruned.count)))
     total = sum(mask.numel() for mask in masks.values())
-    places = torch.empty(total, dtype=torch.float64, device=order[0].device)
-    places[torch.cat(order)] = torch.arange(total, dtype=torch.float64, device=places.device)
-    return _split(places, masks)
+    positions = torch.empty(total, dtype=torch.float64, device=order[0].device)
+    positions[torch.cat(order)] = torch.arange(total, dtype=torch.float64, device=positions.device)
+    return _split(positions, masks)
 
 
-class _Open:
-    """Entries that are not pruned yet, as places in all parameters put in line."""
+class _UnprunedEntries:
+    """Entries not pruned yet, as flat indices into the concatenation of all parameters."""
 
     def __init__(self, masks: Mapping[str, Tensor]) -> None:
         kept = torch.cat([mask.reshape(-1) for mask in masks.values()])
         self.sizes = {name: mask.numel() for name, mask in masks.items()}
-        self.places: Tensor | None = None
-        """None: all. Rising; those in `gone` are closed already, and are taken out when they are many."""
+        self.listed: Tensor | None = None
+        """Flat indices in ascending order, including the stale ones; None: all entries."""
         self.total = len(kept)
-        self.gone = (~kept).nonzero()[:, 0]
+        self.stale = (~kept).nonzero()[:, 0]
+        """Pruned entries that are still listed, as indices into `listed`; removed once they are many."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return (self.total if self.places is None else len(self.places)) - len(self.gone)
+        """The number of unpruned entries."""
+        return (self.total if self.listed is None else len(self.listed)) - len(self.stale)
 
-    def closed(self) -> Tensor:
-        """The places that are pruned from the start."""
-        return self.gone
+    def initially_pruned(self) -> Tensor:
+        """Flat indices of the entries pruned from the start; valid before the first call of `prune`."""
+        return self.stale
 
     def scores(self, scores: Mapping[str, Tensor]) -> Tensor:
-        """Their scores, and infinity for those closed since they were last taken out."""
-        flat = [scores[name].detach().reshape(-1) for name in self.sizes]
-        if self.places is not None:
-            ends = torch.searchsorted(self.places, _bounds(self.sizes, self.places.device)).tolist()
-            starts = _bounds(self.sizes, self.places.device).tolist()
-            flat = [
-                part.index_select(0, self.places[first:last] - start)
-                for part, start, first, last in zip(flat, starts, ends, ends[1:], strict=False)
+        """Scores of the listed entries, with infinity for stale ones; raises `ValueError` if they are not finite."""
+        parts = [scores[name].detach().reshape(-1) for name in self.sizes]
+        if self.listed is not None:
+            ends = torch.searchsorted(self.listed, _bounds(self.sizes, self.listed.device)).tolist()
+            starts = _bounds(self.sizes, self.listed.device).tolist()
+            parts = [
+                part.index_select(0, self.listed[first:last] - start)
+                for part, start, first, last in zip(parts, starts, ends, ends[1:], strict=False)
             ]
-        found = torch.cat(flat)
-        found[self.gone] = 0
-        if not bool(torch.isfinite(found.sum())) and not bool(torch.isfinite(found).all()):
+        flat = torch.cat(parts)
+        flat[self.stale] = 0
+        # The sum is cheap and finite almost always; a finite sum proves finite scores.
+        if not bool(torch.isfinite(flat.sum())) and not bool(torch.isfinite(flat).all()):
             raise ValueError("scores are not finite")
-        found[self.gone] = torch.inf
-        return found
+        flat[self.stale] = torch.inf
+        return flat
 
-    def close(self, indices: Tensor) -> Tensor:
-        """Prune entries, given as indices of what `scores` returned; returns their places."""
-        closed = indices if self.places is None else self.places[indices]
-        self.gone = torch.cat([self.gone, indices])
-        known = self.total if self.places is None else len(self.places)
-        if len(self.gone) > known * _STALE:
-            stays = torch.ones(known, dtype=torch.bool, device=indices.device).index_fill_(0, self.gone, False)
-            self.places = stays.nonzero()[:, 0] if self.places is None else self.places[stays]
-            self.gone = self.gone[:0]
-        return closed
+    def prune(self, indices: Tensor) -> Tensor:
+        """Prune entries, given as indices into the result of `scores`; returns their flat indices."""
+        pruned = indices if self.listed is None else self.listed[indices]
+        self.stale = torch.cat([self.stale, indices])
+        known = self.total if self.listed is None else len(self.listed)
+        if len(self.stale) > known * _STALE:
+            remaining = torch.ones(known, dtype=torch.bool, device=indices.device).index_fill_(0, self.stale, False)
+            self.listed = remaining.nonzero()[:, 0] if self.listed is None else self.listed[remaining]
+            self.stale = self.stale[:0]
+        return pruned
 
 
 def regrow_in_rounds(model: nn.Module, score: Score, budget: list[int], label: str = "") -> dict[str, Tensor]:
-    """Score everything that was open at first, keep the best of it up to the next number, and so on.
+    """Score all entries unpruned at the start, keep the best up to the next number in `budget`, and repeat.
 
-    What one round prunes the next may bring back. The model's masks change. Returns the last scores, whose order has
-    the last round's mask as a prefix.
+    A round may restore entries pruned by an earlier round. The model's masks change. Returns the last scores, whose
+    order has the last round's mask as a prefix.
     """
     masks = {name: mask for name, (_, mask) in prunable(model).items()}
-    is_open = torch.cat([mask.reshape(-1) for mask in masks.values()])
+    unpruned = torch.cat([mask.reshape(-1) for mask in masks.values()])
     scores: Mapping[str, Tensor] = {}
     with _bar(budget, label) as bar:
         for keep in bar:
             scores = score()
             check_scores(prunable(model), scores)
-            flat = torch.cat([scores[name].detach().reshape(-1) for name in masks]).masked_fill(~is_open, -torch.inf)
-            for name, part in _split(strongest(flat, min(keep, int(is_open.sum()))), masks).items():
+            flat = torch.cat([scores[name].detach().reshape(-1) for name in masks]).masked_fill(~unpruned, -torch.inf)
+            for name, part in _split(strongest(flat, min(keep, int(unpruned.sum()))), masks).items():
                 masks[name].copy_(part)
             bar.set_postfix(kept=keep, refresh=False)
     return dict(scores)
 
 
 def _bar(budget: list[int], label: str) -> tqdm:
+    """Progress bar over the rounds, shown on a terminal after two seconds."""
     return tqdm(budget, desc=f"pruning {label}", unit="round", leave=False, disable=None, delay=2, dynamic_ncols=True)
 
 
-def _mask(masks: Mapping[str, Tensor], places: Tensor) -> None:
+def _mask(masks: Mapping[str, Tensor], indices: Tensor) -> None:
+    """Prune the entries with the given flat indices, in place."""
     sizes = {name: mask.numel() for name, mask in masks.items()}
-    places, bounds = places.sort().values, _bounds(sizes, places.device)
-    ends = torch.searchsorted(places, bounds).tolist()
+    indices, bounds = indices.sort().values, _bounds(sizes, indices.device)
+    ends = torch.searchsorted(indices, bounds).tolist()
     for mask, start, first, last in zip(masks.values(), bounds.tolist(), ends, ends[1:], strict=False):
-        mask.view(-1)[places[first:last] - start] = False
+        mask.view(-1)[indices[first:last] - start] = False
 
 
 def _bounds(sizes: Mapping[str, int], device: torch.device) -> Tensor:
-    """Where each parameter begins when all are put in line, and where the last ends."""
+    """Flat index at which each parameter begins, and at which the last one ends."""
     return torch.tensor([0, *sizes.values()], device=device).cumsum(0)
 
 
 def _split(flat: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A flat tensor split into one tensor per parameter, of the parameter's shape."""
     parts = flat.split([mask.numel() for mask in masks.values()])
     return {name: part.reshape(mask.shape) for (name, mask), part in zip(masks.items(), parts, strict=True)}

@@ -1,6 +1,6 @@
-"""How sparse is a network at each moment of its training?
+"""Sparsity ramps: sparsity of a network at each step of its training, for `--ramp`.
 
-Each ramp gives the sparsity after `step` steps from one that it starts with to the final one, for `--ramp`.
+Each function returns the sparsity `step` steps after the start of a ramp.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ramp:
-    """A change of sparsity from step `start` to step `end`, where `final` is reached."""
+    """A change of sparsity from `initial` at step `start` to `final` at step `end`."""
 
     shape: str
     start: int
@@ -18,38 +18,38 @@ class Ramp:
     initial: float
     final: float
     cycle: int
-    """Steps of a cycle of the cyclic shapes."""
+    """Steps per cycle of the cyclic shapes."""
 
     def sparsity(self, step: int) -> float:
-        """The sparsity after so many steps: none before `start`, the final one from `end` on."""
+        """The sparsity after `step` steps: 0 before `start`, `final` from `end` on."""
         if step < self.start:
             return 0.0
         return self.final if step >= self.end else SHAPES[self.shape](self, step - self.start)
 
 
 def linear(ramp: Ramp, step: int) -> float:
-    """Proportional to time."""
+    """From the initial to the final sparsity at a constant rate."""
     return ramp.initial + (ramp.final - ramp.initial) * step / (ramp.end - ramp.start)
 
 
 def cubic(ramp: Ramp, step: int) -> float:
-    """Fast first, then slower and slower (Zhu & Gupta 2017, equation 1)."""
-    left = 1 - step / (ramp.end - ramp.start)
-    return ramp.final + (ramp.initial - ramp.final) * left**3
+    """From the initial to the final sparsity at a decreasing rate (Zhu & Gupta 2017, equation 1)."""
+    remaining = 1 - step / (ramp.end - ramp.start)
+    return ramp.final + (ramp.initial - ramp.final) * remaining**3
 
 
 def half_cycle(ramp: Ramp, step: int) -> float:
-    """From 0 to the final sparsity along a quarter of a sine, again and again (the union-mask program)."""
+    """In every cycle, from 0 to the final sparsity along a quarter of a sine (union-mask program)."""
     return ramp.final * math.sin(math.pi / 2 * (step % ramp.cycle) / ramp.cycle)
 
 
 def full_cycle(ramp: Ramp, step: int) -> float:
-    """Up and down along half of a sine, again and again (the union-mask program)."""
+    """Along half of a sine, up to the final sparsity in one cycle and back to 0 in the next (union-mask program)."""
     return ramp.final * abs(math.sin(math.pi / 2 * step / ramp.cycle))
 
 
 def constant(ramp: Ramp, step: int) -> float:
-    """The final sparsity from the start."""
+    """The final sparsity from step `start` on."""
     return ramp.final
 
 

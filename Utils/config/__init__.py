@@ -1,1 +1,1 @@
-"""Configuration of a run: settings, the parser that reads them, files that hold them, recipes that complete them."""
+"""Configuration of a run: settings, command-line parser, YAML files of flags, and recipes for omitted values."""

@@ -1,7 +1,7 @@
-"""Valid values of the flags that choose one of a few names."""
+"""Choices: valid values of flags that take a name from a short list. This file imports nothing, so no torch."""
 
 DENSE = "dense"
-"""The unpruned network, which takes a pruner's place in every command."""
+"""The unpruned network; the name takes the place of a pruner in every command."""
 
 
 PRUNING_TYPES = ("direct", "effective")
@@ -11,7 +11,7 @@ EFFECTIVE_TYPES = ("exact", "graph")
 
 
 EFFECTIVE_ALIASES = {"synflow": "exact", "custom": "graph"}
-"""The names of the original program."""
+"""Names in the original program, and their names here."""
 
 
 AUGMENTATION_NAMES = ("none", "rotation", "shift-flip", "crop-flip", "resized-crop", "resized-crop-color")

@@ -1,4 +1,4 @@
-"""Command flags: what is printed instead of running anything."""
+"""Command flags: reports that are printed instead of running anything, and a file of flags."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from Utils.config.fields import setting
 
 @dataclass(frozen=True)
 class Command:
-    """What is done instead of running anything."""
+    """Reports that run nothing, and a file of flags."""
 
     list: tuple[str, ...] | None = setting(
-        None, "print what there is (default: all of it)", choices=LISTS, sequence=True
+        None, "print available names by kind (default: all kinds)", choices=LISTS, sequence=True
     )
-    dry_run: bool = setting(False, "print what would run, how long and how much that takes, and run nothing", kind=bool)
+    dry_run: bool = setting(False, "print what would run, with estimates of time and disk, and run nothing", kind=bool)
     status: bool = setting(False, "print how many networks are done, running, failed and missing", kind=bool)
     config: str | None = setting(
-        None, "a YAML file of flags and their values; those that are typed win", placeholder="FILE.yml"
+        None, "a YAML file of flags and their values; typed flags replace those of the file", placeholder="FILE.yml"
     )

@@ -1,11 +1,11 @@
-"""Fields of a settings dataclass: default, help text, choices and check of one flag."""
+"""Fields of settings dataclasses: default, help text, choices and check of each flag."""
 
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
 Check = tuple[Callable[[Any], bool], str]
-"""What a value must satisfy, and that in words."""
+"""A predicate on valid values, and the words that complete "must be"."""
 
 
 AT_LEAST_TWO: Check = (lambda value: value >= 2, "at least 2, for batch normalisation")
@@ -41,7 +41,7 @@ PER_CHANNEL_POSITIVE: Check = (
 )
 
 
-RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising, from 1 on")
+RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising and at least 1")
 
 
 def setting(
@@ -58,12 +58,12 @@ def setting(
     flag: bool = True,
     placeholder: str | None = None,
 ) -> Any:
-    """A field of a settings dataclass.
+    """A field of a settings dataclass, with the metadata that the parser and the run key need.
 
-    `choices` are the valid values, or the name of a registry that has them. `many`: several values make several runs.
-    `sequence`: several values are one setting. `identity`: it changes the result, so it is part of a run's name.
-    `aliases` are other spellings of a value. `flag`: it can be typed; otherwise it is worked out from other fields.
-    `placeholder` stands for its value in `--help`.
+    `choices` are the valid values, or the name of a registry that lists them. `many`: several values request several
+    runs. `sequence`: several values form one setting. `identity`: the value changes the result, so it belongs to the
+    run's identity. `aliases` map other spellings to valid values. `flag`: the field can be typed; otherwise it is
+    derived from other fields. `placeholder` stands for the value in `--help`.
     """
     metadata = {
         "help": help, "kind": kind, "choices": choices, "many": many, "sequence": sequence, "identity": identity,

@@ -1,6 +1,6 @@
-"""Which flags of the original programs stand for ours?
+"""Flag aliases: flags of the original programs, and the flags that replace them here.
 
-Dashes and underscores are the same in every flag, so that `--weight-decay` needs no line here.
+Dashes and underscores are interchangeable in every flag, so `--weight-decay` needs no entry.
 """
 
 FLAGS = {
@@ -25,17 +25,17 @@ FLAGS = {
     "steps": "iterations",
     "train_batch_size": "batch_size",
 }
-"""Their name and ours."""
+"""Original flag, and the flag here."""
 
 SWITCHES = {"no_cuda": "--device=cpu"}
-"""Switches of theirs that are a value of ours."""
+"""Original switch, and the flag with a value that replaces it."""
 
 GONE = {
     "expid": "runs are named by their settings",
     "gpu": "choose one with the variable CUDA_VISIBLE_DEVICES",
-    "model_class": "a family is part of the name, as in --architecture=imagenet/resnet18",
+    "model_class": "the family is part of the name, as in --architecture=imagenet/resnet18",
     "run_name": "runs are named by their settings",
-    "test_batch_size": "tests use the largest batches that change nothing",
+    "test_batch_size": "evaluation uses the largest batches that change no result",
     "verbose": "progress is always shown on a terminal",
 }
-"""What needs no flag here, and why."""
+"""Original flag without a counterpart here, and the reason."""

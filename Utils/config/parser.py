@@ -1,7 +1,7 @@
-"""What does a command line ask for?
+"""Command-line parser: turns arguments into a `Request`, with flags generated from settings dataclasses.
 
-The parser is made from settings dataclasses. List-valued flags may be written `--flag a b c`, `--flag=a b c` or
-`--flag=a,b,c`, switches `--flag`, `--flag=0`, `--flag=1` or `--no-flag`, and any `_` in a flag `-`.
+A list may be written `--flag a b c`, `--flag=a b c` or `--flag=a,b,c`, and a switch `--flag`, `--flag=0`, `--flag=1` or
+`--no-flag`. Dashes and underscores are interchangeable in the names of flags.
 """
 
 import argparse
@@ -23,30 +23,30 @@ _KINDS = {int: "a whole number", float: "a finite number", Decimal: "a finite nu
 
 @dataclass(frozen=True)
 class ValidNames:
-    """The valid values of one registry, and what makes the one spelling of a name from any."""
+    """The valid values of one registry, and the function that turns any spelling of a name into the canonical one."""
 
     what: str
     valid: Sequence[str]
     canonical: Callable[[str], str] = str
     shown: Sequence[str] | None = None
-    """What `--help` says instead of all valid values, where these are many."""
+    """Values for `--help` and errors, where the list of all valid values is too long; None: all valid values."""
     is_further: Callable[[str], bool] = lambda text: False
-    """Whether a value that is not in the registry may be valid all the same; who uses it finds out."""
+    """Whether a value outside the registry may still be valid; the code that uses the value checks it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was typed: for each flag its value, or all its values if several make several runs."""
+    """The flags that were typed, with their values; a flag in `many` has a list of values, each for runs of its own."""
 
     values: dict[str, Any]
     many: frozenset[str]
 
     def single(self) -> dict[str, Any]:
-        """The values that are the same in every run."""
+        """The values shared by all runs."""
         return {name: value for name, value in self.values.items() if name not in self.many}
 
     def product(self) -> list[dict[str, Any]]:
-        """One dictionary of values for each combination of list-valued flags."""
+        """One dictionary of values for each combination of values of the `many` flags."""
         axes = [name for name in self.values if name in self.many]
         combinations = itertools.product(*(self.values[name] for name in axes))
         return [self.values | dict(zip(axes, combination, strict=True)) for combination in combinations]
@@ -56,19 +56,20 @@ class Request:
         return name in self.values
 
     def completed_by(self, others: "Request", instead: Mapping[str, str]) -> "Request":
-        """This request, completed by what another says of flags that were not typed here.
+        """This request, completed by flags of another request that were not typed here.
 
-        `instead` names, for some flags, the one that says the same in another way.
+        `instead` maps a flag to an alternative flag for the same quantity, which the flag excludes.
         """
-        left_out = self.values.keys() | {instead[name] for name in self.values.keys() & instead.keys()}
-        values = {name: value for name, value in others.values.items() if name not in left_out} | self.values
+        excluded = self.values.keys() | {instead[name] for name in self.values.keys() & instead.keys()}
+        values = {name: value for name, value in others.values.items() if name not in excluded} | self.values
         return Request(values, (self.many | others.many) & values.keys())
 
     def split(self, group: type) -> tuple[Any, "Request"]:
-        """The settings of one group, with defaults for what was not typed, and the request without them."""
-        own = {item.name for item in dataclasses.fields(group)}
-        rest = {name: value for name, value in self.values.items() if name not in own}
-        return group(**{name: self.values[name] for name in own & self.values.keys()}), Request(rest, self.many - own)
+        """The settings of one group, with defaults for flags that were not typed, and a request for the other flags."""
+        names = {item.name for item in dataclasses.fields(group)}
+        rest = {name: value for name, value in self.values.items() if name not in names}
+        options = {name: self.values[name] for name in names & self.values.keys()}
+        return group(**options), Request(rest, self.many - names)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,9 +80,10 @@ class _Parser(argparse.ArgumentParser):
 def parse(
     arguments: Iterable[str], groups: Sequence[type], names: Mapping[str, ValidNames], program: str, description: str
 ) -> Request:
-    """Read a command line into the fields of settings dataclasses; `--help` prints and exits.
+    """Parse a command line into values for the fields of settings dataclasses; `--help` prints and exits.
 
-    `names` are the registries that fields name as their choices. Raises `UserError` for anything that is not valid.
+    `names` holds the valid names of each registry that fields name as their choices. Raises `UserError` for an invalid
+    argument.
     """
     fields = {item.name: item for group in groups for item in flag_fields(group)}
     parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
@@ -89,29 +91,32 @@ def parse(
     for group in groups:
         section = parser.add_argument_group(group.__name__.lower(), (group.__doc__ or "").strip())
         for item in flag_fields(group):
-            if item.name not in seen:  # groups of which a command uses one only may share a flag
-                _add(section, item, names)
+            # Options of several experiments may share a flag: a command uses those of one.
+            if item.name not in seen:
+                _add_flag(section, item, names)
             seen.add(item.name)
-    found, extra = parser.parse_known_args(_split_lists([_own_flag(word, fields) for word in arguments], fields))
-    if extra:
-        raise _not_understood(extra[0], fields)
+    words = _split_lists([_canonical_flag(word, fields) for word in arguments], fields)
+    namespace, unknown_words = parser.parse_known_args(words)
+    if unknown_words:
+        raise _unknown_argument(unknown_words[0], fields)
     values = {}
-    for name, texts in vars(found).items():
+    for name, texts in vars(namespace).items():
         item = fields[name]
-        is_list = item.metadata["many"] or item.metadata["sequence"]
-        read = [_read(item, text, names) for text in (texts if is_list else [texts])]
-        values[name] = tuple(read) if item.metadata["sequence"] else list(dict.fromkeys(read)) if is_list else read[0]
-        if item.metadata["sequence"]:
+        is_sequence = item.metadata["sequence"]
+        is_list = is_sequence or item.metadata["many"]
+        parsed = [_parse_value(item, text, names) for text in (texts if is_list else [texts])]
+        values[name] = tuple(parsed) if is_sequence else list(dict.fromkeys(parsed)) if is_list else parsed[0]
+        if is_sequence:
             _check(item, values[name])
     return Request(values, frozenset(name for name in values if fields[name].metadata["many"]))
 
 
 def flag_fields(group: type) -> list[dataclasses.Field]:
-    """The fields of a settings dataclass that can be typed."""
+    """The fields of a settings dataclass that can be typed as flags."""
     return [item for item in dataclasses.fields(group) if item.metadata["flag"]]
 
 
-def _add(section: Any, item: dataclasses.Field, names: Mapping[str, ValidNames]) -> None:
+def _add_flag(section: Any, item: dataclasses.Field, names: Mapping[str, ValidNames]) -> None:
     metadata, flag = item.metadata, f"--{item.name}"
     default = "" if item.default is None else f" (default: {_text(item.default)})"
     text = f"{metadata['help']}{_list_choices(metadata['choices'], names)}{default}".replace("%", "%%")
@@ -120,7 +125,7 @@ def _add(section: Any, item: dataclasses.Field, names: Mapping[str, ValidNames])
         section.add_argument(flag, nargs="?", const="1", metavar="0|1", **options)
         section.add_argument(f"--no-{item.name}", action="store_const", const="0", **options | {"help": "the opposite"})
     elif metadata["many"] or metadata["sequence"]:
-        # A list of one run may be empty (no drops of the learning rate); one that makes runs may not.
+        # A list that is one setting may be empty (no drops of the learning rate); a list of runs may not.
         count = "+" if metadata["many"] else "*"
         section.add_argument(flag, nargs=count, action="extend", metavar=_placeholder(metadata), **options)
     else:
@@ -142,8 +147,8 @@ def _list_choices(choices: Any, names: Mapping[str, ValidNames]) -> str:
     return f": {', '.join(valid)}"
 
 
-def _own_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
-    """A flag as the parser knows it, of dashes or underscores, or of one of the original programs."""
+def _canonical_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
+    """The parser's spelling of a flag with dashes or underscores, or of a flag of the original programs."""
     if not word.startswith("--"):
         return word
     flag, equals, value = word[2:].partition("=")
@@ -164,7 +169,7 @@ def _own_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
 
 
 def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Field]) -> list[str]:
-    """Put every value of a list-valued flag into a word of its own, as argparse expects."""
+    """Make each value of a list-valued flag a separate word, as argparse expects."""
     words: list[str] = []
     in_list = False
     for word in arguments:
@@ -188,7 +193,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _read(item: dataclasses.Field, text: str, names: Mapping[str, ValidNames]) -> Any:
+def _parse_value(item: dataclasses.Field, text: str, names: Mapping[str, ValidNames]) -> Any:
     metadata = item.metadata
     text = metadata["aliases"].get(text, text)
     choices = metadata["choices"]
@@ -224,12 +229,12 @@ def _convert(item: dataclasses.Field, text: str) -> Any:
 
 def _check(item: dataclasses.Field, value: Any) -> None:
     if item.metadata["check"] is not None:
-        is_valid, words = item.metadata["check"]
+        is_valid, requirement = item.metadata["check"]
         if not is_valid(value):
-            raise UserError(f"--{item.name} must be {words}, not {_text(value)}")
+            raise UserError(f"--{item.name} must be {requirement}, not {_text(value)}")
 
 
-def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
+def _unknown_argument(word: str, fields: Mapping[str, Any]) -> UserError:
     if not word.startswith("-"):
         return UserError(f"{word!r} belongs to no flag; see --help")
     flag = word.partition("=")[0]
@@ -237,9 +242,9 @@ def _not_understood(word: str, fields: Mapping[str, Any]) -> UserError:
     if reason is not None:
         return UserError(f"there is no flag {flag}: {reason}")
     flags = [f"--{name}" for name in fields]
-    longer = [name for name in flags if name.startswith(flag)]
-    close = longer or difflib.get_close_matches(flag, flags, n=1, cutoff=0.55)
-    suggestion = f"; did you mean {close[0]}?" if close else ""
+    completions = [name for name in flags if name.startswith(flag)]
+    matches = completions or difflib.get_close_matches(flag, flags, n=1, cutoff=0.55)
+    suggestion = f"; did you mean {matches[0]}?" if matches else ""
     return UserError(f"unknown flag {flag}{suggestion} (see --help)")
 
 

@@ -1,7 +1,7 @@
-"""Recipes: how an architecture is trained on a data set unless flags say otherwise.
+"""Recipes: default training settings for each architecture on each data set.
 
-`recipes.csv` has one line per recipe: patterns of architectures, data sets, the source of the values, and the values.
-The first line that matches counts. Lengths and learning-rate drops are in the unit of their line.
+`recipes.csv` has one row per recipe: patterns of architectures and data sets, the source of the values, and the values.
+The first matching row applies. Lengths and learning-rate drops are in the unit of their row, iterations or epochs.
 """
 
 import csv
@@ -15,7 +15,7 @@ TABLE = Path(__file__).with_name("recipes.csv")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Values for the settings that are left out, and where they come from."""
+    """Values for omitted training settings, and their source."""
 
     source: str
     iterations: int
@@ -30,42 +30,42 @@ class Recipe:
     evaluate_every: int
     prune_examples: int
     augmentation: str | None
-    """None: that of the data set."""
+    """None: the default of the data set."""
 
 
 @lru_cache(maxsize=1)
 def lines() -> tuple[dict[str, str], ...]:
-    """The table, by the names of its columns."""
+    """The rows of `recipes.csv`, each a dictionary by column."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         return tuple(csv.DictReader(file))
 
 
 def recipe(architecture: str, data: str, images: int) -> Recipe:
-    """The recipe of an architecture on a data set of so many training images."""
-    return _read(next(line for line in lines() if _fits(line, architecture, data)), images)
+    """The recipe for an architecture on a data set with this number of training images."""
+    return _parse(next(row for row in lines() if _matches(row, architecture, data)), images)
 
 
-def _fits(line: dict[str, str], architecture: str, data: str) -> bool:
-    is_architecture = any(fnmatchcase(architecture, pattern) for pattern in line["architecture"].split())
-    return is_architecture and any(fnmatchcase(data, pattern) for pattern in line["data"].split())
+def _matches(row: dict[str, str], architecture: str, data: str) -> bool:
+    is_architecture = any(fnmatchcase(architecture, pattern) for pattern in row["architecture"].split())
+    return is_architecture and any(fnmatchcase(data, pattern) for pattern in row["data"].split())
 
 
-def _read(line: dict[str, str], images: int) -> Recipe:
-    batch_size = int(line["batch_size"])
+def _parse(row: dict[str, str], images: int) -> Recipe:
+    batch_size = int(row["batch_size"])
     epoch = max(1, images // batch_size)
-    unit = epoch if line["unit"] == "epochs" else 1
+    unit = epoch if row["unit"] == "epochs" else 1
     return Recipe(
-        source=line["source"],
-        iterations=int(line["length"]) * unit,
-        lr_drops=tuple(int(drop) * unit for drop in line["lr_drops"].split()),
-        weight_decay=float(line["weight_decay"]),
-        lr=float(line["lr"]),
-        lr_schedule=line["lr_schedule"],
-        lr_drop_rate=float(line["lr_drop_rate"]),
-        optimizer=line["optimizer"],
-        momentum=float(line["momentum"]),
+        source=row["source"],
+        iterations=int(row["length"]) * unit,
+        lr_drops=tuple(int(drop) * unit for drop in row["lr_drops"].split()),
+        weight_decay=float(row["weight_decay"]),
+        lr=float(row["lr"]),
+        lr_schedule=row["lr_schedule"],
+        lr_drop_rate=float(row["lr_drop_rate"]),
+        optimizer=row["optimizer"],
+        momentum=float(row["momentum"]),
         batch_size=batch_size,
-        evaluate_every=int(line["evaluate_every"] or epoch),
-        prune_examples=min(images, int(line["prune_examples"])),
-        augmentation=line["augmentation"] or None,
+        evaluate_every=int(row["evaluate_every"] or epoch),
+        prune_examples=min(images, int(row["prune_examples"])),
+        augmentation=row["augmentation"] or None,
     )

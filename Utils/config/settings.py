@@ -1,7 +1,7 @@
-"""What can be set, and what names a run?
+"""Settings of a run: one dataclass per group of flags, and the identity that names the run.
 
-The dataclasses below are the single source of the flags: each field carries its help text, its choices and whether it
-is part of a run's identity, and `Utils/config/parser.py` makes the parser from them.
+The dataclasses are the single source of the flags. Each field carries its help text, its choices and whether it belongs
+to the run's identity; `Utils/config/parser.py` generates the parser from them.
 """
 
 import dataclasses
@@ -39,43 +39,43 @@ from Utils.config.target import Target
 
 @dataclass(frozen=True)
 class Run:
-    """Which network, on which data, and where the results go."""
+    """The network, its data, and the results folder."""
 
-    experiment: str = setting("singleshot", "what is done with each network", choices="experiment")
+    experiment: str = setting("singleshot", "the experiment that each network goes through", choices="experiment")
     architecture: str = setting("lenet300100", "the network", choices="architecture", many=True)
-    pretrained: bool = setting(False, "start from torchvision's weights for ImageNet (imagenet/NAME only)", kind=bool)
-    dense_classifier: bool = setting(False, "leave the last layer unpruned, and uncounted", kind=bool)
+    pretrained: bool = setting(False, "start from torchvision's ImageNet weights (imagenet/NAME only)", kind=bool)
+    dense_classifier: bool = setting(False, "do not prune or count the last layer", kind=bool)
     data: str | None = setting(
-        None, "the data set; left out: the architecture's own, or digits where that cannot be had", choices="data",
+        None, "the data set (default: that of the architecture, or digits if it is not available)", choices="data",
         aliases={"fashion": "fashion-mnist"},
     )  # fmt: skip
     path_to_data: str = setting("Data", "the folder that holds data sets or receives downloads", identity=False)
     image_size: tuple[int, ...] | None = setting(
-        None, "height and width (or one number for both) that images are brought to (default: their own)", kind=int,
+        None, "resize images to this height and width, or one number for both (default: keep their size)", kind=int,
         sequence=True, check=SIZE,
     )  # fmt: skip
     mean: tuple[float, ...] | None = setting(
-        None, "per channel, what normalisation subtracts, of images from 0 to 1 (default: the training set's own)",
+        None, "mean of pixels in [0, 1] that normalisation subtracts, one or per channel (default: the training set's)",
         kind=float, sequence=True, check=PER_CHANNEL,
     )  # fmt: skip
     std: tuple[float, ...] | None = setting(
-        None, "per channel, what normalisation divides by (default: the training set's own)", kind=float,
-        sequence=True, check=PER_CHANNEL_POSITIVE,
+        None, "standard deviation that normalisation divides by, one or per channel (default: the training set's)",
+        kind=float, sequence=True, check=PER_CHANNEL_POSITIVE,
     )  # fmt: skip
-    data_key: str | None = setting(None, "stands for the content of an image folder", flag=False)
-    architecture_key: str | None = setting(None, "stands for the source of a network of one's own", flag=False)
+    data_key: str | None = setting(None, "hash of the content of an image folder", flag=False)
+    architecture_key: str | None = setting(None, "hash of the source of a user-defined network", flag=False)
     sample: int = setting(
-        0, "the seed: one more sample of every random choice", kind=int, many=True, check=NOT_NEGATIVE
+        0, "the seed of all random choices; each seed is one sample", kind=int, many=True, check=NOT_NEGATIVE
     )
-    out_path: str = setting("Results", "the folder that results are kept in", identity=False)
-    save: bool = setting(True, "keep results", kind=bool, identity=False)
-    overwrite: bool = setting(False, "run again what is complete already", kind=bool, identity=False)
-    retry_failed: bool = setting(False, "run again what failed", kind=bool, identity=False)
+    out_path: str = setting("Results", "the results folder", identity=False)
+    save: bool = setting(True, "save results", kind=bool, identity=False)
+    overwrite: bool = setting(False, "repeat complete runs", kind=bool, identity=False)
+    retry_failed: bool = setting(False, "repeat failed runs", kind=bool, identity=False)
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Which weights go."""
+    """Which weights are pruned."""
 
     pruner: str = setting("snip", "criterion[/quota], or dense", choices="pruner", many=True)
     pruning_type: str = setting(
@@ -91,10 +91,10 @@ class Pruning:
         Decimal("0.9"), "the fraction of weights to remove", kind=Decimal, many=True, check=FRACTION
     )
     com_exp: Decimal | None = setting(
-        None, "the compression 10^n to reach; wins over --target_sparsity", kind=Decimal, many=True, check=EXPONENT
+        None, "the compression 10^n to reach, instead of --target_sparsity", kind=Decimal, many=True, check=EXPONENT
     )
     prune_examples: int | None = setting(
-        None, "training examples for criteria that need some", kind=int, check=AT_LEAST_TWO
+        None, "training examples for criteria that use data", kind=int, check=AT_LEAST_TWO
     )
     weights_from: str | None = setting(
         None,
@@ -102,43 +102,43 @@ class Pruning:
         identity=False,
         placeholder="FILE|RUN",
     )
-    weights_key: str | None = setting(None, "stands for the content of those weights", flag=False)
+    weights_key: str | None = setting(None, "hash of the content of those weights", flag=False)
     masks_from: str | None = setting(
         None, "start from these masks: a mask file, or a run's folder or name", identity=False, placeholder="FILE|RUN"
     )
-    masks_key: str | None = setting(None, "stands for the content of those masks", flag=False)
+    masks_key: str | None = setting(None, "hash of the content of those masks", flag=False)
     pre_iterations: int | None = setting(
-        None, "steps that the dense network was trained for whose weights are scored (default: as many as this one; "
-        "0: initial weights)", kind=int, check=NOT_NEGATIVE,
+        None, "score the weights of a dense network trained for this many steps (default: as many as this one; 0: "
+        "initial weights)", kind=int, check=NOT_NEGATIVE,
     )  # fmt: skip
     prune_iterations: int | None = setting(
-        None, "rounds of scoring and pruning (default: the criterion's own number)", kind=int, check=AT_LEAST_ONE
+        None, "rounds of scoring and pruning (default: that of the criterion)", kind=int, check=AT_LEAST_ONE
     )
     schedule: str = setting("exponential", "how many weights each round prunes", choices="schedule")
     prune_unit: str = setting(
-        "weight", "what is pruned: single weights, or whole outputs and filters, which the target then counts",
+        "weight", "prune single weights, or whole output units and filters, which the target then counts",
         choices=("weight", "unit"),
     )  # fmt: skip
-    compute_aware: bool = setting(False, "weigh units by the multiply-adds that they cost", kind=bool)
-    prune_bias: bool = setting(False, "prune biases, too, and count them", kind=bool)
-    prune_batchnorm: bool = setting(False, "prune scales and shifts of batch normalisation, too", kind=bool)
-    prune_residual: bool = setting(False, "prune channels of identity skips, too", kind=bool)
-    prune_train_mode: bool = setting(True, "score examples as in training, not as in a test", kind=bool)
-    keep_alive: bool = setting(False, "leave each layer an effective weight: the best path through it", kind=bool)
-    invert: bool = setting(False, "sanity check: turn the criterion's order round", kind=bool)
+    compute_aware: bool = setting(False, "divide the score of a unit by the multiply-adds that it costs", kind=bool)
+    prune_bias: bool = setting(False, "also prune biases, and count them", kind=bool)
+    prune_batchnorm: bool = setting(False, "also prune scales and shifts of batch normalisation", kind=bool)
+    prune_residual: bool = setting(False, "also prune channels of identity skips", kind=bool)
+    prune_train_mode: bool = setting(True, "score in training mode instead of evaluation mode", kind=bool)
+    keep_alive: bool = setting(False, "keep an effective weight in each layer, on the best path through it", kind=bool)
+    invert: bool = setting(False, "sanity check: reverse the ranking of the criterion", kind=bool)
     shuffle: bool = setting(False, "sanity check: permute the mask of each layer", kind=bool)
     reinitialize: bool = setting(False, "sanity check: train from other initial weights", kind=bool)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is prunable beside kernels."""
+        """Kinds of prunable parameters besides kernels."""
         flags = {"bias": self.prune_bias, "batchnorm": self.prune_batchnorm, "residual": self.prune_residual}
         return tuple(kind for kind, is_on in flags.items() if is_on)
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained; what is left out comes from the recipe of architecture and data set."""
+    """How a network is trained; values that you leave out come from the recipe for the architecture and data set."""
 
     train: bool = setting(True, "train the pruned network", kind=bool)
     iterations: int | None = setting(None, "optimizer steps", kind=int, check=NOT_NEGATIVE)
@@ -153,26 +153,24 @@ class Training:
         None, "iterations at which the learning rate drops", kind=int, sequence=True, check=RISING
     )
     lr_drop_rate: float | None = setting(None, "the factor of each drop", kind=float, check=RATE)
-    lr_schedule: str | None = setting(
-        None, "how the learning rate changes: drops, not at all, ...", choices=LR_SCHEDULES
-    )
+    lr_schedule: str | None = setting(None, "how the learning rate changes", choices=LR_SCHEDULES)
     lr_cycle: tuple[int, ...] | None = setting(
-        None, "iterations in which a cyclic rate rises, and those in which it falls (default: as many; 5000)",
+        None, "iterations of the rise and of the fall of a cyclic rate, or one number for both (default: 5000)",
         kind=int, sequence=True, check=SIZE,
     )  # fmt: skip
     warmup: int | None = setting(
-        None, "iterations in which the learning rate rises to its schedule's", kind=int, check=NOT_NEGATIVE
+        None, "iterations of linear warm-up of the learning rate", kind=int, check=NOT_NEGATIVE
     )
     momentum: float | None = setting(None, "momentum of momentum and nesterov", kind=float, check=FRACTION)
     weight_decay: float | None = setting(None, "weight decay, on kernels only", kind=float, check=NOT_NEGATIVE)
     batch_size: int | None = setting(None, "images per step", kind=int, check=AT_LEAST_TWO)
     accumulate: int = setting(
-        1, "parts that each batch is computed in, one after the other, to need less memory", kind=int,
+        1, "parts of each batch, computed one after another to save memory", kind=int,
         check=AT_LEAST_ONE,
     )  # fmt: skip
-    augmentation: str | None = setting(None, "how training images vary", choices=AUGMENTATION_NAMES)
+    augmentation: str | None = setting(None, "how training images are augmented", choices=AUGMENTATION_NAMES)
     batchnorm: str = setting(
-        "running", "at test time, normalise with running statistics or the batch's own", choices=("running", "batch")
+        "running", "evaluate with running statistics or those of the batch", choices=("running", "batch")
     )
     validation: int = setting(0, "training images held out for validation", kind=int, check=NOT_NEGATIVE)
     evaluate_every: int | None = setting(None, "iterations between evaluations", kind=int, check=POSITIVE)
@@ -180,36 +178,36 @@ class Training:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it runs."""
+    """The device, worker processes and checkpoints."""
 
-    device: str = setting("auto", "the processor", choices=("auto", "cpu", "cuda"), identity=False)
-    precision: str = setting("fp32", "numbers of the forward and backward passes", choices=("fp32", "bf16"))
+    device: str = setting("auto", "the device", choices=("auto", "cpu", "cuda"), identity=False)
+    precision: str = setting("fp32", "number format of the forward and backward passes", choices=("fp32", "bf16"))
     compile: bool = setting(False, "compile the network before training", kind=bool, identity=False)
     threads: int | None = setting(
-        None, "threads of the processor for each network (default: one for small ones, else all); another number of "
-        "threads rounds sums otherwise, and training goes its own way", kind=int, identity=False, check=AT_LEAST_ONE,
+        None, "CPU threads for each network (default: one for small networks, else all); another number of threads "
+        "rounds sums differently, so training takes another course", kind=int, identity=False, check=AT_LEAST_ONE,
     )  # fmt: skip
     launcher: str = setting(
-        "local", "what carries out runs: this machine, or Ray, here or on a cluster", choices=("local", "ray"),
+        "local", "execute runs on this machine, or with Ray, here or on a cluster", choices=("local", "ray"),
         identity=False,
     )  # fmt: skip
     workers: int | None = setting(
-        None, "networks that are made at the same time (default: 1; with Ray, as many as there is room for)", kind=int,
+        None, "networks to run at the same time (default: 1; with Ray, as many as fit)", kind=int,
         identity=False, check=AT_LEAST_ONE,
     )  # fmt: skip
     ray_address: str | None = setting(
-        None, "the Ray cluster: HOST:PORT, or auto for one that runs here (default: a new one, here)", identity=False,
+        None, "the Ray cluster: HOST:PORT, or auto for one that runs here (default: start one here)", identity=False,
         placeholder="ADDRESS",
     )  # fmt: skip
     gpus: float | None = setting(
-        None, "with Ray, GPUs for each network, of which several can share one (default: one, where there are any)",
+        None, "with Ray, GPUs for each network; a fraction shares a GPU (default: 1 if there are GPUs, else 0)",
         kind=float, identity=False, check=NOT_NEGATIVE,
     )  # fmt: skip
     checkpoint_every: int | None = setting(
-        None, "steps after which a network can go on if it is interrupted (default: those of five minutes; 0: none)",
+        None, "steps between checkpoints, from which interrupted runs resume (default: 5 minutes of steps; 0: none)",
         kind=int, identity=False, check=NOT_NEGATIVE,
     )  # fmt: skip
-    tensorboard: str | None = setting(None, "also write every evaluation there, for TensorBoard", identity=False)
+    tensorboard: str | None = setting(None, "write every evaluation to this folder for TensorBoard", identity=False)
 
 
 GROUPS: dict[str, type] = {"run": Run, "pruning": Pruning, "training": Training, "machine": Machine}
@@ -224,36 +222,36 @@ class Settings:
     training: Training = Training()
     machine: Machine = Machine()
     options: Any = None
-    """The experiment's own settings, a dataclass of its file."""
+    """Settings of the experiment alone, a dataclass in its file."""
 
     @property
     def target(self) -> Target:
-        """How much is kept."""
+        """The pruning target."""
         return Target(self.pruning.target_sparsity, self.pruning.com_exp)
 
     def groups(self) -> dict[str, Any]:
-        """The settings dataclasses by name, the options of the experiment last."""
+        """The settings dataclasses by group name, the options of the experiment last."""
         groups = {"run": self.run, "pruning": self.pruning, "training": self.training, "machine": self.machine}
         return groups if self.options is None else groups | {"options": self.options}
 
     def with_values(self, **values: Any) -> "Settings":
-        """A copy with some fields, of any group, replaced."""
+        """A copy with some fields of any groups replaced; raises `TypeError` for an unknown field."""
         groups = {}
         for name, group in self.groups().items():
-            own = {key: values.pop(key) for key in list(values) if hasattr(group, key)}
-            groups[name] = dataclasses.replace(group, **own) if own else group
+            changes = {key: values.pop(key) for key in list(values) if hasattr(group, key)}
+            groups[name] = dataclasses.replace(group, **changes) if changes else group
         if values:
             raise TypeError(f"there are no settings {', '.join(values)}")
         return Settings(**groups)
 
     def values(self) -> dict[str, Any]:
-        """Every field of every group by name."""
+        """The values of all fields of all groups, by field name."""
         return {name: value for group in self.groups().values() for name, value in vars(group).items()}
 
     def identity(self) -> dict[str, Any]:
-        """What names the run: each identity field that differs from its default, as JSON can hold it.
+        """The identity of the run: JSON-compatible values of the identity fields that differ from their defaults.
 
-        Defaults are left out, so a field that is added later orphans no result of before.
+        Defaults are omitted, so that a new field orphans no earlier result.
         """
         fields = (item for group in self.groups().values() for item in dataclasses.fields(group))
         values = self.values()
@@ -264,7 +262,7 @@ class Settings:
         }
 
     def key(self) -> str:
-        """Ten hexadecimal digits that stand for the identity."""
+        """The run key: ten hexadecimal digits, a hash of the identity."""
         return self._key
 
     @cached_property
@@ -273,7 +271,7 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def title(self) -> str:
-        """The run in a few words, for progress bars and messages."""
+        """A short description of the run for progress bars and messages."""
         words = f"{self.run.architecture} {self.run.data} {self.pruning.pruner}"
         if self.pruning.pruner != DENSE:
             is_power = self.pruning.com_exp is not None
@@ -283,7 +281,7 @@ class Settings:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it; equal numbers become equal texts."""
+    """A JSON-compatible value; equal decimal numbers become equal strings."""
     if isinstance(value, Decimal):
         text = format(value, "f")
         return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
@@ -291,7 +289,7 @@ def plain(value: Any) -> Any:
 
 
 def as_flags(values: dict[str, Any]) -> str:
-    """Settings as one would type them."""
+    """Settings as flags on a command line."""
 
     def text(value: Any) -> str:
         if isinstance(value, bool):

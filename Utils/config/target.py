@@ -1,4 +1,4 @@
-"""How many weights does a request keep?"""
+"""Pruning target: the exact number of weights to keep for a sparsity or a compression exponent."""
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
@@ -6,12 +6,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, local
 from Utils.errors import UserError
 
 _DIGITS = 60
-"""Decimal digits of the arithmetic: products of a typed number and a count of weights are exact."""
+"""Decimal digits of the arithmetic, enough for an exact product of a typed number and a number of weights."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A sparsity, as the exact decimal that was typed, or a compression of 10^com_exp."""
+    """A sparsity, held as the exact decimal typed, or a compression of 10^com_exp."""
 
     sparsity: Decimal | None = None
     com_exp: Decimal | None = None
@@ -26,7 +26,7 @@ class Target:
 
     @classmethod
     def of(cls, sparsity: "Target | Decimal | float | str") -> "Target":
-        """A target from a sparsity in any form; a float counts as the shortest decimal that stands for it."""
+        """A target from a sparsity in any form; a float is read as its shortest decimal representation."""
         if isinstance(sparsity, Target):
             return sparsity
         try:
@@ -35,7 +35,7 @@ class Target:
             raise UserError(f"target sparsity must be a number, not {sparsity!r}") from None
 
     def part(self, step: int, of: int) -> "Target":
-        """What is reached after some of `of` steps, each of which prunes the same fraction of what is left."""
+        """The target after `step` of `of` steps, each of which prunes the same fraction of the remaining weights."""
         if step == of:
             return self
         with localcontext() as context:
@@ -44,7 +44,7 @@ class Target:
             return Target(com_exp=max(Decimal(0), (exponent or Decimal(0)) * step / of))
 
     def kept(self, total: int) -> int:
-        """The number of weights kept of `total`: N - floor(s N), or ceil(N / 10^n)."""
+        """The number of weights to keep of N = `total`: N - floor(s N) for sparsity s, ceil(N / 10^n) for com_exp n."""
         with localcontext() as context:
             context.prec = self._digits
             if self.sparsity is not None:
@@ -54,7 +54,7 @@ class Target:
 
     @property
     def density(self) -> float:
-        """The fraction kept, before rounding to whole weights."""
+        """The fraction of weights to keep, before rounding to whole weights."""
         with localcontext() as context:
             context.prec = self._digits
             return float(self._density())

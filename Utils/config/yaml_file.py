@@ -1,4 +1,4 @@
-"""Which flags does a file give?"""
+"""YAML files of flags, read as the words of a command line."""
 
 from pathlib import Path
 from typing import Any
@@ -9,35 +9,36 @@ from Utils.errors import UserError
 
 
 class _Loader(yaml.BaseLoader):
-    """Keeps all values as they are written, for 0.990 is no other sparsity than the one typed; refuses repeated names.
+    """Loads every value as the text in the file, so that 0.990 is read as if typed, and refuses repeated names.
 
-    PyYAML's way, that the last one counts, would drop half of a campaign in silence.
+    PyYAML itself keeps the last of repeated names, which would silently drop half of a campaign.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A mapping of names as they are written."""
+        """A mapping with its names as written; raises `ConstructorError` if two differ at most in dashes."""
         seen = set()
         for key, _ in node.value:
             name = str(key.value).replace("-", "_")
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} is there twice", problem_mark=key.start_mark, note="one list may hold it all"
+                    problem=f"{key.value} is given twice", problem_mark=key.start_mark, note="put all values in a list"
                 )
             seen.add(name)
         return super().construct_mapping(node, deep)
 
 
 def read_flags(path: str) -> list[str]:
-    """The flags of a YAML file as one would type them: a mapping of names to values or lists of values.
+    """The flags of a YAML file in the form typed on a command line, `--name=value` or `--name=value,value`.
 
-    Numbers keep the digits that were written. Raises `UserError` for a file that is none.
+    The file maps names to values or lists of values. Numbers keep their digits. An empty file has no flags;
+    any other content raises `UserError`.
     """
     try:
         content: Any = yaml.load(Path(path).read_text(), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--config={path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"--config={path} is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"--config={path} is not valid YAML: {' '.join(str(error).split())}") from error
     if content in (None, ""):
         return []
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""Figures, one file per kind; `registry.py` lists them, `look.py` gives them one style."""
+"""Figures, one file per kind: `registry.py` lists them, `look.py` defines their style."""
 
 from Utils.figures.registry import FIGURES
 

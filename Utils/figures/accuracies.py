@@ -9,18 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from Utils.config.choices import DENSE
-from Utils.figures.collapse import mark_collapse, middle
+from Utils.figures.collapse import geometric_mean, mark_collapse
 from Utils.figures.look import BAND, GREY, Style, add_legend, grey_line, new_figure
 from Utils.figures.series import Series, make_series
 
 _NARROW = 100
-"""Below this ratio of its ends a logarithmic axis is made wider."""
+"""Minimum ratio of the ends of the logarithmic axis; a narrower axis is widened to it."""
 
 
 def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Top-1 against compression: solid against effective, dashed against direct, bands from minimum to maximum.
+    """Top-1 against effective (solid) and direct (dashed) compression: means over samples, bands from min to max.
 
-    A collapsed network counts as chance, and is marked there at its target compression.
+    A collapsed network counts as chance level, with a mark at its target compression.
     """
     figure, ((axes,),) = new_figure(title)
     axes.set_xscale("log")
@@ -45,27 +45,29 @@ def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
 
 
 def _widen(axes: Axes) -> None:
-    """An axis of compressions that are close together has no room for its numbers."""
+    """Widen an axis whose compressions are close together, which has no room for tick labels."""
     low, high = axes.get_xlim()
     if high < _NARROW * low:
-        middle = (low * high) ** 0.5
-        axes.set_xlim(middle / _NARROW**0.5, middle * _NARROW**0.5)
+        centre = (low * high) ** 0.5
+        axes.set_xlim(centre / _NARROW**0.5, centre * _NARROW**0.5)
 
 
 def _draw_dense(axes: Axes, item: Series) -> Any:
+    """Draw the dense network as a horizontal line with a band; returns the line."""
     top1 = item.rows["top1"]
     axes.axhspan(top1.min(), top1.max(), color=item.colour, alpha=BAND, linewidth=0)
     return axes.axhline(top1.mean(), color=item.colour, linewidth=1.1, linestyle="-.", label=item.label, gid=item.label)
 
 
 def _draw_accuracy(axes: Axes, item: Series, chance: float, index: int) -> Any:
+    """Draw both curves of a pruner; returns the solid line, for the legend."""
     against_effective, against_direct = [], []
     for target, level in item.levels():
         top1 = level["top1"].where(~level["collapsed"].astype(bool), chance)
-        found = level["effective_compression"].replace(np.inf, np.nan).dropna()
+        finite = level["effective_compression"].replace(np.inf, np.nan).dropna()
         spread = (top1.mean(), top1.min(), top1.max())
-        against_effective.append((middle(found) if len(found) else target, *spread))
-        against_direct.append((middle(level["direct_compression"]), *spread))
+        against_effective.append((geometric_mean(finite) if len(finite) else target, *spread))
+        against_direct.append((geometric_mean(level["direct_compression"]), *spread))
         if level["collapsed"].any():
             mark_collapse(axes, target, chance, item.colour, index)
     solid, dashed = np.array(sorted(against_effective)), np.array(against_direct)

@@ -1,4 +1,4 @@
-"""Figure `arms`: accuracy of the arms of the union-mask experiment at each target."""
+"""Figure `arms`: accuracy of each arm of the union-mask experiment at each target sparsity."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from Utils.figures.variants import coloured
 
 
 def arms(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Test accuracy of each arm at each target: means over samples, with their standard deviations."""
+    """Test accuracy of each arm at each target sparsity: means and standard deviations over samples."""
     if "arm" not in rows or rows.loc[rows["pruner"] != DENSE, "arm"].dropna().nunique() < 2:
         raise NothingToDrawError("these networks are not of several arms")
     figure, axes = new_figure(title)
@@ -25,9 +25,9 @@ def arms(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str]
         accuracy = item.rows.groupby("target_sparsity")["top1"]
         means = accuracy.mean().reindex(targets)
         spreads = accuracy.std().reindex(targets).fillna(0)
-        places = np.arange(len(targets)) + (index - (len(series) - 1) / 2) * 0.5 / len(series)
+        x = np.arange(len(targets)) + (index - (len(series) - 1) / 2) * 0.5 / len(series)
         handles.append(axis.errorbar(
-            places, means, spreads, color=colour, fmt=item.marker, capsize=3, label=item.label, linestyle="none",
+            x, means, spreads, color=colour, fmt=item.marker, capsize=3, label=item.label, linestyle="none",
         ))  # fmt: skip
     axis.set_xticks(range(len(targets)), [f"{100 * target:.4g}%" for target in targets])
     axis.set(xlabel="Target sparsity", ylabel="Top-1 accuracy")

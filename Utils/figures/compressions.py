@@ -8,16 +8,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from Utils.config.choices import DENSE
-from Utils.figures.collapse import mark_collapse, middle
+from Utils.figures.collapse import geometric_mean, mark_collapse
 from Utils.figures.look import BAND, GREY, Style, add_legend, grey_line, new_figure
 from Utils.figures.series import make_series
 
 _MARGIN = 1.5
-"""Factor by which an axis of compressions reaches beyond its points, so that a single one has an axis around it."""
+"""Factor by which the axis extends beyond its points, so that a single point has an axis around it."""
 
 
 def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Effective against target compression, both logarithmic; collapsed networks are marked at the upper edge."""
+    """Effective against target compression on logarithmic axes; collapsed networks are marked at the upper edge."""
     figure, ((axes,),) = new_figure(title)
     handles: list[Any] = []
     collapsed: list[tuple[float, str, int]] = []
@@ -26,11 +26,11 @@ def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Seque
             continue
         points = []
         for target, level in item.levels():
-            found = level["effective_compression"].replace(np.inf, np.nan).dropna()
-            if len(found) < len(level):
+            finite = level["effective_compression"].replace(np.inf, np.nan).dropna()
+            if len(finite) < len(level):
                 collapsed.append((target, item.colour, index))
-            if len(found):
-                points.append((target, middle(found), found.min(), found.max()))
+            if len(finite):
+                points.append((target, geometric_mean(finite), finite.min(), finite.max()))
         table = np.array(points).reshape(-1, 4)
         axes.fill_between(table[:, 0], table[:, 2], table[:, 3], color=item.colour, alpha=BAND, linewidth=0)
         handles += axes.plot(

@@ -1,4 +1,4 @@
-"""What does the demo show?"""
+"""Figures of the demo: target against achieved compression, and accuracy against both compressions."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ _SIZE = (6.6, 3.3)
 
 
 def reached(rows: pd.DataFrame, style: Style) -> Figure:
-    """The effective compression that direct targets give (left), the direct one that effective targets take (right)."""
+    """Effective compression at direct targets (left), and direct compression at effective targets (right)."""
     figure, axes = new_figure("LeNet-300-100 before training: two ways to count what pruning removes", 1, 2, _SIZE)
     left, right = axes[0]
     ends = [rows["target_compression"].min(), rows["target_compression"].max()]
     handles: list[Any] = []
     for index, name in enumerate(rows["pruner"].unique()):
         label, colour, marker = style(name)
-        own = rows[rows["pruner"] == name]
+        pruner_rows = rows[rows["pruner"] == name]
         for panel, kind, line in ((left, "direct", "--"), (right, "effective", "-")):
-            part = own[own["pruning_type"] == kind]
+            part = pruner_rows[pruner_rows["pruning_type"] == kind]
             other = "effective_compression" if kind == "direct" else "direct_compression"
             handles += panel.plot(
                 part["target_compression"], part[other].replace(np.inf, np.nan), linestyle=line, color=colour,
@@ -45,20 +45,20 @@ def reached(rows: pd.DataFrame, style: Style) -> Figure:
 
 
 def accuracy_follows(rows: pd.DataFrame, style: Style) -> Figure:
-    """Accuracy against direct (left) and effective compression (right): only the right is close to one curve."""
+    """Accuracy against direct (left) and effective compression (right); only the right is close to a single curve."""
     title = "LeNet-300-100 on digits, trained after pruning to direct targets"
     figure, axes = new_figure(title, 1, 2, _SIZE, sharey=True)
     handles: list[Any] = []
     widest = rows["effective_compression"].replace(np.inf, np.nan).max()
-    # Collapsed networks have no finite effective compression; they stand at the right edge, marked.
+    # Collapsed networks have no finite effective compression; they are marked at the right edge.
     edge = 3 * max(widest, rows["direct_compression"].max())
     for name in rows["pruner"].unique():
         label, colour, marker = style(name)
-        own = rows[rows["pruner"] == name].sort_values("target_compression")
+        pruner_rows = rows[rows["pruner"] == name].sort_values("target_compression")
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=label))
         for panel, kind in zip(axes[0], ("direct", "effective"), strict=True):
-            x = own[f"{kind}_compression"].replace(np.inf, edge)
-            panel.plot(x, own["top1"], color=colour, marker=marker, markersize=5, linestyle="", alpha=0.85,
+            x = pruner_rows[f"{kind}_compression"].replace(np.inf, edge)
+            panel.plot(x, pruner_rows["top1"], color=colour, marker=marker, markersize=5, linestyle="", alpha=0.85,
                        gid=f"{label}|{kind}")  # fmt: skip
     collapsed = rows["collapsed"].astype(bool)
     if collapsed.any():
@@ -74,8 +74,8 @@ def accuracy_follows(rows: pd.DataFrame, style: Style) -> Figure:
 
 
 def _mark_collapsed(axes: Axes, part: pd.DataFrame, colour: str, index: int) -> None:
-    """Crosses along the upper edge, where an effective compression is infinite, in a line for each pruner."""
-    gone = part.loc[np.isinf(part["effective_compression"]), "target_compression"]
+    """Mark infinite effective compressions by crosses at the upper edge, on one line per pruner."""
+    targets = part.loc[np.isinf(part["effective_compression"]), "target_compression"]
     height = 0.98 - 0.035 * index
-    axes.plot(gone, np.full(len(gone), height), transform=axes.get_xaxis_transform(), color=colour, marker="X",
+    axes.plot(targets, np.full(len(targets), height), transform=axes.get_xaxis_transform(), color=colour, marker="X",
               linestyle="", markersize=4, gid="collapsed")  # fmt: skip

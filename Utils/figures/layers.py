@@ -1,4 +1,4 @@
-"""What is left of each layer, and of its units?"""
+"""Figures `layers` and `dead-units`: density of each layer, and share of its dead units."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,25 +9,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from Utils.config.choices import DENSE
-from Utils.figures.look import NothingToDrawError, Style, add_legend, grey_line, level_title, new_figure, spread
+from Utils.figures.look import (
+    MOST_PANELS,
+    NothingToDrawError,
+    Style,
+    add_legend,
+    grey_line,
+    level_title,
+    new_figure,
+    spread,
+)
 from Utils.figures.series import Series, make_series
 from Utils.results.summaries import read_table
 
-_MOST_PANELS = 4
 _MOST_NAMES = 12
-"""Up to so many layers are named on the axis; more are numbered."""
+"""Maximum number of layers named on the axis; more layers are numbered."""
 
 
 def layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Density of each layer: effective solid, direct dashed, means over samples; a cross is a layer with nothing left.
+    """Effective (solid) and direct (dashed) density of each layer: means over samples, a cross for an empty layer.
 
-    One panel for each target compression, at most four.
+    One panel per target compression, at most four. Raises `NothingToDrawError` if no run has `layers.csv`.
     """
-    words = ("effective", "direct")
+    labels = ("effective", "direct")
     empty_mark = grey_line("nothing effective", marker="X", linestyle="")
     columns = ("effective_density", "direct_density")
-    figure, panels = _draw(rows, style, title, order, "layers", columns, words, [empty_mark])
-    # Densities reach over decades; what is empty has no place on such an axis and is marked at its foot.
+    figure, panels = _draw(rows, style, title, order, "layers", columns, labels, [empty_mark])
+    # Densities span decades; a logarithmic axis cannot show 0, so an empty layer is marked at the bottom.
     lowest = min(_lowest(axes) for axes in panels)
     for axes in panels:
         axes.set_yscale("log")
@@ -44,9 +52,12 @@ def layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
 
 
 def dead_units(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Share of each hidden layer's units without an effective weight (solid), and without any kept weight (dashed)."""
-    words = ("no effective weight", "no weight in")
-    figure, panels = _draw(rows, style, title, order, "units", ("dead_share", "direct_dead_share"), words)
+    """Share of each hidden layer's units without an effective weight (solid) and without any kept weight (dashed).
+
+    One panel per target compression, at most four. Raises `NothingToDrawError` if no run has `units.csv`.
+    """
+    labels = ("no effective weight", "no weight in")
+    figure, panels = _draw(rows, style, title, order, "units", ("dead_share", "direct_dead_share"), labels)
     panels[0].set_ylabel("Share of dead units")
     panels[0].set_ylim(-0.03, 1.03)
     return figure
@@ -59,11 +70,12 @@ def _draw(
     order: Sequence[str] | None,
     table: str,
     columns: tuple[str, str],
-    words: tuple[str, str],
+    labels: tuple[str, str],
     marks: Sequence[Any] = (),
 ) -> tuple[Figure, list[Axes]]:
+    """A figure of two columns of a table, solid and dashed as `labels` say, and its panels, one per target."""
     rows = rows[rows["pruner"] != DENSE]
-    levels = spread(sorted(rows["target_compression"].unique()), _MOST_PANELS)
+    levels = spread(sorted(rows["target_compression"].unique()), MOST_PANELS)
     size = (1.2 + 2.3 * len(levels), 3.1) if len(levels) > 1 else (4.6, 3.1)
     figure, axes = new_figure(title, 1, len(levels), size, sharey=True)
     handles: list[Any] = []
@@ -74,42 +86,46 @@ def _draw(
             handles += _draw_series(panel, item, level, table, columns)
     if not handles:
         raise NothingToDrawError(f"these runs have no {table}.csv")
-    add_legend(figure, [*handles, grey_line(words[0]), grey_line(words[1], linestyle="--"), *marks])
+    add_legend(figure, [*handles, grey_line(labels[0]), grey_line(labels[1], linestyle="--"), *marks])
     return figure, list(axes[0])
 
 
 def _draw_series(axes: Axes, item: Series, level: float, table: str, columns: tuple[str, str]) -> list[Any]:
-    tables = [found for found in (_shares(folder, table) for folder in item.at(level)["folder"]) if found is not None]
-    if not tables:
+    """Draw the means over samples of one series in one panel; returns the solid line, nothing without tables."""
+    tables = (_shares(folder, table) for folder in item.at(level)["folder"])
+    samples = [sample for sample in tables if sample is not None]
+    if not samples:
         return []
-    means = pd.concat(tables).groupby("layer", sort=False)[list(columns)].mean()
-    places = np.arange(len(means))
+    means = pd.concat(samples).groupby("layer", sort=False)[list(columns)].mean()
+    x = np.arange(len(means))
     names = [str(name).removesuffix(".weight") for name in means.index]
     is_named = len(names) <= _MOST_NAMES
-    axes.set_xticks(places if is_named else places[:: -(-len(places) // _MOST_NAMES)])
+    axes.set_xticks(x if is_named else x[:: -(-len(x) // _MOST_NAMES)])
     if is_named:
         axes.set_xticklabels(names, rotation=35, ha="right", rotation_mode="anchor")
     else:
         axes.set_xlabel("Layer")
-    axes.plot(places, means[columns[1]], color=item.colour, linestyle="--", gid=f"{item.label}|direct")
+    axes.plot(x, means[columns[1]], color=item.colour, linestyle="--", gid=f"{item.label}|direct")
     return axes.plot(
-        places, means[columns[0]], color=item.colour, marker=item.marker, label=item.label,
+        x, means[columns[0]], color=item.colour, marker=item.marker, label=item.label,
         gid=f"{item.label}|effective",
     )  # fmt: skip
 
 
-def _shares(folder: Any, table: str) -> pd.DataFrame | None:
-    found = read_table(folder, table)
-    if found is None:
+def _shares(folder: Any, name: str) -> pd.DataFrame | None:
+    """The table `layers` or `units` of a run with its counts as shares; None if the run has no such table."""
+    table = read_table(folder, name)
+    if table is None:
         return None
-    if table == "layers":
-        direct, effective = found["kept_direct"] / found["size"], found["kept_effective"] / found["size"]
-        return found.assign(direct_density=direct, effective_density=effective)
-    return found.assign(
-        direct_dead_share=found["direct_dead_units"] / found["units"], dead_share=found["dead_units"] / found["units"]
+    if name == "layers":
+        direct, effective = table["kept_direct"] / table["size"], table["kept_effective"] / table["size"]
+        return table.assign(direct_density=direct, effective_density=effective)
+    return table.assign(
+        direct_dead_share=table["direct_dead_units"] / table["units"], dead_share=table["dead_units"] / table["units"]
     )
 
 
 def _lowest(axes: Axes) -> float:
+    """The smallest positive density in a panel, at most 1."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines] or [np.ones(1)])
     return float(values[values > 0].min(initial=1.0))

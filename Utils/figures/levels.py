@@ -16,12 +16,13 @@ from Utils.figures.variants import coloured
 from Utils.results.summaries import read_table
 
 _SMALLEST_BAND = 2
+"""Number of samples from which on a band is drawn."""
 
 
 def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Test accuracy against the density of each level, of rewound weights (solid) and of other initial ones (dashed).
+    """Test accuracy against the density of each level, with rewound (solid) and new initial weights (dashed).
 
-    Means over samples, bands from the lowest to the highest.
+    Means over samples, bands from the lowest to the highest. Raises `NothingToDrawError` if no run has `levels.csv`.
     """
     figure, axes = new_figure(title)
     axis = axes[0, 0]
@@ -29,10 +30,10 @@ def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
     is_new = False
     for item, colour in coloured(make_series(rows[rows["pruner"] != DENSE], style, order)):
         tables = [read_table(folder, "levels") for folder in item.rows["folder"]]
-        found = [table for table in tables if table is not None]
-        if not found:
+        samples = [table for table in tables if table is not None]
+        if not samples:
             continue
-        table = pd.concat(found)
+        table = pd.concat(samples)
         for weights, linestyle in (("rewound", "-"), ("new", "--")):
             part = table[table["weights"].isin([weights, "initial"])]
             if weights not in set(table["weights"]):
@@ -51,14 +52,15 @@ def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
     axis.set(xscale="log", xlabel="Weights left (%, log scale)", ylabel="Top-1 accuracy")
     axis.invert_xaxis()
     _percent_ticks(axis, [density for line in axis.lines for density in np.atleast_1d(line.get_xdata())])
-    shown = [handle for handle in handles if handle.get_label() and not handle.get_label().startswith("_")]
+    labelled = [handle for handle in handles if handle.get_label() and not handle.get_label().startswith("_")]
     extra = [grey_line("rewound"), grey_line("from other initial weights", linestyle="--")] if is_new else []
-    add_legend(figure, [*shown, *extra])
+    add_legend(figure, [*labelled, *extra])
     return figure
 
 
 def _percent_ticks(axis: Axes, densities: Sequence[float]) -> None:
-    chosen = spread(sorted({round(float(density), 6) for density in densities}), 8)
-    axis.set_xticks(chosen, [f"{100 * density:.3g}" for density in chosen])
+    """Label at most eight of the densities as percentages."""
+    ticks = spread(sorted({round(float(density), 6) for density in densities}), 8)
+    axis.set_xticks(ticks, [f"{100 * density:.3g}" for density in ticks])
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.minorticks_off()

@@ -1,4 +1,4 @@
-"""How do all figures look, and how are they kept?"""
+"""Style of all figures, and their files: PNG, PDF and animations."""
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -13,13 +13,16 @@ from matplotlib.lines import Line2D
 from Utils.results.atomic_files import replace_file
 
 Style = Callable[[str], tuple[str, str, str]]
-"""From a pruner's name to its label, colour and marker."""
+"""Maps a pruner's name to its label, colour and marker."""
 
-GREY = "#777777"
+GREY, BLUE, RED = "#777777", "#0072b2", "#d55e00"
 BAND = 0.18
 """Opacity of the bands from the lowest to the highest sample."""
 
-_FRAME_DOTS, _FRAME_MILLISECONDS = 120, 1000
+MOST_PANELS = 4
+"""Maximum number of panels side by side."""
+
+_FRAME_DPI, _FRAME_MILLISECONDS = 120, 1000
 
 _LOOK: dict[Any, Any] = {
     "font.size": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
@@ -29,13 +32,16 @@ _LOOK: dict[Any, Any] = {
 
 
 class NothingToDrawError(ValueError):
-    """The runs lack what a figure shows."""
+    """Raised if the runs lack the data that a figure shows."""
 
 
 def new_figure(
     title: str, rows: int = 0, columns: int = 0, size: tuple[float, float] = (4.6, 3.1), **grid: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure and its axes, one or (rows, columns) panels; `size` is in inches, `grid` goes to `Figure.subplots`."""
+    """A figure and its axes (rows, columns), by default a single panel.
+
+    `size` is in inches; `grid` is passed to `Figure.subplots`.
+    """
     import matplotlib
 
     with matplotlib.rc_context(_LOOK):
@@ -49,36 +55,36 @@ def new_figure(
 
 
 def add_legend(figure: Figure, handles: list[Any]) -> None:
-    """A legend below the figure; of equal labels one."""
+    """Add a legend below the figure, with one entry per label."""
     unique = {handle.get_label(): handle for handle in handles}
     figure.legend(handles=list(unique.values()), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
 def grey_line(label: str, **style: Any) -> Line2D:
-    """A legend's entry for what colours do not tell."""
+    """A legend entry for a line style or marker that does not depend on colour."""
     return Line2D([], [], color=GREY, label=label, **style)
 
 
 def spread(levels: Sequence[float], most: int) -> list[float]:
-    """At most so many of some levels, evenly from the first to the last."""
+    """At most `most` of the levels, evenly spaced from the first to the last."""
     if len(levels) <= most:
         return list(levels)
     return [levels[round(index * (len(levels) - 1) / (most - 1))] for index in range(most)]
 
 
 def level_title(axes: Axes, level: float) -> None:
-    """Say over a panel which target compression it shows."""
+    """Set the title of a panel to its target compression."""
     axes.set_title(f"target {level:.4g}x", fontsize=8)
 
 
 def save_frames(frames: Sequence[tuple[str, Figure]], path: Path) -> list[Path]:
-    """Write each figure as PNG, its name at the end, and all as one animation; returns the paths."""
+    """Write each named figure as `PATH_NAME.png` and all as the animation `PATH.gif`; returns the paths."""
     from PIL import Image
 
     paths, images = [], []
     for name, figure in frames:
         content = BytesIO()
-        figure.savefig(content, format="png", dpi=_FRAME_DOTS)
+        figure.savefig(content, format="png", dpi=_FRAME_DPI)
         paths.append(path.with_name(f"{path.name}_{name}.png"))
         replace_file(paths[-1], content.getvalue())
         images.append(Image.open(content).convert("P", palette=Image.Palette.ADAPTIVE))
@@ -92,7 +98,7 @@ def save_frames(frames: Sequence[tuple[str, Figure]], path: Path) -> list[Path]:
 
 
 def save_figure(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PNG and PDF; returns both paths."""
+    """Write a figure as `PATH.png` and `PATH.pdf`; returns both paths."""
     paths = []
     for suffix in (".png", ".pdf"):
         content = BytesIO()

@@ -1,4 +1,4 @@
-"""Which inputs does a pruned network still look at?"""
+"""Figure `masks`: weights of each input that a pruned network has left, as images."""
 
 import textwrap
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ _LABEL_WIDTH = 18
 
 
 def masks(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """For each pruner and target, the first layer's weights of each input: how many are kept (left), effective (right).
+    """Number of kept (left) and effective (right) first-layer weights per input, for each pruner and target.
 
-    A dense first layer shows the image, its channels added up; a convolution its kernel's entries, one square per input
-    channel. Brightness is relative to the most kept weights in either picture of a pair. The lowest sample is shown.
+    For a linear first layer, pixels are inputs, summed over channels. For a convolution, they are kernel entries, one
+    square per input channel. Brightness is relative to the highest kept count of the pair. The lowest sample is shown.
     """
     rows = rows[rows["pruner"] != DENSE]
     levels = spread(sorted(rows["target_compression"].unique()), _MOST_LEVELS)
@@ -38,12 +38,13 @@ def masks(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str
         raise NothingToDrawError("these runs have no inputs.csv")
     for index, level in enumerate(levels):
         level_title(axes[0, 2 * index], level)
-        for place, word in enumerate(("kept", "effective")):
-            axes[-1, 2 * index + place].set_xlabel(word, fontsize=8)
+        for offset, label in enumerate(("kept", "effective")):
+            axes[-1, 2 * index + offset].set_xlabel(label, fontsize=8)
     return figure
 
 
 def _draw_pair(pair: Sequence[Axes], item: Series, level: float) -> int:
+    """Draw both images of one pruner and target; returns 1, or 0 if the run has no `inputs.csv`."""
     for axes in pair:
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
@@ -60,17 +61,18 @@ def _draw_pair(pair: Sequence[Axes], item: Series, level: float) -> int:
 
 
 def _picture(table: pd.DataFrame, column: str) -> np.ndarray:
+    """The counts of a column as an image (height, width)."""
     channels, rows, columns = (int(table[axis].max()) + 1 for axis in ("channel", "row", "column"))
     maps = table[column].to_numpy().reshape(channels, rows, columns)
     if bool(table["is_kernel"].iloc[0]):
         return _tiled(maps)
-    if rows == columns == 1:  # inputs that are no image, as a square as near as there is
+    if rows == columns == 1:  # inputs that are not an image fill the smallest square
         width = int(np.ceil(np.sqrt(channels)))
         return np.pad(maps.ravel(), (0, width * -(-channels // width) - channels)).reshape(-1, width)
     return maps.sum(0)
 
 
 def _tiled(maps: np.ndarray) -> np.ndarray:
-    """Kernels side by side, with a gap between them."""
-    framed = np.pad(maps.astype(float), ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
-    return np.concatenate(list(framed), axis=1)[:, :-1]
+    """Kernels side by side, separated by columns of nan."""
+    padded = np.pad(maps.astype(float), ((0, 0), (0, 0), (0, 1)), constant_values=np.nan)
+    return np.concatenate(list(padded), axis=1)[:, :-1]

@@ -1,4 +1,4 @@
-"""Figure `overlaps`: intersection over union of the masks of every two cycles."""
+"""Figure `overlaps`: intersection over union of the masks of each pair of cycles."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from Utils.config.choices import DENSE
-from Utils.figures.look import NothingToDrawError, Style, level_title, new_figure, spread
+from Utils.figures.look import MOST_PANELS, NothingToDrawError, Style, level_title, new_figure, spread
 from Utils.figures.series import make_series
-from Utils.figures.variants import MOST_PANELS
 from Utils.results.summaries import read_table
 
 
 def overlaps(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Intersection over union of the masks of every two cycles, for each target, at most four; the lowest sample."""
+    """Intersection over union of the masks of each pair of cycles, one panel per pruner and target.
+
+    At most four targets per pruner are shown, each with its lowest sample. Raises `NothingToDrawError` if no run has
+    `overlaps.csv`.
+    """
     rows = rows[rows["pruner"] != DENSE]
-    found = []
+    panels = []
     for item in make_series(rows, style, order):
         for level in spread(sorted(item.rows["target_compression"].unique()), MOST_PANELS):
             runs = item.at(level).sort_values("sample")
             table = read_table(runs["folder"].iloc[0], "overlaps")
             if table is not None:
-                found.append((item.label, level, table))
-    if not found:
+                panels.append((item.label, level, table))
+    if not panels:
         raise NothingToDrawError("these networks have no masks of several cycles")
-    figure, axes = new_figure(title, 1, len(found), (1.4 + 2.2 * len(found), 2.9), sharey=True)
-    lowest = min(table["overlap"].min() for _, _, table in found)
-    for axis, (label, level, table) in zip(axes[0], found, strict=True):
+    figure, axes = new_figure(title, 1, len(panels), (1.4 + 2.2 * len(panels), 2.9), sharey=True)
+    lowest = min(table["overlap"].min() for _, _, table in panels)
+    for axis, (label, level, table) in zip(axes[0], panels, strict=True):
         square = table.pivot(index="cycle", columns="other", values="overlap").to_numpy()
         extent = (0.5, len(square) + 0.5, len(square) + 0.5, 0.5)
         axis.imshow(square, vmin=lowest, vmax=1, cmap="viridis", extent=extent, gid=f"{label}|{level}")

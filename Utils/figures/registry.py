@@ -1,21 +1,22 @@
-"""The registry of figures, readable without matplotlib.
+"""Registry of figures, readable without matplotlib.
 
-A figure is a function `(rows, style, title, order) -> Figure` of the rows of `summary.csv`, in a file here, and a line
-below. `style` gives label, colour and marker of a pruner, `order` the pruners in the order of the legend.
+A figure is a function `(rows, style, title, order) -> Figure` in a file of this package, and one line below. `rows` are
+rows of `summary.csv`, `style` maps a pruner to its label, colour and marker, and `order` lists the pruners in the order
+of the legend.
 """
 
 from typing import NamedTuple
 
 
 class FigureKind(NamedTuple):
-    """One line of the registry."""
+    """Registry entry of a kind of figure."""
 
     target: str
     about: str
     experiment: str | None = None
-    """The only experiment that it is for; None: all that prune as `--pruner` says."""
+    """The only experiment with this figure; None: every experiment that prunes with `--pruner`."""
     is_animated: bool = False
-    """Whether the function returns several figures, `(name, Figure)` each, which also make an animation."""
+    """Whether the function returns a list of `(name, Figure)`, which is also saved as an animation."""
 
 
 AFTERWARDS = "train-then-prune"
@@ -44,21 +45,21 @@ FIGURES: dict[str, FigureKind] = {
     "overlaps": FigureKind("Utils.figures.overlaps:overlaps", "how far the masks of every two cycles are the same"),
     "arms": FigureKind("Utils.figures.arms:arms", "accuracy of the arms of union-mask, means and standard deviations"),
     "weights-and-units": FigureKind(
-        "Utils.figures.pruned_afterwards:weights_and_units",
+        "Utils.figures.weights_and_units:weights_and_units",
         "accuracy and loss of a trained network against the share of weights, and of units, that is pruned",
         AFTERWARDS,
     ),
     "trained": FigureKind(
-        "Utils.figures.pruned_afterwards:trained", "loss and accuracy of that network while it is trained", AFTERWARDS
+        "Utils.figures.trained:trained", "loss and accuracy of that network while it is trained", AFTERWARDS
     ),
     "pruned-weights": FigureKind(
-        "Utils.figures.pruned_afterwards:pruned_weights",
+        "Utils.figures.pruned_weights:pruned_weights",
         "histograms of the weights that are left, and an animation",
         AFTERWARDS,
         is_animated=True,
     ),
     "pruned-units": FigureKind(
-        "Utils.figures.pruned_afterwards:pruned_units",
+        "Utils.figures.pruned_units:pruned_units",
         "histograms of the norms of the units that are left, and an animation",
         AFTERWARDS,
         is_animated=True,

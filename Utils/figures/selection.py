@@ -1,4 +1,4 @@
-"""Which results go into which figure?"""
+"""Selection of results: the flags of `visualization.py`, and the rows of each figure."""
 
 from dataclasses import dataclass
 
@@ -15,49 +15,51 @@ from Utils.results.folders import folder_name
 
 @dataclass(frozen=True)
 class Plot:
-    """What is drawn, of what."""
+    """Flags of `visualization.py`: kinds of figures to draw, and results to draw them from."""
 
-    out_path: str = setting("Results", "the folder of results; figures go to its folder figures")
+    out_path: str = setting("Results", "results folder; figures are written to its subfolder figures")
     plot_type: tuple[str, ...] | None = setting(
         None, "kinds of figures (default: all)", choices=tuple(FIGURES), sequence=True
     )
-    experiment: str | None = setting(None, "of one experiment", choices="experiment")
-    architecture: tuple[str, ...] | None = setting(None, "of these networks", choices="architecture", sequence=True)
-    data: tuple[str, ...] | None = setting(None, "on these data sets", choices="data", sequence=True)
+    experiment: str | None = setting(None, "only results of this experiment", choices="experiment")
+    architecture: tuple[str, ...] | None = setting(
+        None, "only results of these networks", choices="architecture", sequence=True
+    )
+    data: tuple[str, ...] | None = setting(None, "only results on these data sets", choices="data", sequence=True)
     pruners_to_display: tuple[str, ...] | None = setting(
-        None, "pruners, in the order of the legend (default: all there are)", choices="pruner", sequence=True
+        None, "pruners, in the order of the legend (default: all)", choices="pruner", sequence=True
     )
     pruning_type: tuple[str, ...] | None = setting(
-        None, "a figure for each of these targets", choices=PRUNING_TYPES, sequence=True
+        None, "one figure for each of these pruning types (default: all)", choices=PRUNING_TYPES, sequence=True
     )
     effective_type: str = setting(
         "exact", "how effective compression is counted", choices=EFFECTIVE_TYPES, aliases=EFFECTIVE_ALIASES,
     )  # fmt: skip
-    num_samples: int | None = setting(None, "at most so many samples of each network", kind=int, check=POSITIVE)
+    num_samples: int | None = setting(None, "maximum number of samples of each network", kind=int, check=POSITIVE)
 
 
 def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
-    """For each figure that the rows allow, its name and its rows; dense rows go with every pruning type.
+    """The name and the rows of each figure; dense rows are included for every pruning type.
 
-    Raises `UserError` if nothing is left, and says what there is.
+    Raises `UserError` with the available results if none is selected.
     """
     if plot.effective_type == "graph":
         compression = rows["prunable"] / rows["graph_kept_effective"].replace(0, np.nan)
         rows = rows.assign(effective_compression=compression.fillna(np.inf))
-    chosen = _filter(rows, plot)
+    selected = _filter(rows, plot)
     if plot.num_samples is not None:
-        networks = ["experiment", "architecture", "data", "pruner", "pruning_type", "settings"]
-        plain = chosen.assign(settings=[" ".join(variant_of(text)) for text in chosen["settings"]])
-        chosen = chosen[plain.groupby(networks)["sample"].rank(method="dense") <= plot.num_samples]
+        columns = ["experiment", "architecture", "data", "pruner", "pruning_type", "settings"]
+        by_variant = selected.assign(settings=[" ".join(variant_of(text)) for text in selected["settings"]])
+        selected = selected[by_variant.groupby(columns)["sample"].rank(method="dense") <= plot.num_samples]
     figures = []
-    for (experiment, architecture, data), part in chosen.groupby(["experiment", "architecture", "data"]):
+    for (experiment, architecture, data), part in selected.groupby(["experiment", "architecture", "data"]):
         dense = part["pruner"] == DENSE
         if experiment == AFTERWARDS:
             figures.append(("_".join(folder_name(str(item)) for item in (experiment, architecture, data)), part))
             continue
         for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):
             if plot.pruning_type is None or pruning_type in plot.pruning_type:
-                name = "_".join(folder_name(str(part)) for part in (experiment, architecture, data, pruning_type))
+                name = "_".join(folder_name(str(item)) for item in (experiment, architecture, data, pruning_type))
                 figures.append((name, part[dense | (part["pruning_type"] == pruning_type)]))
     if not figures:
         raise UserError(f"no complete pruned network to draw; there are: {_inventory(rows)}")
@@ -65,7 +67,8 @@ def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:
-    every = rows
+    """The rows that match the flags; raises `UserError` if a pruner to display has none."""
+    all_rows = rows
     if plot.experiment is not None:
         rows = rows[rows["experiment"] == plot.experiment]
     if plot.architecture is not None:
@@ -76,13 +79,14 @@ def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:
         missing = set(plot.pruners_to_display) - set(rows["pruner"])
         if missing:
             raise UserError(
-                f"no complete runs of {', '.join(sorted(missing))} for this; there are: {_inventory(every)}"
+                f"no complete runs of {', '.join(sorted(missing))} for this; there are: {_inventory(all_rows)}"
             )
         rows = rows[rows["pruner"].isin((*plot.pruners_to_display, DENSE))]
     return rows
 
 
 def _inventory(rows: pd.DataFrame) -> str:
+    """The distinct networks, data sets, pruners and pruning types of the rows, as text."""
     columns = ["architecture", "data", "pruner", "pruning_type"]
-    found = rows[columns].drop_duplicates().sort_values(columns).itertuples(index=False)
-    return "; ".join(" ".join(map(str, row)) for row in found) or "none"
+    combinations = rows[columns].drop_duplicates().sort_values(columns).itertuples(index=False)
+    return "; ".join(" ".join(map(str, row)) for row in combinations) or "none"

@@ -1,4 +1,4 @@
-"""Figure `sparsity`: density and accuracy while a network is pruned during training."""
+"""Figure `sparsity`: density and accuracy of a network that is pruned during training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,16 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from Utils.config.choices import DENSE
-from Utils.figures.look import NothingToDrawError, Style, add_legend, level_title, new_figure, spread
+from Utils.figures.look import MOST_PANELS, NothingToDrawError, Style, add_legend, level_title, new_figure, spread
 from Utils.figures.series import Series, make_series
-from Utils.figures.variants import MOST_PANELS, coloured
+from Utils.figures.variants import coloured
 from Utils.results.summaries import read_table
 
 
 def sparsity(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Density of the masks and test accuracy against iterations, a column for each target, at most four.
+    """Density of the masks (top) and test accuracy (bottom) against iterations; one column per target, at most four.
 
-    Of the lowest sample, as cycles of different samples would blur.
+    Only the lowest sample is shown, because a mean would blur the cycles of different samples. Raises
+    `NothingToDrawError` if no run has `sparsity.csv`.
     """
     rows = rows[rows["pruner"] != DENSE]
     levels = spread(sorted(rows["target_compression"].unique()), MOST_PANELS)
@@ -30,7 +31,7 @@ def sparsity(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
         column[1].set_xlabel("Iteration")
         column[1].xaxis.set_major_locator(MaxNLocator(4))
         for item, colour in coloured(make_series(rows, style, order)):
-            handles += _draw_course(column, item, level, colour)
+            handles += _draw_series(column, item, level, colour)
     if not handles:
         raise NothingToDrawError("these networks were not pruned while they trained")
     axes[0, 0].set_ylabel("Density")
@@ -40,7 +41,8 @@ def sparsity(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
     return figure
 
 
-def _draw_course(column: Sequence[Axes], item: Series, level: float, colour: str) -> list[Any]:
+def _draw_series(column: Sequence[Axes], item: Series, level: float, colour: str) -> list[Any]:
+    """Draw one series in one column; returns the density curve, nothing if the run has no `sparsity.csv`."""
     runs = item.at(level).sort_values("sample")
     table = read_table(runs["folder"].iloc[0], "sparsity") if len(runs) else None
     if table is None:

@@ -1,4 +1,4 @@
-"""How did training go?"""
+"""Figure `training`: accuracy, loss and learning rate over the iterations of training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from Utils.config.choices import DENSE
 from Utils.figures.look import (
     BAND,
     GREY,
+    MOST_PANELS,
     NothingToDrawError,
     Style,
     add_legend,
@@ -23,18 +24,18 @@ from Utils.figures.look import (
 from Utils.figures.series import Series, make_series
 from Utils.results.summaries import read_table
 
-_MOST_PANELS = 4
 _SMALLEST_BAND = 2
+"""Number of samples from which on a band is drawn."""
 
 
 def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
     """Test accuracy, test (solid) and training (dashed) loss, and learning rate against iterations.
 
-    A column for each target compression, at most four, with the dense network in each; means over samples, bands from
-    the lowest to the highest.
+    One column per target compression, at most four, each with the dense network. Means over samples, bands from the
+    lowest to the highest. Raises `NothingToDrawError` if no network was trained.
     """
-    dense = rows["pruner"] == DENSE
-    levels = spread(sorted(rows.loc[~dense, "target_compression"].unique()), _MOST_PANELS)
+    is_dense = rows["pruner"] == DENSE
+    levels = spread(sorted(rows.loc[~is_dense, "target_compression"].unique()), MOST_PANELS)
     size = (1.2 + 2.3 * len(levels), 5.2) if len(levels) > 1 else (4.6, 5.2)
     figure, axes = new_figure(
         title, 3, len(levels), size, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 3, 1.3]}
@@ -59,6 +60,7 @@ def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
 
 
 def _draw_series(column: Sequence[Axes], item: Series, level: float) -> list[Any]:
+    """Draw the means over samples of one series in one column; returns the accuracy curve, nothing if not trained."""
     tables = [read_table(folder, "training") for folder in item.at(level)["folder"]]
     trained = [table for table in tables if table is not None and len(table) > 1]
     if not trained:

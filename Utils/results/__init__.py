@@ -1,4 +1,4 @@
-"""Results of runs: written by `store.py`, read by `summaries.py`; nothing else touches a results folder."""
+"""Results of runs: written by `store.py`, read by `summaries.py`; no other package accesses a results folder."""
 
 from Utils.results.summaries import load_summaries
 

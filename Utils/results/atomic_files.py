@@ -1,4 +1,4 @@
-"""How is a file written whole or not at all?"""
+"""Atomic files: a file is written whole or not at all."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from pathlib import Path
 from Utils.errors import UserError
 
 TEMPORARY = ".partial"
-"""How a file's name ends that is being written; one that is left is of a process that died."""
+"""Suffix of files being written; a remaining one was left by a process that died."""
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -22,7 +22,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; raises `OSError` if that cannot be done."""
+    """Write a file whole or not at all; raises `OSError` if it cannot be written."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -38,7 +38,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_error(path: Path, error: OSError) -> UserError:
-    """What a failure to write means to the user."""
+    """The error to show the user when writing to a path fails, with advice for its cause."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = "make room, and run the same command again" if is_full else "give another folder as --out_path"
     return UserError(f"cannot write to {path}: {error.strerror or error}; {advice}")

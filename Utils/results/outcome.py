@@ -7,34 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from Utils.results.schema import LAYER_COLUMNS, TRAINING_COLUMNS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from Layers import Masks
-from Utils.results.schema import LAYER_COLUMNS, TRAINING_COLUMNS
 
 
 @dataclass
 class Outcome:
-    """What an experiment gives back; it writes nothing itself."""
+    """The result of an experiment, which returns it and writes no file itself."""
 
     summary: dict[str, Any]
-    """Values of `SUMMARY_COLUMNS` that are not settings, then columns of the experiment's own."""
+    """Values of `SUMMARY_COLUMNS` other than settings, then the experiment's additional columns."""
     layers: pd.DataFrame
     training: pd.DataFrame
     masks: Masks | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
-    """Device, threads and the like."""
+    """Device, processor and threads of the run."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """Further tables, each kept as a CSV file of its name."""
+    """Additional tables; each is written to a CSV file of its name."""
     error: str = ""
-    """Why the run failed, if it did."""
+    """The reason why the run failed; empty if it did not."""
     trace: str = ""
-    """Where in the program, if that was not foreseen."""
+    """The traceback of an unexpected error; empty otherwise."""
 
     @classmethod
     def failed(cls, error: str, trace: str = "") -> Outcome:
-        """Nothing but a reason."""
+        """The outcome of a failed run: the reason, and empty tables."""
         layers, training = pd.DataFrame(columns=list(LAYER_COLUMNS)), pd.DataFrame(columns=list(TRAINING_COLUMNS))
         return cls({}, layers, training, error=error, trace=trace)

@@ -1,4 +1,4 @@
-"""Content of `run.json`: settings, versions, machine and status of a run."""
+"""Content of `run.json`: status, settings, versions, machine and time of a run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ import time
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from Utils.config.settings import Settings, plain
-
-if TYPE_CHECKING:
-    pass
 from Utils.results.outcome import Outcome
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
 
 
 def record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, Any]:
-    """What `run.json` says of a run."""
+    """The content of `run.json` for a finished or failed run; `seconds` is its duration."""
     return {
         "status": "failed" if outcome.error else "complete",
         "error": outcome.error,
@@ -39,16 +36,16 @@ def record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, An
 
 @lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         with contextlib.suppress(ImportError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 @lru_cache(maxsize=1)
 def _commit() -> str | None:
-    """The commit that the program was started from, if it is a git checkout."""
+    """The commit of the program, with the suffix `-dirty` if files were modified; None outside a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None

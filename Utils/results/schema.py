@@ -1,12 +1,6 @@
-"""Columns of the tables that a run keeps."""
+"""Columns of the tables that every run writes."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 SUMMARY_COLUMNS = (
     "run", "status", "error", "settings", "experiment", "architecture", "data", "pruner", "pruning_type", "sample",
@@ -31,7 +25,7 @@ TRAINING_COLUMNS = (
 
 
 TEXT_COLUMNS = ("run", "error", "settings")
-"""Read as text even where they look like numbers, as the key 12e4567890 does."""
+"""Columns read as text even if they look like numbers, as the run key 12e4567890 does."""
 
 
 NUMBER_COLUMNS = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("sample") :]

@@ -1,7 +1,7 @@
-"""What weights does a checkpoint hold?
+"""State dicts of checkpoint files: reads their weights, bakes masks in, and loads them into a network.
 
-A checkpoint is a state dict, as safetensors or as PyTorch saved it, alone or inside a training checkpoint; or a run of
-ours. Nothing is read that would run code.
+A checkpoint is a state dict, saved as safetensors or by PyTorch, alone or inside a training checkpoint, or the weights
+of a stored run. No file is read in a way that could run code.
 """
 
 import pickle
@@ -21,33 +21,34 @@ from Utils.errors import UserError
 from Utils.results.folders import find_run
 
 _INSIDE = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params")
-"""Where training checkpoints keep the state dict."""
+"""Names of the entry that holds the state dict in training checkpoints."""
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and Lightning put before every name."""
+"""Prefixes that DataParallel, torch.compile and Lightning add to every name."""
 
 
 def find(place: str, results: str, what: str = "weights") -> Path:
-    """A file of weights (or of masks): itself, that of a run's folder, or of a run by its name in a results folder.
+    """The file of weights (or of masks) at a place: a file, a run's folder, or a run's name in a results folder.
 
-    Raises `UserError`, which names the flag `--weights_from` (or `--masks_from`), if there is none.
+    Raises `UserError`, which names the flag `--weights_from` (or `--masks_from`), if there is no such file, or if
+    several runs have the name.
     """
     path, flag = Path(place), f"--{what}_from={place}"
     if path.is_file():
         return path
     folders = [path] if path.is_dir() else find_run(results, place)
     if not folders:
-        raise UserError(f"{flag} is no file, no run's folder, and no run of that name in {results}")
+        raise UserError(f"{flag} is not a file, a run's folder, or the name of a run in {results}")
     if len(folders) > 1:
         raise UserError(f"{flag} is the name of several runs: {', '.join(map(str, folders))}")
-    found = folders[0] / f"{what}.safetensors"
-    if not found.is_file():
-        raise UserError(f"{flag}: {folders[0]} has no {found.name}: it failed, or is no run of ours")
-    return found
+    file = folders[0] / f"{what}.safetensors"
+    if not file.is_file():
+        raise UserError(f"{flag}: {folders[0]} has no {file.name}: the run failed, or the folder is not that of a run")
+    return file
 
 
 def content_key(path: Path) -> str:
-    """Ten hexadecimal digits that stand for a file's content."""
+    """A hash of a file's content: ten hexadecimal digits."""
     digest = sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -57,33 +58,34 @@ def content_key(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, masks multiplied in; raises `UserError` if it is not one."""
+    """The tensors of a checkpoint by name, multiplied by their masks; raises `UserError` for any other file."""
     return _bake(_without_wrappers(_state_dict(path)))
 
 
 def load(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Give a network the weights of a checkpoint, all of them, in its own precision; masks stay as they are.
+    """Load all weights of a checkpoint into a network, in the network's precision; its masks remain unchanged.
 
-    Raises `UserError` naming what is missing, left over or of another shape.
+    Raises `UserError`, which begins with `source`, for missing or unexpected names, other shapes or invalid values.
     """
-    own = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
-    # Networks without running statistics, and those of other versions of PyTorch, do without the count.
-    optional = {name for name in own.keys() ^ weights.keys() if name.endswith("num_batches_tracked")}
-    missing, extra = sorted(own.keys() - weights.keys() - optional), sorted(weights.keys() - own.keys() - optional)
-    if missing or extra:
-        parts = [f"lacks {_few(missing)}" * bool(missing), f"has {_few(extra)} too many" * bool(extra)]
-        raise UserError(f"{source} is of another network: it {' and '.join(filter(None, parts))}")
-    for name in own.keys() & weights.keys():
-        if own[name].shape != weights[name].shape:
+    state = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    # Networks without running statistics have no batch count, nor do those of some versions of PyTorch.
+    optional = {name for name in state.keys() ^ weights.keys() if name.endswith("num_batches_tracked")}
+    missing = sorted(state.keys() - weights.keys() - optional)
+    unexpected = sorted(weights.keys() - state.keys() - optional)
+    if missing or unexpected:
+        parts = [f"lacks {_few(missing)}" * bool(missing), f"has unexpected {_few(unexpected)}" * bool(unexpected)]
+        raise UserError(f"{source} does not fit the network: it {' and '.join(filter(None, parts))}")
+    for name in state.keys() & weights.keys():
+        if state[name].shape != weights[name].shape:
             raise UserError(
-                f"{source} is of another network: {name} has shape {tuple(weights[name].shape)} there, "
-                f"{tuple(own[name].shape)} here"
+                f"{source} does not fit the network: {name} has shape {tuple(weights[name].shape)} there, "
+                f"{tuple(state[name].shape)} here"
             )
-        if own[name].is_floating_point() and not weights[name].is_floating_point():
+        if state[name].is_floating_point() and not weights[name].is_floating_point():
             raise UserError(f"{source}: {name} holds {weights[name].dtype}, not floating-point numbers")
         if not bool(torch.isfinite(weights[name]).all()):
             raise UserError(f"{source} is damaged: {name} has entries that are not finite")
-    model.load_state_dict({**model.state_dict(), **{name: weights[name] for name in own.keys() & weights.keys()}})
+    model.load_state_dict({**model.state_dict(), **{name: weights[name] for name in state.keys() & weights.keys()}})
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
@@ -91,7 +93,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _from_torch(path)
     except SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file: {error}") from error
+        raise UserError(f"{path} is not a safetensors file: {error}") from error
     except PermissionError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(content, Mapping):
@@ -102,24 +104,24 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             break
     tensors = {name: value.to_dense() for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise UserError(f"{path} holds no tensors by name, so it is no state dict (found: {_few(map(str, content))})")
+        raise UserError(f"{path} holds no named tensors, so it is not a state dict (found: {_few(map(str, content))})")
     return tensors
 
 
 def _from_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual pickles, which are refused below all the same
+            warnings.simplefilter("ignore")  # about unusual pickles, which are refused below anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} is no checkpoint of tensors alone, and reading it could run code; "
+            f"{path} holds more than tensors, and reading it could run code; "
             "save model.state_dict(), with torch.save or as safetensors"
         ) from error
     except PermissionError:
         raise
-    except Exception as error:  # its reader fails on other files in as many ways as there are files
-        raise UserError(f"{path} is damaged, or no checkpoint of PyTorch") from error
+    except Exception as error:  # PyTorch's reader raises many kinds of errors for files of other formats
+        raise UserError(f"{path} is damaged, or not a PyTorch checkpoint") from error
 
 
 def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -130,7 +132,7 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _bake(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Multiply masks in: ours (`x` and `x_mask`) and those of torch.nn.utils.prune (`x_orig` and `x_mask`)."""
+    """Multiply weights by their masks: `x` by `x_mask`, or, from torch.nn.utils.prune, `x_orig` by `x_mask`."""
     baked = {name: value for name, value in tensors.items() if not name.endswith("_mask")}
     for name, mask in tensors.items():
         plain = name.removesuffix("_mask")

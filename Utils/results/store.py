@@ -1,7 +1,8 @@
-"""What is kept of a run, and how is it found again? Only this file writes and reads `Results/`.
+"""Results folder: writes the files of each run and reads its state, checkpoints and weights.
 
 Each run has a folder with `run.json`, `summary.csv`, `layers.csv`, `training.csv`, `masks.safetensors` and
 `weights.safetensors`. Every file is written whole or not at all, `run.json` last: a folder without it is unfinished.
+No other file writes results; `summaries.py` reads the tables.
 """
 
 from __future__ import annotations
@@ -15,36 +16,35 @@ import pandas as pd
 
 from Utils.config.settings import Settings, as_flags
 from Utils.results.atomic_files import TEMPORARY, replace_file, write_error, write_file
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 from Utils.results.folders import folder_name
 from Utils.results.outcome import Outcome
 from Utils.results.record import record
 from Utils.results.schema import SUMMARY_COLUMNS
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _CHECKPOINTS = "checkpoint-*.pt"
 
 
 class StoredState(NamedTuple):
-    """What there is of a run."""
+    """The stored state of a run."""
 
     status: str
-    """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
+    """`complete`, `failed`, or `missing` if the folder is absent, unfinished or unreadable."""
     error: str
     fingerprint: tuple[int, int] | None
-    """Others as soon as it is written again; None if there is nothing."""
+    """Inode and modification time of `run.json`, which change when it is rewritten; None without `run.json`."""
 
 
 class Store:
-    """A results folder."""
+    """A results folder, with a folder for each run."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def check_writable(self) -> None:
-        """Raise `UserError` now rather than lose a finished run later."""
+        """Raise `UserError` if the folder cannot be written to; call it first, so that no finished run is lost."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as file:
@@ -60,27 +60,27 @@ class Store:
         return self.path.joinpath(*(folder_name(str(part)) for part in parts), name)
 
     def status(self, settings: Settings) -> str:
-        """`complete`, `failed` or, if there is nothing or something unreadable, `missing`."""
+        """`complete`, `failed`, or `missing` if the folder is absent, unfinished or unreadable."""
         return self.state(settings).status
 
     def state(self, settings: Settings) -> StoredState:
-        """What there is of a run."""
+        """The stored state of a run."""
         path = self.folder(settings) / "run.json"
-        # Marks come first: what is written meanwhile is to look new afterwards.
-        marks = None
+        # The fingerprint is taken first, so that a file rewritten during reading looks changed afterwards.
+        fingerprint = None
         try:
-            found = path.stat()
-            marks = found.st_ino, found.st_mtime_ns
+            stat = path.stat()
+            fingerprint = stat.st_ino, stat.st_mtime_ns
             record = json.loads(path.read_bytes())
             has_row = path.with_name("summary.csv").stat().st_size > 0
             if has_row and record["status"] in ("complete", "failed"):
-                return StoredState(record["status"], str(record.get("error", "")), marks)
+                return StoredState(record["status"], str(record.get("error", "")), fingerprint)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        return StoredState("missing", "", marks)
+        return StoredState("missing", "", fingerprint)
 
     def has_weights(self, settings: Settings) -> bool:
-        """Whether a run's weights are there, whole."""
+        """Whether the weights of a run are stored and undamaged."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -90,14 +90,14 @@ class Store:
             return False
 
     def read_checkpoints(self, settings: Settings) -> dict[str, bytes]:
-        """What an interrupted run left to go on from, by the names of its files."""
+        """The checkpoints of an interrupted run, by file name."""
         try:
             return {path.name: path.read_bytes() for path in self.folder(settings).glob(_CHECKPOINTS)}
         except OSError:
             return {}
 
     def delete_checkpoints(self, settings: Settings) -> None:
-        """Leave nothing that a run could go on from; raises `UserError` if it cannot be removed."""
+        """Delete all checkpoints of a run; raises `UserError` if they cannot be deleted."""
         try:
             for path in self.folder(settings).glob(_CHECKPOINTS):
                 path.unlink(missing_ok=True)
@@ -105,11 +105,11 @@ class Store:
             raise write_error(self.folder(settings), error) from error
 
     def write_checkpoint(self, settings: Settings, name: str, content: bytes) -> None:
-        """Keep what a run can go on from; raises `UserError` if it cannot be written."""
+        """Write a checkpoint, from which the run can resume; raises `UserError` if it cannot be written."""
         replace_file(self.folder(settings) / name, content)
 
     def read_weights(self, settings: Settings) -> dict[str, Tensor] | None:
-        """The trained weights of a complete run, if they were kept."""
+        """The trained weights of a complete run; None if they are not stored or not readable."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -128,15 +128,16 @@ class Store:
         seconds: float,
         keeps_checkpoints: bool = False,
     ) -> pd.DataFrame:
-        """Keep a run; returns its row of `summary.csv`. `defaults` is what would run without any flag.
+        """Write all files of a run and return its row of `summary.csv`; `defaults` are the settings without any flag.
 
-        Its checkpoints go, unless it is to go on from them. Only one process at a time may write a run.
+        Checkpoints are deleted unless the run will resume from them. Only one process at a time may write a run.
+        Raises `UserError` if a file cannot be written.
         """
         row = summary_row(settings, defaults, outcome)
         folder = self.folder(settings)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # A run that is made again is unfinished until its new run.json is there, and keeps nothing of the old one.
+            # A repeated run is unfinished until its new run.json is written, and keeps no old file.
             tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
             (folder / "run.json").unlink(missing_ok=True)
             for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors"), *folder.glob(f".*{TEMPORARY}")):
@@ -159,15 +160,15 @@ class Store:
 
 
 def summary_row(settings: Settings, defaults: Settings, outcome: Outcome) -> pd.DataFrame:
-    """The one row of `summary.csv`: the fixed columns, then the experiment's own."""
+    """The row of `summary.csv`: `SUMMARY_COLUMNS`, then the experiment's additional columns."""
     run, pruning = settings.run, settings.pruning
-    own, usual = settings.identity(), defaults.identity()
+    identity, default = settings.identity(), defaults.identity()
     row = dict.fromkeys(SUMMARY_COLUMNS)
     row |= {
         "run": settings.key(),
         "status": "failed" if outcome.error else "complete",
         "error": outcome.error,
-        "settings": as_flags({name: value for name, value in own.items() if usual.get(name) != value}),
+        "settings": as_flags({name: value for name, value in identity.items() if default.get(name) != value}),
         "experiment": run.experiment,
         "architecture": run.architecture,
         "data": run.data,

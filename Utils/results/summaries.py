@@ -1,25 +1,21 @@
-"""Reading results: the summary rows of all runs, and the tables of one."""
+"""Readers of results: the summary rows of all runs, and the tables of one run."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from Utils.errors import UserError
 from Utils.results import summary_index
-
-if TYPE_CHECKING:
-    pass
 from Utils.results.schema import NUMBER_COLUMNS, SUMMARY_COLUMNS, TEXT_COLUMNS
 
 
 def load_summaries(path: str | Path = "Results", status: str | None = "complete") -> pd.DataFrame:
-    """Every network's row of `summary.csv` below a results folder, those of one status or, with None, all.
+    """The `summary.csv` rows of all runs below a results folder with this status; None: with any status.
 
-    Folders without `run.json` are unfinished and left out. A damaged one is left out with a warning that names it.
+    Folders without `run.json` are unfinished and skipped. A damaged folder is skipped with a warning that names it.
     """
     rows, damaged = read_summaries(path)
     for folder in damaged:
@@ -29,7 +25,7 @@ def load_summaries(path: str | Path = "Results", status: str | None = "complete"
 
 
 def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
-    """Every row below a results folder, with a column for its folder, and the folders that cannot be read."""
+    """All rows below a results folder, with a column `folder`, and the folders that cannot be read."""
     path = Path(path)
     entries, damaged = summary_index.read(path, SUMMARY_COLUMNS, NUMBER_COLUMNS)
     if not entries:
@@ -41,7 +37,7 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
 
 
 def read_table(folder: str | Path, name: str) -> pd.DataFrame | None:
-    """A table of a run, such as `layers`; None if it has none or an empty one. Raises `UserError` if it is damaged."""
+    """A table of a run, such as `layers`; None if missing or empty. Raises `UserError` if the file is damaged."""
     path = Path(folder) / f"{name}.csv"
     if not path.is_file():
         return None

@@ -1,8 +1,8 @@
-"""What do the summaries of all runs say, without reading every file again?
+"""Summary index: the summary rows of all runs, read anew only for runs whose files have changed.
 
-An index beside the runs remembers each row with the marks of the files that it came from: inode, time and size. A row
-whose files have other marks is read again, so that the index is never trusted further than the files bear it out; where
-it cannot be written, everything is read each time.
+An index file beside the runs stores each row with a fingerprint of its files: inode, modification time and size. A row
+is read again if the fingerprint differs, so the index never overrides the files. If the index cannot be written, every
+row is read each time.
 """
 
 import csv
@@ -22,16 +22,17 @@ from Utils.results.atomic_files import replace_file
 _NAME = ".index.json"
 _VERSION = 1
 _DEPTH = 6
-"""Folders between the results folder and a run's files."""
+"""Depth of the folder of a run below the results folder."""
 
-_FEW = 20
-"""Rows that are read anew without being worth another index."""
+_TOLERATED_CHANGES = 20
+"""The index is rewritten only for more changes than these, because reading a few rows anew is cheaper."""
 
 Fingerprint = list[int]
+"""Inode, modification time in ns and size of `run.json`, then of `summary.csv` if it exists."""
 
 
 class Entry(NamedTuple):
-    """The one row of a `summary.csv`, as text."""
+    """Header and row of a `summary.csv`, as text."""
 
     fingerprint: Fingerprint
     header: str
@@ -39,31 +40,31 @@ class Entry(NamedTuple):
 
 
 def read(results: Path, required: Sequence[str], numbers: Sequence[str]) -> tuple[dict[str, Entry], list[Path]]:
-    """Every run's row, by its folder, in order, and the folders that cannot be read.
+    """The rows of all runs by folder, in order, and the folders that cannot be read.
 
-    A row must have the required columns and be of the status that `run.json` has; what stands in the columns of
-    numbers must be numbers.
+    A row must have the `required` columns and the status of `run.json`, and its columns `numbers` must hold numbers,
+    booleans or nothing.
     """
-    known = _load(results)
-    found: dict[str, Entry] = {}
+    index = _read_index(results)
+    rows: dict[str, Entry] = {}
     damaged = []
-    for folder, marks in sorted(_runs(results)):
-        entry = known.get(folder)
-        if entry is None or entry.fingerprint != marks:
+    for folder, fingerprint in sorted(_runs(results)):
+        entry = index.get(folder)
+        if entry is None or entry.fingerprint != fingerprint:
             try:
-                entry = _read_row(results / folder, marks, required, numbers)
+                entry = _read_row(results / folder, fingerprint, required, numbers)
             except (OSError, ValueError, KeyError, TypeError, csv.Error):
                 damaged.append(results / folder)
                 continue
-        found[folder] = entry
-    new = sum(entry is not known.get(folder) for folder, entry in found.items())
-    if new + len(known.keys() - found.keys()) > _FEW:
-        _keep(results, found)
-    return found, damaged
+        rows[folder] = entry
+    changed = sum(entry is not index.get(folder) for folder, entry in rows.items())
+    if changed + len(index.keys() - rows.keys()) > _TOLERATED_CHANGES:
+        _write_index(results, rows)
+    return rows, damaged
 
 
 def table(entries: dict[str, Entry], text_columns: Sequence[str]) -> pd.DataFrame:
-    """All rows, with their folders in a column of that name, in order."""
+    """A table of all rows, in order, with a column `folder`."""
     by_header: dict[str, list[str]] = {}
     for folder, entry in entries.items():
         by_header.setdefault(entry.header, []).append(folder)
@@ -78,7 +79,7 @@ def table(entries: dict[str, Entry], text_columns: Sequence[str]) -> pd.DataFram
 
 
 def _runs(results: Path) -> Iterator[tuple[str, Fingerprint]]:
-    """The folder of every run that has a `run.json`, below the results folder, and the marks of its files."""
+    """Each folder with a `run.json`, relative to the results folder, and its fingerprint."""
 
     def below(path: str, name: str, depth: int) -> Iterator[tuple[str, Fingerprint]]:
         if depth == 0:
@@ -95,42 +96,43 @@ def _runs(results: Path) -> Iterator[tuple[str, Fingerprint]]:
 
 def _fingerprint(folder: str) -> Fingerprint:
     record = os.stat(f"{folder}/run.json")
-    marks = [record.st_ino, record.st_mtime_ns, record.st_size]
+    fingerprint = [record.st_ino, record.st_mtime_ns, record.st_size]
     with suppress(OSError):
         summary = os.stat(f"{folder}/summary.csv")
-        marks += [summary.st_ino, summary.st_mtime_ns, summary.st_size]
-    return marks
+        fingerprint += [summary.st_ino, summary.st_mtime_ns, summary.st_size]
+    return fingerprint
 
 
-def _read_row(folder: Path, marks: Fingerprint, required: Sequence[str], numbers: Sequence[str]) -> Entry:
-    """Read a row; raises an error of some kind unless it is what it should be."""
+def _read_row(folder: Path, fingerprint: Fingerprint, required: Sequence[str], numbers: Sequence[str]) -> Entry:
+    """Read the row of a run; raises the error of the first check that fails."""
     status = json.loads((folder / "run.json").read_bytes())["status"]
     text = (folder / "summary.csv").read_text().strip("\n")
     names, *rows = csv.reader(io.StringIO(text), strict=True)
     if len(rows) != 1 or len(rows[0]) != len(names) or not set(required) <= set(names):
-        raise ValueError("not one row with the columns of summary.csv")
+        raise ValueError("not a single row with the columns of summary.csv")
     values = dict(zip(names, rows[0], strict=True))
     if values["status"] != status:
-        raise ValueError("a row of another run")
+        raise ValueError("status differs from that of run.json")
     for name in numbers:
         if values[name] not in ("", "True", "False"):
             float(values[name])
     header, _, row = text.partition("\n")
-    return Entry(marks, header.strip("\r"), row)
+    return Entry(fingerprint, header.strip("\r"), row)
 
 
-def _load(results: Path) -> dict[str, Entry]:
+def _read_index(results: Path) -> dict[str, Entry]:
     try:
         content = json.loads((results / _NAME).read_bytes())
         if content["version"] != _VERSION:
             return {}
         headers = content["headers"]
-        return {folder: Entry(marks, headers[number], row) for folder, (marks, number, row) in content["rows"].items()}
+        rows = content["rows"].items()
+        return {folder: Entry(fingerprint, headers[number], row) for folder, (fingerprint, number, row) in rows}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return {}
 
 
-def _keep(results: Path, entries: dict[str, Entry]) -> None:
+def _write_index(results: Path, entries: dict[str, Entry]) -> None:
     numbers: dict[str, int] = {}
     rows = {
         folder: [entry.fingerprint, numbers.setdefault(entry.header, len(numbers)), entry.row]

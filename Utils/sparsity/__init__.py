@@ -1,4 +1,4 @@
-"""How sparse a network is: direct and effective sparsity, multiply-adds, and bytes in several layouts."""
+"""Sparsity of a network: direct and effective sparsity, multiply-adds, and bytes in several layouts."""
 
 from Utils.sparsity.measure import direct_sparsity, effective_sparsity
 

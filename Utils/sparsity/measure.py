@@ -1,4 +1,4 @@
-"""How sparse is a network, directly and effectively?"""
+"""Measurement of sparsity: direct and effective counts of weights, multiply-adds and units of a network."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from Utils.results.schema import LAYER_COLUMNS
 
 
 def direct_sparsity(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> float:
-    """The fraction of prunable entries that are pruned, by `masks` or else by the model's own."""
+    """The fraction of prunable entries that are pruned by `masks`; None: by the masks of the model."""
     kept = masks_or_own(model, masks)
     return 1 - _count(kept) / sum(mask.numel() for mask in kept.values())
 
@@ -28,31 +28,37 @@ def effective_sparsity(
     masks: Mapping[str, Tensor] | None = None,
     effective_type: str = "exact",
 ) -> float:
-    """The fraction of prunable entries that are pruned or lie on no path of kept weights from input to output."""
+    """The fraction of prunable entries that are pruned or ineffective.
+
+    An entry is ineffective if it lies on no path of kept weights from input to output. `input_shape` excludes the batch
+    axis; `masks` replace the masks of the model; `effective_type` is `exact` or `graph`.
+    """
     effective = effective_masks(model, input_shape, masks, effective_type)
     return 1 - _count(effective) / sum(mask.numel() for mask in effective.values())
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the result files say of a network's sparsity."""
+    """The sparsity of a network as written to the result files."""
 
     totals: dict[str, Any]
+    """Counts of the whole network, by column of `summary.csv`."""
     layers: pd.DataFrame
+    """`LAYER_COLUMNS`, with one row per prunable parameter."""
     units: pd.DataFrame
-    """Of each layer with hidden units, how many have no kept weight in, and how many no effective one."""
+    """For each layer with hidden units: units without a kept incoming weight, and without an effective one."""
     inputs: pd.DataFrame
-    """The kept and effective weights of each input (or kernel entry) of the first layer."""
+    """Numbers of kept and of effective weights at each input (or kernel entry) of the first layer."""
 
 
 def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
-    """Count what a model's masks keep, in all and in each layer; `input_shape` is without the batch."""
-    flow = propagate_masks(model, input_shape)
-    effective = {name: ranks > 0 for name, ranks in flow.effective.items()}
-    layers = _layer_table(model, effective, flow)
+    """Measure a model's sparsity, in total and per layer; `input_shape` excludes the batch axis."""
+    propagation = propagate_masks(model, input_shape)
+    effective = {name: ranks > 0 for name, ranks in propagation.effective.items()}
+    layers = _layer_table(model, effective, propagation)
     graph_kept = _count(effective_masks(model, input_shape, effective_type="graph"))
     size, direct, kept = (int(layers[column].sum()) for column in ("size", "kept_direct", "kept_effective"))
-    plain_macs = _plain_macs(model, flow)
+    unmasked_macs = _unmasked_macs(model, propagation)
     totals = {
         "prunable": size,
         "kept_direct": direct,
@@ -65,24 +71,25 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
         "graph_effective_sparsity": 1 - graph_kept / size,
         "min_layer_effective_density": float((layers["kept_effective"] / layers["size"]).min()),
         "empty_layers": len(empty_layers(effective)),
-        "dead_units": sum(dead_units(effective, flow.output_layers).values()),
-        "collapsed": flow.output == 0,
-        **{column: int(layers[column].sum()) + plain_macs for column in ("macs", "direct_macs", "effective_macs")},
+        "dead_units": sum(dead_units(effective, propagation.output_layers).values()),
+        "collapsed": propagation.output == 0,
+        **{column: int(layers[column].sum()) + unmasked_macs for column in ("macs", "direct_macs", "effective_macs")},
     }
-    return Measurement(totals, layers, _unit_table(model, effective, flow), _input_table(model, effective, input_shape))
+    units = _unit_table(model, effective, propagation)
+    return Measurement(totals, layers, units, _input_table(model, effective, input_shape))
 
 
 def compression(total: int, kept: int) -> float:
-    """1 / density; infinite if nothing is kept."""
+    """The compression ratio, total / kept; infinite if nothing is kept."""
     return total / kept if kept else float("inf")
 
 
-def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Propagation) -> pd.DataFrame:
+def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], propagation: Propagation) -> pd.DataFrame:
     rows = []
     for name, (weight, mask) in prunable(model).items():
         size, direct, kept = weight.numel(), int(mask.sum()), int(effective[name].sum())
         layer, _, parameter = name.rpartition(".")
-        places = flow.positions.get(layer, 0) if parameter == "weight" else 0
+        positions = propagation.positions.get(layer, 0) if parameter == "weight" else 0
         rows.append(
             {
                 "layer": name,
@@ -92,19 +99,19 @@ def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Propag
                 "kept_effective": kept,
                 "direct_sparsity": 1 - direct / size,
                 "effective_sparsity": 1 - kept / size,
-                "macs": size * places,
-                "direct_macs": direct * places,
-                "effective_macs": kept * places,
+                "macs": size * positions,
+                "direct_macs": direct * positions,
+                "effective_macs": kept * positions,
             }
         )
     return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
 
 
-def _unit_table(model: nn.Module, effective: Mapping[str, Tensor], flow: Propagation) -> pd.DataFrame:
-    direct = dead_units({name: mask for name, (_, mask) in prunable(model).items()}, flow.output_layers)
+def _unit_table(model: nn.Module, effective: Mapping[str, Tensor], propagation: Propagation) -> pd.DataFrame:
+    direct = dead_units({name: mask for name, (_, mask) in prunable(model).items()}, propagation.output_layers)
     rows = [
         {"layer": name, "units": len(effective[name]), "direct_dead_units": direct[name], "dead_units": dead}
-        for name, dead in dead_units(effective, flow.output_layers).items()
+        for name, dead in dead_units(effective, propagation.output_layers).items()
     ]
     return pd.DataFrame(rows, columns=["layer", "units", "direct_dead_units", "dead_units"])
 
@@ -118,8 +125,8 @@ def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape:
     else:
         shape = input_shape if math.prod(input_shape) == mask.shape[1] else (mask.shape[1],)
     shape = (*shape, *[1] * (3 - len(shape)))
-    places = torch.cartesian_prod(*(torch.arange(size) for size in shape)).numpy()
-    table = pd.DataFrame(places, columns=["channel", "row", "column"])
+    coordinates = torch.cartesian_prod(*(torch.arange(size) for size in shape)).numpy()
+    table = pd.DataFrame(coordinates, columns=["channel", "row", "column"])
     counts = {
         "kept_direct": mask.sum(0).flatten().tolist(),
         "kept_effective": effective[name].sum(0).flatten().tolist(),
@@ -127,11 +134,11 @@ def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape:
     return table.assign(**counts, is_kernel=int(is_kernel))
 
 
-def _plain_macs(model: nn.Module, flow: Propagation) -> int:
-    """Multiply-adds of layers without masks, which no pruning saves."""
-    masked = {name.rpartition(".")[0] for name in flow.effective}
+def _unmasked_macs(model: nn.Module, propagation: Propagation) -> int:
+    """Multiply-adds of layers without masks, which pruning never saves."""
+    masked = {name.rpartition(".")[0] for name in propagation.effective}
     return sum(
-        module.weight.numel() * flow.positions.get(name, 0)
+        module.weight.numel() * propagation.positions.get(name, 0)
         for name, module in model.named_modules()
         if is_weight_layer(module) and isinstance(module, nn.Linear | nn.Conv2d) and name not in masked
     )

@@ -34,7 +34,6 @@ def train(
     training: Training,
     sample: int,
     label: str = "",
-    show_progress: bool = True,
     machine: Machine | None = None,
     hooks: Hooks = NO_HOOKS,
     start: int = 0,
@@ -44,15 +43,16 @@ def train(
     The sample decides data order and augmentation. Training stops when the loss is no longer finite, and
     `History.error` gives the reason. The network is left in evaluation mode. With a later `start`, training uses the
     learning rates and batches of the steps from there on. An interrupted training resumes from its last checkpoint
-    (`Utils/training/context.py`) and ends with the same result as without interruption.
+    (`Utils/training/context.py`) and ends with the same result as without interruption. A progress bar with `label`
+    is shown if the run context has one and the error output is a terminal.
     """
-    device, share, stage = next(model.parameters()).device, process_group.share(), context.run_context().next_stage()
+    device, stage = next(model.parameters()).device, context.run_context().next_stage()
     dropout = randomness.generator(sample, "dropout")
     with randomness.isolated(dropout, device):
         compute = Compute(model, machine or Machine())
         try:
             loop = _Loop(model, data, training, sample, compute, hooks, start, stage)
-            return loop.run(label, show_progress and share.number == 0)
+            return loop.run(label)
         except Exception as error:
             compile_error = compute.compile_error(error)
             if compile_error is None:
@@ -104,19 +104,19 @@ class _Loop:
         self.seconds = self.started = 0.0
         self.zero_pruned_gradients: Callable[[], None] = nothing
 
-    def run(self, label: str, show_progress: bool) -> History:
+    def run(self, label: str) -> History:
         if not self.hooks.leave_masks:
-            return self._run(label, show_progress)
+            return self._run(label)
         with baked_masks(self.model) as self.zero_pruned_gradients:
-            return self._run(label, show_progress)
+            return self._run(label)
 
-    def _run(self, label: str, show_progress: bool) -> History:
+    def _run(self, label: str) -> History:
         iterations = self.training.iterations or 0
         optimizer = make_optimizer(self.model, self.training)
         done = self._begin(optimizer)
         self.model.train()
         run_context = context.run_context()
-        has_bar = show_progress and run_context.has_bar
+        has_bar = run_context.has_bar and process_group.is_first()
         with tqdm(
             total=iterations,
             initial=done,
