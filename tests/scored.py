@@ -28,7 +28,7 @@ def criterion_scores(criterion: str, architecture: str, sparsity: str) -> Scores
 
 
 def pruner_scores(name: str, architecture: str, sparsity: str) -> Scores:
-    """What a pruner gives, put together by hand; `tests/test_pruners.py` compares this with the pruner itself."""
+    """The scores of a pruner, put together by hand; `test_pruners.py` compares them with the pruner."""
     criterion, quota = registry.split_name(name)
     own = criterion_scores(criterion, architecture, sparsity)
     masks = {key: mask for key, (_, mask) in prunable(network(architecture)).items()}

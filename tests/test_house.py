@@ -1,84 +1,160 @@
-"""The rules of the house: who imports whom, what stays free of torch, and a README that is true."""
+"""Rules of the house: who imports whom, how large a file, function or package may be, and where torch stays out."""
 
 import ast
-import re
 import subprocess
 import sys
-from fnmatch import fnmatch
-from importlib import import_module
+from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import make_batches
+from conftest import ROOT
 
-import main
-from docs import readme
-from Experiments.registry import EXPERIMENTS
-from Layers import prunable
-from Models import build
-from Models.registry import ARCHITECTURES
-from Pruners import registry
-from Utils.config.choices import LISTS
-from Utils.config.recipes import lines
-from Utils.config.settings import Training
-from Utils.connectivity.effective import check_scores
-from Utils.data.augmentation import AUGMENTATIONS
-from Utils.data.registry import DATASETS
-from Utils.data.streaming import VARIATIONS
-from Utils.figures.registry import FIGURES
-
-ROOT = Path(__file__).parents[1]
+_CORE = {"Layers", "Utils"}
+_SETTINGS = _CORE | {"Utils.config"}
+_RESULTS = _SETTINGS | {"Utils.results"}
+_CONNECTIVITY = _CORE | {"Utils.config", "Utils.connectivity.ops"}
+_TRAINING = _RESULTS | {"Layers.forms", "Utils.data", "Utils.distributed"}
+_PRUNERS = _TRAINING | {"Utils.connectivity", "Utils.connectivity.ops", "Utils.sparsity", "Utils.training"}
+_EXPERIMENTS = _PRUNERS | {"Models", "Pruners", "Pruners.criteria", "Pruners.schedules"}
 
 MAY_IMPORT = {
     "Layers": set(),
-    "Utils": {"Layers"},
+    "Layers.forms": {"Layers"},
     "Models": {"Layers"},
-    "Pruners": {"Layers", "Utils"},
-    "Experiments": {"Layers", "Utils", "Models", "Pruners"},
+    "Utils": set(),
+    "Utils.config": {"Utils"},
+    "Utils.distributed": _CORE,
+    "Utils.data": _SETTINGS | {"Utils.distributed"},
+    "Utils.connectivity.ops": _CORE,
+    "Utils.connectivity": _CONNECTIVITY,
+    "Utils.results": _SETTINGS,
+    "Utils.sparsity": _RESULTS | {"Utils.connectivity", "Utils.connectivity.ops"},
+    "Utils.training": _TRAINING,
+    "Utils.campaign": _TRAINING | {"Utils.training"},
+    "Utils.figures": {"Utils", "Utils.config", "Utils.results"},
+    "Pruners.criteria": _PRUNERS,
+    "Pruners.schedules": _PRUNERS | {"Pruners.criteria"},
+    "Pruners": _PRUNERS | {"Pruners.criteria", "Pruners.schedules"},
+    "Experiments.common": _EXPERIMENTS,
+    "Experiments": _EXPERIMENTS | {"Experiments.common"},
+    "Experiments.planning": _EXPERIMENTS | {"Experiments", "Experiments.common", "Utils.campaign", "Utils.figures"},
 }
-FORBIDDEN = {
-    "Utils/config/parser.py": {"Models", "Pruners", "Experiments"},
-    "Utils/campaign/campaign.py": {"Models", "Pruners", "Experiments"},
-}
-SOURCES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
+"""Packages that each package may import, itself apart. Imports point down, between packages too."""
+
+FILE_LINES, FUNCTION_LINES, PACKAGE_LINES, TOP_FILES = 300, 40, 1600, 8
+
+PRODUCTION = sorted(
+    path for room in ("Layers", "Models", "Pruners", "Experiments", "Utils") for path in (ROOT / room).rglob("*.py")
+)
+COMMANDS = [ROOT / "main.py", ROOT / "demo.py", ROOT / "visualization.py"]
+OTHERS = sorted(path for room in ("tests", "benchmarks", "docs") for path in (ROOT / room).rglob("*.py"))
+
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in [*PRODUCTION, *COMMANDS, *OTHERS]}
 
 
-def imports(path: Path) -> set[str]:
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def package_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).parent.parts)
+
+
+MODULES = {module_of(path): path for path in PRODUCTION}
+
+
+def imports(tree: ast.AST) -> set[Path]:
+    """The files of the house that a file imports, inside functions and for types too."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert not any(alias.name == "*" for alias in node.names), f"{path}: star import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
-    return names
+            assert node.level == 0, "relative import"
+            assert not any(alias.name == "*" for alias in node.names), "star import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    candidates = ((name, name.rpartition(".")[0]) for name in names)
+    return {
+        MODULES[name if name in MODULES else parent] for name, parent in candidates if {name, parent} & MODULES.keys()
+    }
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down_only(path):
-    own = path.relative_to(ROOT).parts[0]
-    used = {name.partition(".")[0] for name in imports(path)} & MAY_IMPORT.keys()
-    assert used <= MAY_IMPORT[own] | {own}
+IMPORTS = {path: imports(TREES[path]) for path in PRODUCTION}
 
 
-@pytest.mark.parametrize("module", [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES])
-def test_every_file_can_be_imported_first(module):
-    """So there is no circle: whichever file comes first finds all that it needs."""
-    code = f"import {module.removesuffix('.__init__')}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+def test_every_package_has_its_rule():
+    assert {package_of(path) for path in PRODUCTION} == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_down_only(package):
+    for path in PRODUCTION:
+        if package_of(path) == package:
+            for used in IMPORTS[path] - {path}:
+                assert package_of(used) in MAY_IMPORT[package] | {package}, (
+                    f"{module_of(path)} imports {module_of(used)}"
+                )
+
+
+def test_no_circle_between_files_or_packages():
+    files = {path: used - {path} for path, used in IMPORTS.items()}
+    assert len(list(TopologicalSorter(files).static_order())) == len(PRODUCTION)
+    packages: dict[str, set[str]] = defaultdict(set)
+    for path, used in IMPORTS.items():
+        packages[package_of(path)] |= {package_of(other) for other in used} - {package_of(path)}
+    assert len(list(TopologicalSorter(packages).static_order())) == len(MAY_IMPORT)
+
+
+def test_only_planning_and_the_commands_use_campaigns():
+    users = {
+        package_of(path) or path.name
+        for path, used in IMPORTS.items()
+        if any(package_of(o) == "Utils.campaign" for o in used)
+    }
+    assert users <= {"Utils.campaign", "Experiments.planning"}
+
+
+@pytest.mark.parametrize(
+    "module", ["Layers", "Models", "Pruners", "Experiments", "Utils.results", "Utils.campaign.campaign"]
+)
+def test_a_room_can_be_imported_first(module):
+    """In a process of its own: each finds what it needs, whatever was imported before."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_say_what_they_answer_and_stay_quiet(path):
-    tree = ast.parse(path.read_text())
-    assert ast.get_docstring(tree), "a file opens with its question"
+@pytest.mark.parametrize("path", [*PRODUCTION, *COMMANDS], ids=module_of)
+def test_files_have_a_contract_and_stay_quiet(path):
+    tree = TREES[path]
+    first = (ast.get_docstring(tree) or "").partition("\n")[0]
+    assert first and "?" not in first, "the first line is a noun phrase and a contract"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+    if path in COMMANDS:
+        return
     calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not calls & {"print", "quit", "exit", "input"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and node.col_offset == 0:
-            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+@pytest.mark.parametrize("path", TREES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES, node.name
+
+
+def test_packages_are_small():
+    lines: dict[Path, int] = defaultdict(int)
+    for path in TREES:
+        lines[path.parent] += len(path.read_text(encoding="utf-8").splitlines())
+    del lines[ROOT]
+    assert {package: count for package, count in lines.items() if count > PACKAGE_LINES} == {}
+    assert len(list((ROOT / "Utils").glob("*.py"))) <= TOP_FILES
 
 
 WITHOUT_TORCH = [
@@ -86,119 +162,19 @@ WITHOUT_TORCH = [
     ["main", "--architecture=x"], ["main", "--data=x"], ["main", "--experiment=x"], ["main", "--lr=x"],
     ["main", "--architecture=imagenet/resnet19"], ["main", "--list"], ["main", "--list=pruners"], ["main", "--list=x"],
     ["main", "--list", "architectures", "data", "experiments", "recipes", "figures", "aliases"], ["demo", "--help"],
-    ["demo", "--fast"],
+    ["demo", "--fast"], ["visualization", "--out_path=Results", "--plot_type=compressions"],
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", WITHOUT_TORCH, ids=" ".join)
-def test_answers_that_need_no_torch_do_not_load_it(words):
-    program, *arguments = words
+def test_answers_that_need_no_torch_do_not_load_it():
+    """All in one process, in which torch and torchvision cannot be imported."""
     code = (
-        f"import sys, {program}\n"
-        "try:\n"
-        f"    {program}.main({arguments!r})\n"
-        "except SystemExit:\n"
-        "    pass\n"
-        "sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+        "import contextlib, sys\n"
+        "sys.modules['torch'] = sys.modules['torchvision'] = None\n"
+        "import main, demo, visualization\n"
+        f"for program, *words in {WITHOUT_TORCH!r}:\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        sys.modules[program].main(words)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_results_draw_without_torch(tmp_path):
-    code = (
-        "import sys, visualization\n"
-        "status = visualization.main(['--out_path=Results', '--plot_type=compressions'])\n"
-        "sys.exit(status or 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_every_registry_line_leads_somewhere():
-    entries = [*ARCHITECTURES.values(), *registry.CRITERIA.values(), *registry.QUOTAS.values(), *DATASETS.values()]
-    entries += FIGURES.values()
-    for entry in entries:
-        module, name = entry.target.split(":")
-        assert getattr(import_module(module), name).__doc__
-    for entry in EXPERIMENTS.values():
-        module = import_module(entry.module)
-        assert callable(module.run) and callable(module.trained_run)
-    for architecture in ARCHITECTURES.values():
-        assert architecture.data is None or architecture.data in DATASETS
-    for line in lines():
-        assert all(any(fnmatch(name, pattern) for name in ARCHITECTURES) for pattern in line["architecture"].split())
-        assert all(any(fnmatch(name, pattern) for name in DATASETS) for pattern in line["data"].split())
-    assert registry.ALIASES.keys().isdisjoint({*registry.CRITERIA})
-
-
-def test_choices_without_torch_are_those_of_the_code():
-    choices = {name: item.metadata["choices"] for name, item in Training.__dataclass_fields__.items()}
-    assert set(choices["augmentation"]) == {*AUGMENTATIONS, *VARIATIONS}
-    assert {entry.augmentation for entry in DATASETS.values()} <= {*AUGMENTATIONS, *VARIATIONS}
-
-
-def test_the_readme_is_true():
-    text = (ROOT / "README.md").read_text()
-    for name in (*ARCHITECTURES, *registry.CRITERIA, *registry.QUOTAS, *DATASETS, *EXPERIMENTS):
-        assert f"`{name}`" in text, f"README does not mention {name}"
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / link).exists(), f"README points to {link}"
-    from Utils.config import flag_aliases
-    from Utils.config.command import Command
-    from Utils.config.parser import flag_fields
-    from Utils.config.settings import GROUPS
-    from Utils.figures.selection import Plot
-
-    own = [entry.options for entry in EXPERIMENTS.values() if entry.options is not None]
-    flags = {item.name for group in (*GROUPS.values(), *own, Command, Plot) for item in flag_fields(group)}
-    flags |= flag_aliases.FLAGS.keys() | flag_aliases.SWITCHES.keys() | flag_aliases.GONE.keys()
-    # The first column of a table can have what users of the original programs typed.
-    own_words = re.sub(r"^\|[^|]*\|", "|", text, flags=re.MULTILINE)
-    others = {"nproc_per_node", "nodes", "networks", "kills"}  # of torchrun, sbatch and tests/faults.py
-    typed = set(re.findall(r"--([a-z_0-9]+)", own_words)) - {"help", "flag"} - others
-    assert typed <= flags, f"README types unknown flags: {typed - flags}"
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"make ([a-z]+)", text)) <= set(targets)
-
-
-def test_tables_of_the_readme_are_those_of_the_registries():
-    text = (ROOT / "README.md").read_text()
-    assert readme.filled(text) == text, "make readme brings them up to date"
-    places = set(re.findall(r"<!-- table: ([a-z]+) -->", text))
-    assert places == {*LISTS, "quotas", "combinations", "schedules"}, "every list has its table"
-
-
-def test_the_functions_of_the_readme_work(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    namespace: dict = {}
-    used = [block for block in blocks if "make_pruner" in block]
-    for block in used:
-        exec(block, namespace)
-    assert len(used) == 2 and namespace["torch"].load("pruned.pt")["fc.weight"].eq(0).any()
-
-
-def test_every_list_names_its_registry(capsys):
-    for name, entries in {
-        "pruners": (*registry.CRITERIA, *registry.QUOTAS), "architectures": (*ARCHITECTURES, "resnet18", "vgg16_bn"),
-        "data": DATASETS, "experiments": EXPERIMENTS, "figures": FIGURES, "recipes": ("lenet5 on cifar10",),
-        "aliases": ("--dataset", "--data"),
-    }.items():  # fmt: skip
-        assert main.main([f"--list={name}"]) == 0
-        printed = capsys.readouterr().out
-        assert all(entry in printed for entry in entries) and max(map(len, printed.splitlines())) <= 120
-    assert main.main(["--list"]) == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in ("synflow", "igq", "imagefolder", "dead-units", "lenet300100 on mnist"))
-
-
-def test_the_function_that_adds_a_pruner_in_the_readme_works():
-    (code,) = re.findall(r"```python\n(# Pruners/.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert sum(bool(line.strip()) for line in code.splitlines()) <= 12
-    namespace: dict = {}
-    exec(code, namespace)
-    model = build("lenet300100")
-    scores = namespace["steepest"](model, make_batches((1, 28, 28)), None)
-    check_scores(prunable(model), scores)
-    assert "Pruners.steepest:steepest" in (ROOT / "README.md").read_text()

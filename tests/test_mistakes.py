@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import OWN_NETWORK
 from PIL import Image
 
 import demo
@@ -12,7 +13,7 @@ import visualization
 from Layers import Masks
 from Utils.data import dataset, sources
 
-OWN = str(Path(__file__).parent / "own" / "residual_network.py")
+OWN = str(OWN_NETWORK)
 QUICK = "--data=digits --train=0"
 
 MAIN = [
@@ -43,10 +44,10 @@ MAIN = [
     ("--image_size 3 32 32", "--image_size must be one or two numbers greater than 0, not 3,32,32"),
     ("--std=0", "--std must be one number greater than 0, or one for each of three channels, not 0.0"),
     ("--mean 0.1 0.2", "--mean must be one number, or one for each of three channels, not 0.1,0.2"),
-    ("--epochs=1 --iterations=5", "--epochs and --iterations say the same; give one of them"),
+    ("--epochs=1 --iterations=5", "--epochs and --iterations both set the length of training; give one of them"),
     ("--no_cuda=maybe", "--no_cuda is a switch for --device=cpu; leave 'maybe' out"),
     ("--pruner=SNIP", "unknown pruner 'SNIP'; did you mean 'snip'?"),
-    ("--architecture=nets.py", "does not say what makes the network; write nets.py:FACTORY"),
+    ("--architecture=nets.py", "does not name the function that makes the network; write nets.py:FACTORY"),
     # Combinations
     ("--list=pruners --pruner=snip", "--list runs nothing, so --pruner has no effect; leave it out"),
     ("--data=digits --dry_run --architecture=imagenet/swin_t", "qkv.weight is read past its layer"),
@@ -59,17 +60,17 @@ MAIN = [
     ("--data=digits --prune_iterations=0", "--prune_iterations must be at least 1, not 0"),
     ("--data=digits --prune_iterations=3 --schedule=one-shot", "--schedule=one-shot is one round, not"),
     ("--data=digits --lr_schedule=cosine --lr_drops=5", "--lr_drops has no effect with --lr_schedule=cosine"),
-    ("--data=digits --lr_drops 5 30 --iterations=30", "--lr_drops=30: nothing is left to train then, after 30"),
-    (f"{QUICK} --architecture=union/resnet20 --dense_classifier", "no effect on union/resnet20: fc has no mask in any"),
+    ("--data=digits --lr_drops 5 30 --iterations=30", "--lr_drops=30 must be less than the 30 iterations of training"),
+    (f"{QUICK} --architecture=union/resnet20 --dense_classifier", "union/resnet20: fc has no mask to remove"),
     ("--data=digits --no-train=1", "--no-train: ignored explicit argument '1'; write --train=0"),
-    ("--data=digits --pretrained", "--pretrained has no effect on lenet300100, which torchvision has no weights of"),
+    ("--data=digits --pretrained", "--pretrained has no effect on lenet300100, for which torchvision has no weights"),
     ("--data=digits --lr_cycle=5", "--lr_cycle has no effect with --lr_schedule=step"),
     ("--data=digits --lr_schedule=cosinus", "did you mean 'cosine'? (valid: constant, cosine"),
     ("--data=digits --pre_iterations=3", "--pre_iterations has no effect on pruner snip, which scores no trained"),
     ("--data=digits --pruner=dense --shuffle", "--shuffle has no effect on pruner dense, which prunes nothing"),
     ("--data=digits --pruner=dense --invert", "--invert has no effect on pruner dense, which prunes nothing"),
     (f"{QUICK} --prune_residual", "--prune_residual has no effect on lenet300100: Sequential has no identity"),
-    (f"{QUICK} --masks_from=nowhere", "--masks_from=nowhere is no file, no run's folder, and no run of that name"),
+    (f"{QUICK} --masks_from=nowhere", "--masks_from=nowhere is not a file, a run's folder, or the name of a run in"),
     (f"{QUICK} --masks_from=other.pt", "--masks_from=other.pt: other.pt is not a mask file"),
     (f"{QUICK} --masks_from=small.safetensors", "masks of different networks: these lack fc1.weight, fc2.weight"),
     (f"{QUICK} --pruner=random/uniform_plus", "uniform_plus keeps the first convolution and a fifth of the last layer"),
@@ -92,7 +93,7 @@ MAIN = [
     (f"{QUICK} --architecture=fails.py:make", "fails.py:make failed: ZeroDivisionError: division by zero"),
     (f"{QUICK} --architecture=fails.py:leave", "fails.py:leave failed: SystemExit: 3"),
     (f"{QUICK} --architecture=fails.py:number", "fails.py:number must give an nn.Module, not int"),
-    (f"{QUICK} --architecture=fails.py:few", "gives (2, 3) for 2 images, not (2, 10): a number for each"),
+    (f"{QUICK} --architecture=fails.py:few", "gives (2, 3) for 2 images, not (2, 10): at least one number per class"),
     (f"{QUICK} --architecture=fails.py:fixed --image_size=20", "does not run on an input of 1x20x20"),
     # Places
     ("--data=mnist --path_to_data=nowhere", "--path_to_data=nowhere is no folder; give the one that holds mnist"),
@@ -100,9 +101,9 @@ MAIN = [
     ("--data=imagefolder", "--data=imagefolder needs --path_to_data=FOLDER"),
     ("--data=imagefolder --path_to_data=empty", "empty holds no images in folders of classes; expected FOLDER/train"),
     ("--data=imagefolder --path_to_data=images", "2 of 6 images in images cannot be read: a/0.png (no image that"),
-    (f"{QUICK} --weights_from=nowhere.pt", "--weights_from=nowhere.pt is no file, no run's folder, and no run"),
-    (f"{QUICK} --weights_from=broken.py", "broken.py is "),
-    (f"{QUICK} --weights_from=other.pt", "is of another network: it lacks fc1.bias"),
+    (f"{QUICK} --weights_from=nowhere.pt", "--weights_from=nowhere.pt is not a file, a run's folder, or the name"),
+    (f"{QUICK} --weights_from=broken.py", "broken.py holds more than tensors"),
+    (f"{QUICK} --weights_from=other.pt", "does not fit the network: it lacks fc1.bias"),
     ("--data=digits --out_path=broken.py/x", "cannot write to broken.py/x"),
     # What cannot be reached
     (f"{QUICK} --architecture=imagenet/resnet18 --image_size=32 --pruning_type=effective --target_sparsity=0.1 "
@@ -112,7 +113,7 @@ MAIN = [
 VISUALIZATION = [
     ("--plot_type=accuracy", "unknown value of --plot_type 'accuracy'; did you mean 'accuracies'?"),
     ("--out_path=nowhere", "--out_path=nowhere is no folder; run main.py first"),
-    ("--out_path=empty", "empty holds no complete runs; make some with: python main.py"),
+    ("--out_path=empty", "empty holds no complete runs; start some with: python main.py"),
     ("--num_samples=0", "--num_samples must be greater than 0, not 0"),
     ("--pruner=snip", "unknown flag --pruner; did you mean --pruners_to_display?"),
 ]

@@ -1,0 +1,46 @@
+"""Short runs as users start them: in this process, or as a program of its own."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from conftest import ROOT
+
+import main
+from Experiments.planning.resolve import resolve_all
+from Models.registry import ARCHITECTURES
+from Utils.config.command import Command
+from Utils.config.settings import Settings
+from Utils.results import load_summaries
+
+QUICK = ["--data=digits", "--iterations=20", "--evaluate_every=10"]
+
+
+def call(results: Path, *words: str) -> int:
+    """The exit status of main.py."""
+    return main.main([*QUICK, *words, f"--out_path={results}"])
+
+
+def start(results: Path, *words: str, **options) -> subprocess.Popen:
+    """main.py as a process; Ctrl-C reaches it even if the tests ignore it."""
+    command = [sys.executable, str(ROOT / "main.py"), *QUICK, *words, f"--out_path={results}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
+    return subprocess.Popen(command, preexec_fn=_listen_to_ctrl_c, **pipes)
+
+
+def _listen_to_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def comparable_rows(results: Path) -> pd.DataFrame:
+    """Every row of `summary.csv`, without the columns of seconds, in the order of the run keys."""
+    rows = load_summaries(results, status=None).drop(columns=["prune_seconds", "train_seconds"])
+    return rows.sort_values("run").reset_index(drop=True)
+
+
+def runs(*words: str, data: str = "digits") -> list[Settings]:
+    """The resolved runs of a command, without a look at any data."""
+    _, request = main.read(words).split(Command)
+    return resolve_all(Settings().with_values(**request.single()), request, dict.fromkeys(ARCHITECTURES, data))

@@ -1,0 +1,121 @@
+"""Identity of a run: keys that stay, equal runs with one key, defaults that stay."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import pytest
+from commands import runs
+
+from Experiments.registry import EXPERIMENTS
+from Utils.config.fields import setting
+from Utils.config.settings import GROUPS, plain
+
+PINNED = {
+    "": "a7bef87ec0",
+    "--pruner=dense": "49dc6f1283",
+    "--pruner=random/igq --pruning_type=effective --com_exp=2.5 --sample=3": "daa5808cd0",
+    "--architecture=lenet5 --train=0 --batchnorm=batch": "68faad6ee8",
+}
+
+
+@pytest.mark.parametrize(("line", "key"), PINNED.items())
+def test_names_of_runs_never_change(line, key):
+    """A changed key orphans every result of that kind: new fields need a default that changes nothing."""
+    (settings,) = runs(*line.split())
+    assert settings.key() == key
+
+
+DEFAULTS = {
+    "run": {
+        "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
+        "data": None, "image_size": None, "mean": None, "std": None, "data_key": None, "architecture_key": None,
+        "sample": 0,
+    },
+    "pruning": {
+        "pruner": "snip", "pruning_type": "direct", "effective_type": "exact", "target_sparsity": "0.9",
+        "com_exp": None, "prune_examples": None, "weights_key": None, "masks_key": None, "pre_iterations": None,
+        "prune_iterations": None, "schedule": "exponential", "prune_unit": "weight", "compute_aware": False,
+        "prune_bias": False, "prune_batchnorm": False, "prune_residual": False, "prune_train_mode": True,
+        "keep_alive": False, "invert": False, "shuffle": False, "reinitialize": False,
+    },
+    "training": {
+        "train": True, "iterations": None, "epochs": None, "optimizer": None, "lr": None, "lr_drops": None,
+        "lr_drop_rate": None, "lr_schedule": None, "lr_cycle": None, "warmup": None, "momentum": None,
+        "weight_decay": None, "batch_size": None, "accumulate": 1, "augmentation": None, "batchnorm": "running",
+        "validation": 0, "evaluate_every": None,
+    },
+    "machine": {"precision": "fp32"},
+    "multishot": {"levels": 3, "rewind": "init"},
+    "gradual": {
+        "start_step": 0.0, "prune_every": 100, "ramp": "cubic", "initial_sparsity": "0", "end_step": 0.5,
+        "ramp_cycle": None, "carry_mask": False,
+    },
+    "train-then-prune": {
+        "k_vals": ["0", "0.25", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.97", "0.99"], "keep_best": True,
+        "l1_reg": 0.0, "l2_reg": 0.0,
+    },
+    "dynamic": {"grow": "gradient", "drop_fraction": 0.3, "exchange_every": 100, "end_step": 0.75},
+    "union-mask": {"start_step": 0.0, "prune_every": 100, "arm": "union", "cycles": 10, "end_step": None},
+}  # fmt: skip
+"""The values that an identity leaves out, by group of flags."""
+
+
+def test_defaults_never_change():
+    """A key leaves defaults out, so a changed default would give old results, made with the old one, its new meaning.
+
+    A new field is added here. An old one keeps its default; a better default is a new value of another name.
+    """
+    options = {name: entry.options for name, entry in EXPERIMENTS.items() if entry.options is not None}
+    groups = GROUPS | options
+    assert {
+        name: {item.name: plain(item.default) for item in dataclasses.fields(group) if item.metadata["identity"]}
+        for name, group in groups.items()
+    } == DEFAULTS
+
+
+def keys(*lines: str) -> set[str]:
+    return {settings.key() for line in lines for settings in runs(*line.split())}
+
+
+def test_equal_networks_have_one_name():
+    assert len(keys("", "--target_sparsity=0.90", "--lr=0.1", "--iterations=1500", "--optimizer=momentum")) == 1
+    assert len(keys("", "--device=cpu", "--out_path=x", "--save=0", "--overwrite", "--path_to_data=y")) == 1
+    assert len(keys("--epochs=2", "--iterations=44")) == 1
+    assert len(keys("", "--lr_schedule=step", "--warmup=0")) == 1
+    assert len(keys("--pruner=dense", "--pruner=dense --target_sparsity=0.5 --pruning_type=effective")) == 1
+    assert len(keys("--pruner=rand/igq", "--pruner=random/igq", "--pruner random/igq")) == 1
+    assert len(keys("", "--prune_examples=1437", "--prune_iterations=1", "--schedule=one-shot")) == 1
+    assert len(keys("--pruner=synflow", "--pruner=synflow --prune_iterations=100", "--pruner=synflow/synflow")) == 1
+    assert len(keys("--pruner=mag", "--pruner=magnitude --pre_iterations=0", "--pruner=mag --pre_iterations=0")) == 1
+    assert len(keys("--pruner=random/mag --pre_iterations=9", "--pruner=random/magnitude --pre_iterations=9")) == 1
+    assert len(keys("--pruner=magnitude", "--pruner=mag --pre_iterations=1500", "--pruner=magnitude/global")) == 1
+    assert len(keys("--pruner=snip/iterative", "--pruner=snip_iterative --prune_iterations=300")) == 1
+    assert len(keys("--pruner=synflow --schedule=one-shot", "--pruner=synflow --prune_iterations=1")) == 1
+    assert len(keys("--target_sparsity=0.9", "--target_sparsity=0." + "8" + "9" * 40)) == 2
+
+
+def test_different_networks_have_different_names():
+    lines = [
+        "", "--sample=1", "--architecture=lenet5", "--pruner=synflow", "--target_sparsity=0.91", "--com_exp=1",
+        "--pruning_type=effective", "--pruning_type=effective --effective_type=graph", "--lr=0.2", "--momentum=0.8",
+        "--batch_size=32", "--batchnorm=batch", "--validation=10", "--evaluate_every=10", "--augmentation=rotation",
+        "--train=0", "--lr_drops=5", "--lr_drop_rate=0.5", "--weight_decay=0", "--prune_examples=10",
+        "--optimizer=nesterov", "--iterations=3", "--prune_bias", "--prune_batchnorm", "--invert", "--shuffle",
+        "--reinitialize", "--keep_alive", "--prune_train_mode=0", "--prune_iterations=4", "--pruner=mag",
+        "--prune_iterations=4 --schedule=linear", "--pruner=synflow --schedule=polynomial", "--pruner=magnitude",
+        "--pruner=magnitude --pre_iterations=7", "--pruner=lamp --pre_iterations=0", "--pruner=random/snip",
+        "--pruner=snip/iterative", "--lr_schedule=cosine", "--lr_schedule=cyclic", "--warmup=5",
+        "--lr_schedule=cyclic --lr_cycle=9", "--dense_classifier",
+    ]  # fmt: skip
+    assert len(keys(*lines)) == len(lines)
+
+
+def test_a_new_field_with_a_default_orphans_nothing():
+    @dataclass(frozen=True)
+    class Options:
+        levels: int = setting(1, "a field of tomorrow", kind=int)
+
+    (settings,) = runs()
+    grown = dataclasses.replace(settings, options=Options())
+    assert grown.key() == settings.key()
+    assert grown.with_values(levels=2).key() != settings.key()

@@ -1,0 +1,265 @@
+"""The page about extending is true: its code runs in a copy of the sources, and its commands do what it says."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ROOT, make_batches, rows_of, run_folder
+from torch import nn
+
+from Layers import Masks, mask_model, prunable
+from Models import build
+from Pruners import make_pruner
+from Pruners.allocation import allocate
+from Pruners.registry import style
+from Utils.connectivity import effective_masks
+from Utils.connectivity.ops import table
+from Utils.connectivity.ops.elementwise import pass_through
+from Utils.data.image_spec import ImageSpec
+from Utils.errors import UserError
+from Utils.figures.look import NothingToDrawError
+
+SOURCES = ("Layers", "Models", "Pruners", "Experiments", "Utils")
+PROGRAMS = ("main.py", "visualization.py")
+QUICK = ("--data=digits", "--iterations=20", "--lr_drops")
+"""What makes a command of the page short."""
+
+
+@dataclass
+class Section:
+    """What a section of the page says."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    additions: list[tuple[str, str, str]] = field(default_factory=list)
+    """File, place in it, and lines."""
+    commands: list[str] = field(default_factory=list)
+
+    def definitions(self, path: str) -> dict[str, Any]:
+        """What the code of a file defines."""
+        namespace: dict[str, Any] = {"__name__": "example"}
+        exec(self.files[path], namespace)
+        return namespace
+
+
+def read_page() -> dict[str, Section]:
+    """The sections with code, by their titles."""
+    sections: dict[str, Section] = {}
+    for part in re.split(r"^## ", (ROOT / "docs" / "extending.md").read_text(), flags=re.M)[1:]:
+        section = sections.setdefault(part.partition("\n")[0], Section())
+        for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", part, re.M | re.S):
+            if language == "bash":
+                section.commands += text.replace("\\\n", " ").splitlines()
+                continue
+            title, _, code = text.partition("\n")
+            target = re.fullmatch(r"# (?:in (\S+), (.+)|(\S+\.py))", title)
+            assert target, f"a fence of the page starts with {title}"
+            if target[3]:
+                section.files[target[3]] = code
+            else:
+                section.additions.append((target[1], target[2], code))
+    return sections
+
+
+PAGE = read_page()
+
+
+def extend(section: Section, folder: Path) -> None:
+    """A copy of the sources with the files and the lines of a section."""
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in PROGRAMS:
+        shutil.copy(ROOT / name, folder)
+    for path, code in section.files.items():
+        assert not (folder / path).exists(), f"{path} is no new file"
+        (folder / path).write_text(code)
+    for path, place, code in section.additions:
+        text = (folder / path).read_text()
+        (folder / path).write_text(add(text, place, code))
+
+
+def add(text: str, place: str, code: str) -> str:
+    """Lines below the last import, at the end, or below the line that opens a dictionary."""
+    if place == "the end":
+        return f"{text}\n\n{code}"
+    pattern = r"^from \S+ import [^(\n]+\n" if place == "imports" else rf"^{place}: dict\[.*\] = {{\n"
+    *_, found = re.finditer(pattern, text, re.M)
+    return text[: found.end()] + code + text[found.end() :]
+
+
+def execute(section: Section, folder: Path, *further: str) -> Path:
+    """Carry out the section's commands, with further words for those that train; returns the folder of results."""
+    results = folder / "results"
+    for command in section.commands:
+        python, program, *words = shlex.split(command.replace("FOLDER", str(folder)))
+        assert python == "python" and program in PROGRAMS
+        words += [*(further if program == "main.py" else ()), f"--out_path={results}"]
+        done = subprocess.run(
+            [sys.executable, program, *words], cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return results
+
+
+def layers_of(results: Path, row: pd.Series) -> pd.DataFrame:
+    return pd.read_csv(run_folder(results, row) / "layers.csv", index_col="layer")
+
+
+def check_pruner(section: Section, results: Path) -> None:
+    rows = rows_of(results).set_index("pruner")
+    assert set(rows.index) == {"steepest", "steepest/erk", "random/steepest"}
+    assert (rows["pruning_type"] == "effective").all() and (rows["target_kept"] == 2_662).all()
+    assert (rows["kept_effective"] >= 2_662).all() and (rows["kept_direct"] < 26_620).all()
+    model, batches = build("lenet300100"), make_batches((1, 28, 28))
+    scores = section.definitions("Pruners/criteria/steepest.py")["steepest"](model, batches, None)
+    loss = sum(F.cross_entropy(model(inputs), labels) for inputs, labels in batches) / len(batches)
+    assert isinstance(loss, torch.Tensor)
+    gradients = torch.autograd.grad(loss, [weight for weight, _ in prunable(model).values()])
+    assert list(scores) == list(prunable(model))
+    for score, gradient in zip(scores.values(), gradients, strict=True):
+        torch.testing.assert_close(score, gradient.abs())
+
+
+def check_quota(section: Section, results: Path) -> None:
+    ((_, row),) = rows_of(results).iterrows()
+    assert row["pruner"] == "snip/equal" and row["kept_direct"] == 266_200 - 252_890
+    kept = layers_of(results, row)["kept_direct"]
+    assert kept.to_dict() == {"fc1.weight": 6_155, "fc2.weight": 6_155, "fc3.weight": 1_000}
+    masks = Masks.load(run_folder(results, row) / "masks.safetensors")
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == kept.to_dict()
+
+
+def check_architecture(section: Section, results: Path) -> None:
+    ((_, row),) = rows_of(results).iterrows()
+    ((_, _, entry),) = section.additions
+    assert f"{row['prunable']:_}" in entry and row["prunable"] == 3 * 9 * 16 + 16 * 9 * 32 + 32 * 10
+    assert row["architecture"] == "allconv" and row["kept_effective"] == 536 and not row["collapsed"]
+    make = section.definitions("Models/allconv.py")["allconv"]
+    model = make((1, 9, 7), 5, "batch", width=4)
+    assert model(torch.randn(3, 1, 9, 7)).shape == (3, 5) and len(prunable(model)) == 3
+    assert not any("running" in name for name in model.state_dict())
+
+
+def prepare_data(folder: Path) -> None:
+    pixels = np.random.default_rng(0)
+    arrays = {}
+    for name, count in (("train", 1200), ("test", 240)):
+        arrays[f"{name}_images"] = pixels.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        arrays[f"{name}_labels"] = np.minimum(np.arange(count) % 15, 11)
+    np.savez(folder / "glyphs.npz", **arrays)
+
+
+def check_data(section: Section, results: Path) -> None:
+    ((_, row),) = rows_of(results).iterrows()
+    assert row["data"] == "glyphs" and row["prunable"] == 235_200 + 30_000 + 12 * 100
+    assert layers_of(results, row)["shape"]["fc3.weight"] == "12x100"
+    assert row["chance"] == pytest.approx(4 / 15)
+    make, folder, spec = section.definitions("Utils/data/glyphs.py")["Glyphs"], results.parent, ImageSpec((1, 28, 28))
+    (images, labels), (test_images, test_labels) = make(folder, spec).load()
+    assert images.shape == (1200, 1, 28, 28) and images.dtype == torch.uint8 and len(test_images) == 240
+    assert labels.dtype == test_labels.dtype == torch.int64 and set(labels.tolist()) == set(range(12))
+    assert make(folder, spec).find() and not make(results, spec).find()
+    with pytest.raises(ConnectionError):
+        make(results, spec).download()
+    (folder / "glyphs.npz").write_bytes((folder / "glyphs.npz").read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"glyphs\.npz is damaged"):
+        make(folder, spec).load()
+
+
+def check_experiment(section: Section, results: Path) -> None:
+    rows = rows_of(results)
+    rows = rows.set_index(rows["settings"].str.extract(r"--bits=(\d+)", expand=False).astype(int))
+    assert set(rows.index) == {16, 4, 2} and (rows["experiment"] == "quantised").all()
+    assert rows["top1"].nunique() == 1 and (rows["kept_direct"] == 26_620).all()
+    exact = rows.loc[16, "quantised_top1"]
+    assert exact == pytest.approx(rows.loc[16, "top1"], abs=0.003) and rows.loc[2, "quantised_top1"] < exact
+    quantised = section.definitions("Experiments/quantised.py")["quantised"]
+    model = build("lenet5")
+    prunable(model)["fc3.weight"][1][:] = False
+    before = {name: weight.detach().clone() for name, (weight, _) in prunable(model).items()}
+    for name, (weight, mask) in prunable(quantised(model, 3)).items():
+        assert weight.isfinite().all() and torch.equal(prunable(model)[name][0], before[name])
+        if mask.any():
+            step = before[name].abs().max() / 3
+            torch.testing.assert_close(weight, (before[name] / step).round() * step)
+            assert weight.unique().numel() == 7
+
+
+def check_figure(section: Section, results: Path) -> None:
+    stem = "singleshot_lenet300100_digits_direct_pruning-time"
+    assert {path.name for path in (results / "figures").iterdir()} == {f"{stem}.png", f"{stem}.pdf"}
+    picture = matplotlib.image.imread(results / "figures" / f"{stem}.png")
+    assert picture.shape[1] > 1000 and (picture[:, :, :3] < 0.9).any()
+    rows = rows_of(results)
+    draw = section.definitions("Utils/figures/pruning_time.py")["pruning_time"]
+    lines = {line.get_label(): line.get_xydata() for line in draw(rows, style).axes[0].lines}
+    for name, label in (("snip", "SNIP"), ("synflow", "SynFlow")):
+        own = rows[rows["pruner"] == name].sort_values("target_compression")
+        np.testing.assert_array_equal(lines.pop(label), own[["target_compression", "prune_seconds"]])
+    assert not lines
+    with pytest.raises(NothingToDrawError):
+        draw(rows[rows["target_sparsity"] == 0.9], style)
+
+
+def check_operation(section: Section, results: Path) -> None:
+    """Instance normalisation is the group normalisation with a group per channel; small maps tell it from identity."""
+    ((_, row),) = rows_of(results).iterrows()
+    assert row["architecture"] == "my_network.py:network" and row["kept_effective"] >= row["target_kept"] == 268
+    model = mask_model(section.definitions("my_network.py")["network"]((1, 3, 5)), (1, 3, 5))
+    with pytest.raises(UserError, match="no rule says how the operation InstanceNorm2d"):
+        effective_masks(model, (1, 3, 5))
+    rule = section.definitions("Utils/connectivity/ops/instance.py")["instance_norm"]
+    grouped = nn.Sequential(*model)
+    for index in (1, 4):
+        assert isinstance(model[index], nn.InstanceNorm2d)
+        grouped[index] = nn.GroupNorm(model[index].num_features, model[index].num_features)
+    differing = 0
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        scores = make_pruner("random").score(model, generator=generator)
+        masks = allocate(model, scores, "0.97", (1, 3, 5), "direct")
+        effective = {}
+        for name, network, own in (("own", model, rule), ("known", grouped, None), ("none", model, pass_through)):
+            with pytest.MonkeyPatch.context() as patch:
+                if own is not None:
+                    patch.setitem(table._MODULES, nn.InstanceNorm2d, own)
+                effective[name] = effective_masks(network, (1, 3, 5), masks)
+        assert 0 < Masks(effective["known"]).kept < masks.kept
+        assert all(torch.equal(effective["own"][name], mask) for name, mask in effective["known"].items())
+        differing += any(not torch.equal(effective["none"][name], mask) for name, mask in effective["known"].items())
+    assert differing
+
+
+CHECKS = {
+    "Pruner": (QUICK, check_pruner), "Quota": (QUICK, check_quota), "Architecture": (QUICK, check_architecture),
+    "Data set": (QUICK[1:], check_data), "Experiment": (QUICK, check_experiment), "Figure": (QUICK[:1], check_figure),
+    "Operation of the graph": (QUICK, check_operation),
+}  # fmt: skip
+"""For each section, the words that make its commands short, and what they must have done."""
+
+
+def test_every_section_is_tested():
+    assert list(PAGE) == list(CHECKS)
+    for section in PAGE.values():
+        assert section.files and section.additions and section.commands
+
+
+@pytest.mark.parametrize("title", CHECKS)
+def test_what_the_page_adds_works(title, tmp_path):
+    section, (short, check) = PAGE[title], CHECKS[title]
+    extend(section, tmp_path)
+    if title == "Data set":
+        prepare_data(tmp_path)
+    check(section, execute(section, tmp_path, *short))

@@ -1,0 +1,52 @@
+"""Registries: every line leads to code, and `--list` prints every name."""
+
+from fnmatch import fnmatch
+from importlib import import_module
+
+import main
+from Experiments.registry import EXPERIMENTS
+from Models.registry import ARCHITECTURES
+from Pruners import registry
+from Utils.config.recipes import lines
+from Utils.config.settings import Training
+from Utils.data.augmentation import AUGMENTATIONS
+from Utils.data.registry import DATASETS
+from Utils.data.streaming import VARIATIONS
+from Utils.figures.registry import FIGURES
+
+
+def test_every_registry_line_leads_somewhere():
+    entries = [*ARCHITECTURES.values(), *registry.CRITERIA.values(), *registry.QUOTAS.values(), *DATASETS.values()]
+    entries += FIGURES.values()
+    for entry in entries:
+        module, name = entry.target.split(":")
+        assert getattr(import_module(module), name).__doc__
+    for entry in EXPERIMENTS.values():
+        module = import_module(entry.module)
+        assert callable(module.run) and callable(module.trained_run)
+    for architecture in ARCHITECTURES.values():
+        assert architecture.data is None or architecture.data in DATASETS
+    for line in lines():
+        assert all(any(fnmatch(name, pattern) for name in ARCHITECTURES) for pattern in line["architecture"].split())
+        assert all(any(fnmatch(name, pattern) for name in DATASETS) for pattern in line["data"].split())
+    assert registry.ALIASES.keys().isdisjoint({*registry.CRITERIA})
+
+
+def test_choices_without_torch_are_those_of_the_code():
+    choices = {name: item.metadata["choices"] for name, item in Training.__dataclass_fields__.items()}
+    assert set(choices["augmentation"]) == {*AUGMENTATIONS, *VARIATIONS}
+    assert {entry.augmentation for entry in DATASETS.values()} <= {*AUGMENTATIONS, *VARIATIONS}
+
+
+def test_every_list_names_its_registry(capsys):
+    for name, entries in {
+        "pruners": (*registry.CRITERIA, *registry.QUOTAS), "architectures": (*ARCHITECTURES, "resnet18", "vgg16_bn"),
+        "data": DATASETS, "experiments": EXPERIMENTS, "figures": FIGURES, "recipes": ("lenet5 on cifar10",),
+        "aliases": ("--dataset", "--data"),
+    }.items():  # fmt: skip
+        assert main.main([f"--list={name}"]) == 0
+        printed = capsys.readouterr().out
+        assert all(entry in printed for entry in entries) and max(map(len, printed.splitlines())) <= 120
+    assert main.main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("synflow", "igq", "imagefolder", "dead-units", "lenet300100 on mnist"))
