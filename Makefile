@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := Results/demo
 
-.PHONY: demo test test-slow check readme clean
+.PHONY: demo test test-slow check tables clean
 
 demo: .venv/installed
 	$(BIN)/python demo.py
@@ -21,9 +21,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# The README's tables come from the registries.
-readme: .venv/installed
-	$(BIN)/python -m docs.readme
+# The tables of the README and of docs/ come from the registries and from the committed results.
+tables: .venv/installed
+	$(BIN)/python -m docs.tables
 
 clean:
 	rm -rf .venv $(DEMO)

@@ -1,11 +1,13 @@
-"""Fill the README's tables from the registries.
+"""Generated tables: fills the README and the pages of this folder from the registries and the committed results.
 
-    python -m docs.readme
+    python -m docs.tables
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; a test holds that they are up to date.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; a test checks that all are up to date.
 """
 
+import json
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from Experiments.planning.registry_tables import (
@@ -19,24 +21,49 @@ from Experiments.planning.registry_tables import (
     quotas,
     schedules,
 )
+from Utils.results import load_summaries
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _PLACE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TARGETS = (0.9, 0.99, 0.999)
+_EPOCHS = 160
+"""96,000 iterations of 100 images, in passes over the 60,000 training images of MNIST."""
 
 
+@lru_cache(maxsize=1)
 def tables() -> dict[str, Table]:
-    """The tables of the README by name."""
-    found = {name: make()[0] for name, make in CATALOGUE.items()}
-    further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules()}
-    return found | {"pruners": criteria(), **further, "architectures": families(architectures()[0])}
+    """The tables by name."""
+    lists = {name: make()[0] for name, make in CATALOGUE.items()}
+    further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules(), "results": results()}
+    return lists | {"pruners": criteria(), "architectures": families(architectures()[0])} | further
+
+
+def results() -> Table:
+    """Top-1 and times of the committed single shots with effective targets, beside the time of a DataLoader loop."""
+    runs = load_summaries(ROOT / "Results")
+    runs = runs[(runs["experiment"] == "singleshot") & (runs["data"] == "mnist")]
+    epoch = json.loads((ROOT / "benchmarks/results/epoch.json").read_text(encoding="utf-8"))
+    loop = f"{epoch['numbers']['rotation']['epoch_seconds']['dataloader'] * _EPOCHS:,.0f} s"
+    dense = runs[runs["pruner"] == "dense"].iloc[0]
+    rows = [("dense", f"{dense['top1']:.4f} unpruned", "", "", "", f"{dense['train_seconds']:.0f} s", loop)]
+    effective = runs[runs["pruning_type"] == "effective"]
+    for pruner, group in effective.groupby("pruner"):
+        top1 = group.set_index("target_sparsity")["top1"]
+        prune, train = group["prune_seconds"], group["train_seconds"]
+        times = (f"{prune.median():.2f} s", f"{train.median():.0f} s", loop)
+        rows.append((str(pruner), *(f"{top1[target]:.4f}" for target in _TARGETS), *times))
+    columns = ("pruner", "top-1 at 90%", "at 99%", "at 99.9%", "to prune", "to train", "DataLoader loop")
+    return Table("Results", columns, rows)
 
 
 def filled(text: str) -> str:
-    """A text with every table as the registries have it; raises `KeyError` for a table that there is not."""
+    """A text with all its tables filled. Raises `KeyError` for an unknown table."""
     known = tables()
     return _PLACE.sub(lambda place: f"{place[1]}{as_markdown(known[place[2]])}\n{place[3]}", text)
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
