@@ -91,7 +91,8 @@ def call(tree: Path, program: str, *arguments: str) -> None:
 def compare(old: Path, new: Path) -> Iterator[str]:
     """One line for each file that only one folder has, or whose content differs."""
     files = {tree: {path.relative_to(tree) for path in tree.rglob("*.*") if path.is_file()} for tree in (old, new)}
-    files = {tree: {path for path in paths if not path.name.startswith(".")} for tree, paths in files.items()}
+    for tree, paths in files.items():
+        files[tree] = {path for path in paths if not any(part.startswith(".") for part in path.parts)}
     yield from (f"only before: {path}" for path in sorted(files[old] - files[new]))
     yield from (f"only now: {path}" for path in sorted(files[new] - files[old]))
     for path in sorted(files[old] & files[new]):

@@ -18,6 +18,7 @@ from Utils.data.image_spec import ImageSpec
 NAMES = sorted(
     path.stem for path in Path(benchmarks.__path__[0]).glob("*.py") if path.stem not in ("__init__", "timing")
 )
+SLOW = ("campaign", "image_folder", "structured")
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def positive(numbers: object) -> bool:
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow if name in ("campaign", "structured") else ()) for name in NAMES
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES
 ])  # fmt: skip
 def test_a_benchmark_measures(name, folder, monkeypatch):
     module = import_module(f"benchmarks.{name}")

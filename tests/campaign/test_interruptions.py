@@ -18,10 +18,10 @@ def test_killed_workers_and_launchers_leave_every_network_once_and_the_same(tmp_
     import random
 
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
-    assert faults.start(calm, 40, "--workers=2").wait() == 0
-    killed, _ = faults.disturbed(troubled, 40, 5, random.Random(0), ["--workers=2"])
-    assert killed == 5
-    assert faults.check_same(calm, troubled) == 41
+    assert faults.start(calm, 16, "--workers=2").wait() == 0
+    killed, _ = faults.disturbed(troubled, 16, 3, random.Random(0), ["--workers=2"])
+    assert killed == 3
+    assert faults.check_same(calm, troubled) == 17
 
 
 def test_ctrl_c_once_finishes_what_is_running(tmp_path, program):

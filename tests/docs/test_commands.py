@@ -26,7 +26,7 @@ REPLACED = ("--data", "--path_to_data", "--iterations", "--epochs", "--evaluate_
 
 SHORTER = {
     "--levels": "2",
-    "--workers": "2",
+    "--workers": "1",
     "--threads": "1",
     "--k_vals": "0.5",
     "--cycles": "2",
@@ -106,7 +106,11 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("line", [line for line in MAIN if "--ray_address" not in line])
+def slow_if_large(line: str) -> object:
+    return pytest.param(line, marks=pytest.mark.slow if re.search("=vgg|/resnet50", line) else ())
+
+
+@pytest.mark.parametrize("line", [slow_if_large(line) for line in MAIN if "--ray_address" not in line])
 def test_main(place, line, capsys):
     if "--launcher=ray" in line:
         pytest.importorskip("ray")
@@ -131,10 +135,9 @@ def test_visualization(place, line, capsys):
 
 
 @pytest.mark.parametrize("line", DEMO)
-def test_demo(place, line):
+def test_demo(line, capsys):
     """The flags of the tour; test_demo.py takes it."""
-    with pytest.raises(SystemExit, match="0"):
-        demo.main([*shlex.split(line.partition("demo.py")[2]), "--help"])
+    assert demo.main([*shlex.split(line.partition("demo.py")[2]), "--help"]) == 0 and "Takes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", MAKE)

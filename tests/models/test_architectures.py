@@ -28,7 +28,8 @@ ANY = OWN.replace(":residual", ":for_any_image")
 
 
 @pytest.mark.parametrize(("name", "total"), [
-    ("imagenet/mobilenet_v3_small", None), ("imagenet/densenet121", None), ("imagenet/resnet18", None), (OWN, 38_128),
+    ("imagenet/mobilenet_v3_small", None), pytest.param("imagenet/densenet121", None, marks=pytest.mark.slow),
+    ("imagenet/resnet18", None), (OWN, 38_128),
 ])  # fmt: skip
 def test_sparsity_agrees_with_a_path_count(tmp_path, name, total):
     words = [f"--architecture={name}", "--train=0", "--pruning_type=effective", "--target_sparsity=0.9",
@@ -219,7 +220,7 @@ def test_pretrained_weights_without_network(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "densenet121", "efficientnet_b0", "regnet_y_400mf",
-                                  "convnext_tiny"])  # fmt: skip
+                                  pytest.param("convnext_tiny", marks=pytest.mark.slow)])  # fmt: skip
 def test_torchvision_networks_are_pruned_to_99_percent_effective_untouched(tmp_path, name):
     words = [f"--architecture=imagenet/{name}", "--image_size=64", "--data=digits", "--train=0", "--pruner=random/erk"]
     more = ["--pruning_type=effective", "--target_sparsity=0.99", f"--out_path={tmp_path}"]

@@ -182,7 +182,7 @@ def test_all_layers_add_up_to_their_number_times_the_flow():
     assert total == pytest.approx(4 * flow, rel=1e-12)
 
 
-@pytest.mark.parametrize("make", ["vgg19", "resnet110", "deep"])
+@pytest.mark.parametrize("make", [pytest.param("vgg19", marks=pytest.mark.slow), "resnet110", "deep"])
 def test_deep_networks_have_finite_conserved_scores(make):
     torch.manual_seed(0)
     if make == "vgg19":
