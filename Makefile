@@ -9,12 +9,14 @@ DEMO := Results/demo
 demo: .venv/installed
 	$(BIN)/python demo.py
 
-# One thread a process: with two processes on two cores, more would only wait for each other.
+# One thread a process; a process more than there are cores, as many tests wait for programs that they start.
+WORKERS = $$(($$($(BIN)/python -c "import os; print(os.cpu_count())") + 1))
+
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 test-slow: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -18,14 +18,14 @@ def test_killed_workers_and_launchers_leave_every_network_once_and_the_same(tmp_
     import random
 
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
-    assert faults.start(calm, 16, "--workers=2").wait() == 0
-    killed, _ = faults.disturbed(troubled, 16, 3, random.Random(0), ["--workers=2"])
+    assert faults.start(calm, 24, "--workers=2").wait() == 0
+    killed, _ = faults.disturbed(troubled, 24, 3, random.Random(0), ["--workers=2"])
     assert killed == 3
-    assert faults.check_same(calm, troubled) == 17
+    assert faults.check_same(calm, troubled) == 25
 
 
 def test_ctrl_c_once_finishes_what_is_running(tmp_path, program):
-    words = ["--pruner=random,mag,snip", "--target_sparsity=0.5,0.7,0.9", "--iterations=1500", "--workers=2"]
+    words = ["--pruner=random,mag,snip", "--target_sparsity=0.5,0.7,0.9", "--iterations=1000", "--workers=2"]
     process = program(tmp_path, *words, "--threads=1")
     assert process.stdout is not None
     while "[1/9]" not in process.stdout.readline():

@@ -29,7 +29,7 @@ ANY = OWN.replace(":residual", ":for_any_image")
 
 @pytest.mark.parametrize(("name", "total"), [
     ("imagenet/mobilenet_v3_small", None), pytest.param("imagenet/densenet121", None, marks=pytest.mark.slow),
-    ("imagenet/resnet18", None), (OWN, 38_128),
+    pytest.param("imagenet/resnet18", None, marks=pytest.mark.slow), (OWN, 38_128),
 ])  # fmt: skip
 def test_sparsity_agrees_with_a_path_count(tmp_path, name, total):
     words = [f"--architecture={name}", "--train=0", "--pruning_type=effective", "--target_sparsity=0.9",

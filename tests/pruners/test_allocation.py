@@ -14,6 +14,7 @@ from Layers import MaskedConv2d, MaskedLinear, Masks, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
+from Pruners.registry import QUOTAS
 from Utils.config.target import Target
 from Utils.connectivity.effective import effective_masks, ranking
 from Utils.errors import UserError
@@ -46,8 +47,10 @@ def bisect(model: nn.Module, scores: dict, shape: tuple, wanted: int, kind: str)
     return masks(high)
 
 
-@pytest.mark.parametrize("architecture", settings.NETWORKS)
-@pytest.mark.parametrize("name", settings.ALL_PRUNERS)
+@pytest.mark.parametrize(("name", "architecture"), [
+    *((name, "lenet5") for name in settings.ALL_PRUNERS), *((name, "lenet300100") for name in settings.CRITERIA),
+    *((f"random/{quota}", "lenet300100") for quota in QUOTAS if quota != "global"),
+])  # fmt: skip
 def test_effective_pruning_is_what_bisection_finds(name, architecture):
     model, shape = network(architecture), settings.NETWORKS[architecture]
     sparsity = {"lenet300100": "0.99", "lenet5": "0.95"}[architecture]

@@ -127,7 +127,7 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path, make, p
 
 
 @pytest.mark.parametrize("more", [
-    ["--architecture=lottery/resnet20", "--pruner=snip", "--prune_examples=64"],
+    pytest.param(["--architecture=lottery/resnet20", "--pruner=snip", "--prune_examples=64"], marks=pytest.mark.slow),
     ["--architecture=lottery/resnet20", "--pruner=random/erk", "--accumulate=2", "--prune_batchnorm", "--validation=9"],
     ["--architecture=imagenet/squeezenet1_1", "--pruner=random", "--image_size=32"],
 ])  # fmt: skip
