@@ -18,10 +18,10 @@ def test_killed_workers_and_launchers_leave_every_network_once_and_the_same(tmp_
     import random
 
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
-    assert faults.start(calm, 24, "--workers=2").wait() == 0
-    killed, _ = faults.disturbed(troubled, 24, 3, random.Random(0), ["--workers=2"])
+    assert faults.start(calm, 40, "--workers=2").wait() == 0
+    killed, _ = faults.disturbed(troubled, 40, 3, random.Random(0), ["--workers=2"])
     assert killed == 3
-    assert faults.check_same(calm, troubled) == 25
+    assert faults.check_same(calm, troubled) == 41
 
 
 def test_ctrl_c_once_finishes_what_is_running(tmp_path, program):
