@@ -14,6 +14,7 @@ from Utils.results import atomic_files, load_summaries, store
 from Utils.results.store import Store
 
 
+@pytest.mark.slow
 def test_killed_workers_and_launchers_leave_every_network_once_and_the_same(tmp_path):
     import random
 

@@ -107,7 +107,9 @@ def place(tmp_path, monkeypatch):
 
 
 def slow_if_large(line: str) -> object:
-    return pytest.param(line, marks=pytest.mark.slow if re.search("=vgg|/resnet50", line) else ())
+    return pytest.param(
+        line, marks=pytest.mark.slow if re.search("=vgg|/resnet50|direct effective|union vanilla", line) else ()
+    )
 
 
 @pytest.mark.parametrize("line", [slow_if_large(line) for line in MAIN if "--ray_address" not in line])
@@ -127,7 +129,9 @@ def test_main(place, line, capsys):
         assert len(rows) and set(rows["status"]) == {"complete"}
 
 
-@pytest.mark.parametrize("line", VISUALIZATION)
+@pytest.mark.parametrize("line", [
+    pytest.param(line, marks=() if "pruning_type" in line else pytest.mark.slow) for line in VISUALIZATION
+])  # fmt: skip
 def test_visualization(place, line, capsys):
     few = shutil.ignore_patterns("direct") if "pruning_type" in line else shutil.ignore_patterns("direct", "snip")
     shutil.copytree(ROOT / "Results" / "singleshot", place / "Results" / "singleshot", ignore=few)

@@ -96,7 +96,8 @@ def test_targets_of_make_exist():
 
 
 @pytest.mark.parametrize(("page", "code"), [
-    (page, code) for page in TEXTS if page.name != "extending.md"
+    pytest.param(page, code, marks=() if page == README else pytest.mark.slow)
+    for page in TEXTS if page.name != "extending.md"
     for code in re.findall(r"^```python\n(.*?)^```", TEXTS[page], re.DOTALL | re.MULTILINE)
     if not code.startswith("# Pruners/")
 ], ids=lambda value: value.name if isinstance(value, Path) else "")  # fmt: skip

@@ -256,6 +256,7 @@ def test_every_section_is_tested():
         assert section.files and section.additions and section.commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", CHECKS)
 def test_what_the_page_adds_works(title, tmp_path):
     section, (short, check) = PAGE[title], CHECKS[title]

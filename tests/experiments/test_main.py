@@ -48,7 +48,8 @@ def rows_of(tmp_path: Path) -> pd.DataFrame:
 @pytest.mark.parametrize("architecture", settings.NETWORKS)
 def test_every_pruner_on_every_architecture(tmp_path, architecture):
     names = ["dense", *settings.CRITERIA, *QUOTAS, "random/snip", "magnitude/synflow"]
-    names = [name for name in names if settings.is_possible(name, architecture)]
+    if architecture == "lenet300100":
+        names = ["dense", "magnitude", "snip", "synflow", "random/igq", "random/snip"]
     words = ["--pruner", *names, f"--architecture={architecture}", "--pruning_type=direct,effective"]
     assert call(tmp_path, *words, "--target_sparsity=0.95", *QUICK, "--iterations=2") == 0
     rows = rows_of(tmp_path)

@@ -48,7 +48,7 @@ def bisect(model: nn.Module, scores: dict, shape: tuple, wanted: int, kind: str)
 
 
 @pytest.mark.parametrize(("name", "architecture"), [
-    *((name, "lenet5") for name in settings.ALL_PRUNERS), *((name, "lenet300100") for name in settings.CRITERIA),
+    *((name, "lenet5") for name in settings.WITH_QUOTA), *((name, "lenet300100") for name in settings.CRITERIA),
     *((f"random/{quota}", "lenet300100") for quota in QUOTAS if quota != "global"),
 ])  # fmt: skip
 def test_effective_pruning_is_what_bisection_finds(name, architecture):

@@ -69,8 +69,14 @@ def check_same(one: Path, other: Path) -> None:
     assert not list(one.rglob("checkpoint-*")) + list(one.rglob("*.partial"))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.slow)])
+SIMILAR = ("trained scores", "gradual, carried", "dynamic, gradient", "train-then-prune")
+
+
+@pytest.mark.parametrize(("name", "number"), [
+    *((name, 1) for name in EXPERIMENTS if name not in SIMILAR),
+    *(pytest.param(name, 1, marks=pytest.mark.slow) for name in SIMILAR),
+    *(pytest.param(name, 3, marks=pytest.mark.slow) for name in EXPERIMENTS),
+])  # fmt: skip
 def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, name, number):
     words = [*QUICK, *EXPERIMENTS[name]]
     every = 2 if "--iterations=6" in words else 17
