@@ -158,25 +158,16 @@ def train_some():
     """Train a few directly pruned networks unless they are complete; returns the number of failures, and their rows."""
     import pandas as pd
 
-    from Experiments import singleshot
-    from Experiments.planning.resolve import baseline, resolve_all
-    from main import read
-    from Utils.campaign.campaign import Campaign
-    from Utils.campaign.run_state import RunStates
-    from Utils.config.settings import Settings
+    from Experiments.planning.command_line import read
+    from Experiments.planning.plan import plan
+    from Utils.campaign.campaign import run_campaign
     from Utils.results import load_summaries
     from Utils.results.store import Store
 
-    request = read(["--data=digits", f"--out_path={FOLDER}", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING])
-    base = Settings().with_values(**request.single())
-    runs = resolve_all(base, request, {base.run.architecture: "digits"})
-    failed = Campaign(RunStates(singleshot, Store(FOLDER)), runs, baseline, say=_nothing, describe=_nothing).run()
+    networks = plan(read(["--data=digits", "--pruner", *PRUNERS, "--com_exp", *TRAINED, *TRAINING]))
+    failed = run_campaign(networks, Store(FOLDER))
     rows = load_summaries(FOLDER)
-    return failed, pd.DataFrame(rows[rows["run"].isin([settings.key() for settings in runs])])
-
-
-def _nothing(*arguments: object) -> str:
-    return ""
+    return failed, pd.DataFrame(rows[rows["run"].isin([run.key for run in networks.runs])])
 
 
 def accuracy_table(rows) -> str:

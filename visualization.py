@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from Experiments.planning.choices import valid_names
+from Experiments.planning.choices import figure_kinds, figures_of, valid_names
+from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture
 from Pruners.registry import style
 from Utils.config.choices import DENSE
@@ -23,7 +24,6 @@ from Utils.config.parser import parse
 from Utils.data.registry import DATASETS
 from Utils.errors import UserError
 from Utils.figures.look import NothingToDrawError, save_figure, save_frames
-from Utils.figures.registry import AFTERWARDS, FIGURES
 from Utils.figures.selection import Plot, select
 from Utils.results.summaries import read_summaries
 
@@ -58,12 +58,12 @@ def draw(plot: Plot) -> int:
     if complete.empty:
         broken = f" ({len(damaged)} damaged: {damaged[0]})" if damaged else ""
         raise UserError(f"{folder} holds no complete runs{broken}; start some with: python main.py")
-    figures = select(complete, plot)
+    figures = select(complete, plot, has_targets)
     lacking: dict[str, list[str]] = {}
     drawn: set[str] = set()
     for name, part in figures:
         warn_of_few_samples(name, part, plot)
-        for kind in plot.plot_type or FIGURES:
+        for kind in plot.plot_type or figure_kinds():
             try:
                 paths = draw_one(kind, part, plot, folder / "figures" / f"{name}_{kind}")
             except NothingToDrawError as reason:
@@ -83,17 +83,22 @@ def draw(plot: Plot) -> int:
 
 def draw_one(kind: str, rows: pd.DataFrame, plot: Plot, path: Path) -> list[Path]:
     """Draw and save one figure; returns the paths. Raises `NothingToDrawError` if the rows lack its data."""
-    entry = FIGURES[kind]
+    entry = figure_kinds()[kind]
     experiment = rows["experiment"].iloc[0]
-    if entry.experiment != (AFTERWARDS if experiment == AFTERWARDS else None):
+    if kind not in figures_of(experiment):
         raise NothingToDrawError(f"it is not for {experiment}")
     figure = make_figure(kind)(rows, style_of, title(rows), plot.pruners_to_display)
     return save_frames(figure, path) if entry.is_animated else save_figure(figure, path)
 
 
+def has_targets(experiment: str) -> bool:
+    """Whether an experiment prunes to direct or effective targets; an experiment that is gone is taken to do so."""
+    return experiment not in EXPERIMENTS or EXPERIMENTS[experiment].has_targets
+
+
 def make_figure(kind: str) -> Callable[..., Any]:
     """The function that draws a kind of figure."""
-    module, function = FIGURES[kind].target.split(":")
+    module, function = figure_kinds()[kind].target.split(":")
     return getattr(import_module(module), function)
 
 

@@ -11,68 +11,66 @@ keep their values and may return, unless `--carry_mask` is given.
 Takes as long as a single shot, plus a little for each pruning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-import pandas as pd
-import torch
-from torch import Tensor
-
-from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
-from Pruners.schedules.sparsity_ramps import Ramp
+from Experiments.common.option_checks import RUN_FRACTION
+from Experiments.while_training import WhileTraining, check_steps
+from Utils.config.fields import AT_LEAST_ONE, FRACTION, setting
 from Utils.config.settings import Settings
-from Utils.config.target import Target
-from Utils.results.outcome import Outcome
+from Utils.errors import UserError
+
+RAMPS = ("linear", "cubic", "half-cycle", "full-cycle", "constant")
 
 
-def trained_run(settings: Settings) -> None:
-    """None: the experiment prunes the network that it trains."""
+@dataclass(frozen=True)
+class GradualOptions:
+    """Gradual pruning during training (`--experiment=gradual`)."""
+
+    start_step: float = setting(0.0, "when pruning starts, as a fraction of the run", kind=float, check=RUN_FRACTION)
+    prune_every: int = setting(100, "iterations from one pruning to the next", kind=int, check=AT_LEAST_ONE)
+    ramp: str = setting("cubic", "how sparsity changes from start to end", choices=RAMPS)
+    initial_sparsity: Decimal = setting(
+        Decimal(0), "sparsity at the start of linear and cubic ramps", kind=Decimal, check=FRACTION
+    )
+    end_step: float = setting(
+        0.5, "when the target is reached, as a fraction of the run", kind=float, check=RUN_FRACTION
+    )
+    ramp_cycle: int | None = setting(
+        None, "iterations of a cycle of half-cycle and full-cycle (default: a tenth of the ramp)", kind=int,
+        check=AT_LEAST_ONE,
+    )  # fmt: skip
+    carry_mask: bool = setting(False, "pruned weights stay pruned", kind=bool)
 
 
-def run(settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-    """Train and prune one network; `settings` are resolved."""
-    return prune_while_training(settings, RampSchedule)
+class Gradual(WhileTraining):
+    """Prune more and more while training."""
 
+    name = "gradual"
+    about = "prune more and more while training"
+    implementation = "Experiments.runs.gradual:run"
+    Options = GradualOptions
 
-class RampSchedule:
-    """Schedule that prunes a network along a sparsity ramp while it trains."""
+    def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
+        """A ramp of no length is constant."""
+        settings = super().resolve(settings, given)
+        options = settings.options
+        return settings.with_values(ramp="constant") if options.start_step == options.end_step else settings
 
-    def __init__(self, pruning: RepeatedPruning) -> None:
-        settings = pruning.settings
-        self.pruning, self.options, self.target = pruning, settings.options, settings.target
-        self.ramp = make_ramp(settings)
-        self.reached = 0.0
+    def check(self, settings: Settings) -> None:
+        """A ramp rises from its start to its end."""
+        super().check(settings)
+        options = settings.options
+        check_steps(options.start_step, options.end_step)
+        if float(options.initial_sparsity) > 1 - settings.target.density:
+            raise UserError(f"--initial_sparsity={options.initial_sparsity} is more than the target; give less")
 
-    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Prune if a pruning is due after `step` steps."""
-        start, end = self.ramp.start, self.ramp.end
-        if self.pruning.is_dense or not start <= step <= end:
-            return
-        if step == end:
-            self.pruning.prune(self.target, step, self.options.carry_mask, is_final=True)
-        elif (step - start) % self.options.prune_every == 0:
-            sparsity = self.ramp.sparsity(step)
-            if self.options.carry_mask:
-                sparsity = self.reached = max(self.reached, sparsity)
-            self.pruning.prune(Target(Decimal(repr(sparsity))), step, self.options.carry_mask)
-
-    def state(self) -> dict[str, Any]:
-        """The highest sparsity so far."""
-        return {"reached": self.reached}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore a result of `state`."""
-        self.reached = state["reached"]
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """No tables beyond the record of prunings."""
-        return {}
-
-
-def make_ramp(settings: Settings) -> Ramp:
-    """The sparsity ramp of a run, in steps."""
-    options, iterations = settings.options, settings.training.iterations or 0
-    start, end = round(options.start_step * iterations), round(options.end_step * iterations)
-    cycle = options.ramp_cycle or max(1, (end - start) // 10)
-    return Ramp(options.ramp, start, end, float(options.initial_sparsity), 1 - settings.target.density, cycle)
+    def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
+        """Some options belong to some ramps."""
+        reasons, ramp = super().ignored(settings, lr_schedule), settings.options.ramp
+        if ramp not in ("linear", "cubic"):
+            reasons["initial_sparsity"] = f"with --ramp={ramp}"
+        if ramp not in ("half-cycle", "full-cycle"):
+            reasons["ramp_cycle"] = f"with --ramp={ramp}"
+        return reasons

@@ -11,177 +11,67 @@ magnitude pruning, which finds lottery tickets (Frankle & Carbin 2019); a number
 Takes levels + 1 times as long as a single shot; `--pre_iterations` shortens all trainings but the last.
 """
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
 
-import pandas as pd
-import torch
-from torch import Tensor, nn
-
-from Experiments.common.masks_for_run import target_kept
-from Experiments.common.measuring import make_outcome, measure_network
-from Experiments.common.network import load_data_and_model, new_weights, restore, state_of
-from Experiments.common.pruning_during_training import RepeatedPruning
-from Utils.config.settings import Settings, Training
-from Utils.config.target import Target
-from Utils.data.dataset import Data
+from Experiments.base import Experiment
+from Experiments.common.pruner_names import of_current_weights
+from Utils.config.choices import DENSE
+from Utils.config.fields import AT_LEAST_ONE, Check, setting
+from Utils.config.settings import Settings
 from Utils.errors import UserError
-from Utils.results.outcome import Outcome
-from Utils.results.schema import TRAINING_COLUMNS
-from Utils.sparsity.measure import Measurement
-from Utils.training.evaluation import History, untrained
-from Utils.training.hooks import Hooks
-from Utils.training.loop import train
-from Utils.training.lr_schedules import learning_rate
 
-_LEAST_RATE = 1e-3
-"""Smallest usable learning rate, as a fraction of the initial one: below it, a network does not train."""
+REWINDS = ("init", "none", "lr")
 
-LEVEL_COLUMNS = (
-    "level", "weights", "target_kept", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity",
-    "iterations", "top1", "best_top1", "test_loss", "train_loss", "seconds",
-)  # fmt: skip
+_REWIND: Check = (
+    lambda value: value in REWINDS or (value.isascii() and value.isdecimal()),
+    f"{', '.join(REWINDS)} or a number of iterations",
+)
 
 
-def trained_run(settings: Settings) -> None:
-    """None: the experiment trains the weights that it scores."""
+@dataclass(frozen=True)
+class MultishotOptions:
+    """Levels of training and pruning (`--experiment=multishot`)."""
+
+    levels: int = setting(3, "how often the network is pruned and trained again", kind=int, check=AT_LEAST_ONE)
+    rewind: str = setting(
+        "init", "the state to rewind to after pruning: initial weights (init), weights after N iterations, or only the "
+        "learning-rate schedule (lr); none: train on at the last learning rate", check=_REWIND,
+        placeholder="init|none|lr|N",
+    )  # fmt: skip
 
 
-def run(settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-    """Prune one network level by level; `settings` are resolved."""
-    data, model = load_data_and_model(settings)
-    return _Levels(settings, data, model).run()
+class Multishot(Experiment):
+    """Train, prune and rewind, level by level."""
 
+    name = "multishot"
+    about = "train, prune and rewind, level by level"
+    implementation = "Experiments.runs.multishot:run"
+    Options = MultishotOptions
 
-@dataclass
-class _Levels:
-    """The levels of one run: level 0 trains the unpruned network, each further level prunes and trains it."""
+    def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
+        """Rewinding to iteration 0 is `init`."""
+        values = {"pruner": of_current_weights(settings.pruning.pruner)}
+        rewind = settings.options.rewind
+        if rewind.isdecimal():
+            values["rewind"] = str(int(rewind)) if int(rewind) else "init"
+        return settings.with_values(**values)
 
-    settings: Settings
-    data: Data
-    model: nn.Module
-    levels: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of `levels.csv`, one for each training."""
-    trainings: list[pd.DataFrame] = field(default_factory=list)
-    """Histories of all trainings."""
+    def check(self, settings: Settings) -> None:
+        """The first training must reach the iteration to rewind to."""
+        rewind, before = settings.options.rewind, settings.pruning.pre_iterations
+        first = (settings.training.iterations or 0) if before is None else before
+        if rewind.isdecimal() and int(rewind) > first:
+            raise UserError(f"--rewind={rewind} is more than the {first} iterations of the first training")
 
-    def __post_init__(self) -> None:
-        options = self.settings.options
-        self.pruning = RepeatedPruning(self.model, self.data, self.settings)
-        self.count = 0 if self.pruning.is_dense else options.levels
-        self.point = int(options.rewind) if options.rewind.isdigit() else 0
-        """Number of steps of the first training after which weights are saved for rewinding."""
-        self.rewound = state_of(self.model)
+    def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
+        """A dense network has no levels, and masks of levels are pruned on."""
+        reasons = {"shuffle": f"with --experiment={self.name}, which prunes its masks further"}
+        if settings.pruning.pruner == DENSE:
+            reasons["pre_iterations"] = f"on pruner {DENSE}"
+            reasons |= dict.fromkeys(vars(settings.options), f"on pruner {DENSE}, which prunes nothing")
+        return reasons
 
-    def run(self) -> Outcome:
-        """Execute all levels, or stop after a training that failed."""
-        self.pruning.check_target()
-        if self.settings.options.rewind == "none":
-            self._check_last_rate()
-        measurement, history = self._level(0)
-        for level in range(1, self.count + 1):
-            if history.error:
-                break
-            measurement, history = self._level(level)
-        network = self.model
-        if self.settings.pruning.reinitialize and self.levels[-1]["weights"] == "new":
-            network = self.control
-        target_count = self.levels[-1]["target_kept"]
-        seconds = sum(level["seconds"] for level in self.levels)
-        tables = {
-            "levels": pd.DataFrame(self.levels, columns=list(LEVEL_COLUMNS)),
-            "trainings": pd.concat(self.trainings),
-        }
-        columns = {"train_seconds": seconds, "levels": self.count}
-        return make_outcome(
-            network, self.data, measurement, history, target_count, self.pruning.seconds, columns, tables
-        )
-
-    def _check_last_rate(self) -> None:
-        """Raise `UserError` if fine-tuning would have a learning rate of almost 0."""
-        training = self.settings.training
-        if training.train and self._last_rate() < _LEAST_RATE * (training.lr or 0):
-            raise UserError(
-                f"--rewind=none trains at the last learning rate, which --lr_schedule={training.lr_schedule} leaves "
-                "at almost 0; use --rewind=lr, or another schedule"
-            )
-
-    def _last_rate(self) -> float:
-        training = self.settings.training
-        return learning_rate(training, max(0, (training.iterations or 0) - 1))
-
-    def _level(self, level: int) -> tuple[Measurement, History]:
-        """Prune and rewind, except at level 0, then measure and train."""
-        if level:
-            self.pruning.prune(self._target(level), level, is_carried=True, is_final=level == self.count)
-            if self.settings.options.rewind not in ("none", "lr"):
-                restore(self.model, self.rewound)
-        measurement = measure_network(self.model, self.data, self.settings)
-        return measurement, self._train(level, measurement)
-
-    def _target(self, level: int) -> Target:
-        return self.settings.target.part(level, max(1, self.count))
-
-    def _train(self, level: int, measurement: Measurement) -> History:
-        """Train the network of a level and, with `--reinitialize`, the same masks from other initial weights."""
-        recipe, start = self._recipe(level)
-        continued = self._continued(recipe) if level else recipe
-        history = self._history(self.model, level, measurement, continued, start)
-        self._record(self.model, level, "rewound" if level else "initial", measurement, history)
-        if not level or not self.settings.pruning.reinitialize or history.error:
-            return history
-        self.control = copy.deepcopy(self.model)
-        restore(self.control, new_weights(self.settings, self.data))
-        history = self._history(self.control, level, measurement, recipe, 0)
-        self._record(self.control, level, "new", measurement, history)
-        return history
-
-    def _recipe(self, level: int) -> tuple[Training, int]:
-        """The recipe of a level, and the step at which its training starts."""
-        training, before = self.settings.training, self.settings.pruning.pre_iterations
-        if level < self.count and before is not None:
-            training = replace(training, iterations=before)
-        return training, self.point if level else 0
-
-    def _continued(self, recipe: Training) -> Training:
-        """The recipe at the last learning rate with `--rewind=none`, otherwise the recipe as it is."""
-        if self.settings.options.rewind != "none":
-            return recipe
-        return replace(recipe, lr=self._last_rate(), lr_schedule="constant", warmup=None)
-
-    def _history(self, model: nn.Module, level: int, measurement: Measurement, recipe: Training, start: int) -> History:
-        """Train a network, and save the weights to rewind to; a collapsed network is only tested."""
-        machine, sample = self.settings.machine, self.settings.run.sample
-        if not recipe.train or measurement.totals["collapsed"]:
-            return untrained(model, self.data, recipe, machine)
-
-        def save_rewind_point(step: int, optimizer: torch.optim.Optimizer) -> None:
-            if level == 0 and step == self.point:
-                self.rewound = state_of(model)
-
-        label = f"{self.settings.title()} level {level}"
-
-        def restore(state: dict[str, Tensor]) -> None:
-            if level == 0:
-                self.rewound = {name: value.to(self.rewound[name].device) for name, value in state.items()}
-
-        hooks = Hooks(
-            save_rewind_point, state=lambda: self.rewound if level == 0 else {}, restore=restore, only_looks=True
-        )
-        return train(model, self.data, recipe, sample, label, machine, hooks, start)
-
-    def _record(self, model: nn.Module, level: int, weights: str, measurement: Measurement, history: History) -> None:
-        """Append a training to the tables; `weights` names its initial weights."""
-        last, totals = history.last, measurement.totals
-        row = {
-            "level": level,
-            "weights": weights,
-            "target_kept": target_kept(model, self.settings, self._target(level)),
-        }
-        row |= {name: totals[name] for name in LEVEL_COLUMNS if name in totals}
-        row |= {"iterations": int(last["iteration"]), "best_top1": history.best("top1"), "seconds": last["seconds"]}
-        self.levels.append(row | {name: last[name] for name in ("top1", "test_loss", "train_loss")})
-        rows = pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS))
-        self.trainings.append(rows.assign(level=level, weights=weights))
+    def trainings(self, settings: Settings) -> int:
+        """One for the unpruned network and one for each level, and as many again with `--reinitialize`."""
+        return 1 + settings.options.levels * (2 if settings.pruning.reinitialize else 1)

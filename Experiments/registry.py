@@ -1,34 +1,26 @@
-"""Registry of experiments: name, module, description and options of each. Loads no PyTorch.
+"""Registry of experiments: the class of each, by its path. Loads no PyTorch.
 
-To add an experiment, add a file in this folder with `trained_run(settings)` and `run(settings, trained) -> Outcome`, a
-line below, and, if it has its own flags, a dataclass of options in `Experiments/options.py`.
+To add an experiment, write a subclass of `Experiment` (`base.py`) in a file of this folder, and add its line below.
 """
 
-from typing import NamedTuple
+from importlib import import_module
 
-from Experiments.options import Dynamic, Gradual, Multishot, TrainThenPrune, UnionMask
+from Experiments.base import Experiment, check_options
+
+PATHS = (
+    "Experiments.singleshot:Singleshot",
+    "Experiments.multishot:Multishot",
+    "Experiments.gradual:Gradual",
+    "Experiments.train_then_prune:TrainThenPrune",
+    "Experiments.dynamic:Dynamic",
+    "Experiments.union_mask:UnionMask",
+)
 
 
-class Experiment(NamedTuple):
-    """One line of the registry."""
-
-    module: str
-    label: str
-    options: type | None = None
-    """Dataclass of its own flags; flags of other experiments are refused."""
+def load(path: str) -> Experiment:
+    """The experiment of a path "module:class"; raises `ValueError` if its options hide flags of all experiments."""
+    module, _, name = path.partition(":")
+    return check_options(getattr(import_module(module), name)())
 
 
-EXPERIMENTS: dict[str, Experiment] = {
-    "singleshot": Experiment("Experiments.singleshot", "prune once before training, then train"),
-    "multishot": Experiment("Experiments.multishot", "train, prune and rewind, level by level", Multishot),
-    "gradual": Experiment("Experiments.gradual", "prune more and more while training", Gradual),
-    "train-then-prune": Experiment(
-        "Experiments.train_then_prune", "train once, then prune weights and units without training on", TrainThenPrune
-    ),
-    "dynamic": Experiment(
-        "Experiments.dynamic", "exchange weights of a sparse network while it trains (SET, RigL)", Dynamic
-    ),
-    "union-mask": Experiment(
-        "Experiments.union_mask", "unite the masks of several cycles of pruning while training", UnionMask
-    ),
-}
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in map(load, PATHS)}

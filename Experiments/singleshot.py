@@ -10,34 +10,49 @@ Takes about 5 minutes for LeNet-300-100 on MNIST (96,000 iterations) on one core
 sample of each network; `--sample 0 1 2` runs three.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from Experiments.common.dense_parent import trained_run
-from Experiments.common.masks_for_run import find_masks_timed, target_kept
-from Experiments.common.measuring import make_outcome, measure_network
-from Experiments.common.network import load_data_and_model, new_weights, restore
+from Experiments.base import Experiment
+from Experiments.common.dense_parent import dense_parent
+from Experiments.common.pruner_names import renamed
+from Pruners.registry import parts
 from Utils.config.settings import Settings
-from Utils.results.outcome import Outcome
-from Utils.training.evaluation import untrained
-from Utils.training.loop import train
 
-__all__ = ["run", "trained_run"]
+if TYPE_CHECKING:
+    from Utils.results.artifacts import Need
 
 
-def run(settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-    """Prune and train one network; `settings` are resolved, `trained` are the weights of `trained_run`."""
-    data, model = load_data_and_model(settings)
-    masks, prune_seconds = find_masks_timed(model, data, settings, trained)
-    target_count = target_kept(model, settings)
-    if settings.pruning.reinitialize:
-        restore(model, new_weights(settings, data))
-    masks.install(model)
-    measurement = measure_network(model, data, settings)
-    training, machine = settings.training, settings.machine
-    if training.train and not measurement.totals["collapsed"]:
-        history = train(model, data, training, settings.run.sample, settings.title(), machine)
-    else:
-        history = untrained(model, data, training, machine)
-    return make_outcome(model, data, measurement, history, target_count, prune_seconds)
+class Singleshot(Experiment):
+    """Prune once before training, then train."""
+
+    name = "singleshot"
+    about = "prune once before training, then train"
+    implementation = "Experiments.runs.singleshot:run"
+
+    def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
+        """`magnitude` of initial weights is `mag`, and `mag` of trained weights is `magnitude`."""
+        pruning = settings.pruning
+        if pruning.pre_iterations is None:
+            return settings
+        name = renamed(pruning.pruner, {"magnitude": "mag"} if pruning.pre_iterations == 0 else {"mag": "magnitude"})
+        is_needed = any(criterion.scores_trained for criterion in parts(name))
+        return settings.with_values(pruner=name, pre_iterations=pruning.pre_iterations if is_needed else None)
+
+    def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
+        """`--pre_iterations` needs a criterion of trained weights that are not given."""
+        pruning = settings.pruning
+        if not any(criterion.needs_trained for criterion in parts(pruning.pruner)):
+            return {"pre_iterations": f"on pruner {pruning.pruner}, which scores no trained weights"}
+        if pruning.weights_from is not None:
+            return {"pre_iterations": "with --weights_from, whose weights are scored"}
+        return {}
+
+    def needs(self, settings: Settings) -> tuple[Need, ...]:
+        """The trained weights of a dense run, if the pruner scores trained weights."""
+        from Utils.results.artifacts import Need
+
+        parent = dense_parent(settings)
+        return () if parent is None else (Need("dense", parent),)

@@ -12,132 +12,62 @@ weights and data order.
 Takes as long as a single shot, plus a little for each pruning.
 """
 
-import math
-import operator
-from collections.abc import Mapping
-from dataclasses import replace
-from decimal import Decimal
-from itertools import accumulate, pairwise
-from typing import Any
+from dataclasses import dataclass
 
-import pandas as pd
-import torch
-from torch import Tensor
+from Experiments.common.option_checks import RUN_FRACTION
+from Experiments.while_training import WhileTraining, check_steps
+from Utils.config.fields import AT_LEAST_ONE, Check, setting
+from Utils.config.settings import Settings
 
-from Experiments.common.masks_for_run import counted_sparsity
-from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
-from Experiments.options import union_end
-from Layers import Masks
-from Pruners.schedules.sparsity_ramps import Ramp
-from Utils.config.settings import Settings, Training
-from Utils.config.target import Target
-from Utils.results.outcome import Outcome
+ARMS = ("union", "vanilla", "vanilla-cyclic")
+
+_TWO: Check = (lambda value: value >= 2, "at least 2: one whose mask joins the union, and the last one")
 
 
-def trained_run(settings: Settings) -> None:
-    """None: the experiment prunes the network that it trains."""
+@dataclass(frozen=True)
+class UnionMaskOptions:
+    """Union of the masks of several cycles of pruning (`--experiment=union-mask`)."""
+
+    start_step: float = setting(0.0, "when pruning starts, as a fraction of the run", kind=float, check=RUN_FRACTION)
+    prune_every: int = setting(100, "iterations from one pruning to the next", kind=int, check=AT_LEAST_ONE)
+    arm: str = setting(
+        "union", "the method (union), or a baseline: one linear ramp with the learning rates of the recipe (vanilla) "
+        "or of the method (vanilla-cyclic)", choices=ARMS, many=True,
+    )  # fmt: skip
+    cycles: int = setting(10, "cycles of pruning; the last prunes the union of the other masks", kind=int, check=_TWO)
+    end_step: float | None = setting(
+        None, "when the target is reached, as a fraction of the run (default: 0.95; vanilla: 0.5)", kind=float,
+        check=RUN_FRACTION,
+    )  # fmt: skip
+
+    @property
+    def end(self) -> float:
+        """The end of pruning, as a fraction of the run: `--end_step`, by default the published value of the arm."""
+        if self.end_step is not None:
+            return self.end_step
+        return 0.5 if self.arm == "vanilla" else 0.95
 
 
-def run(settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-    """Train and prune one network by the method or as a baseline; `settings` are resolved."""
-    return prune_while_training(settings, Cycles, recipe(settings), {"arm": settings.options.arm})
+class UnionMask(WhileTraining):
+    """Unite the masks of several cycles of pruning while training."""
 
+    name = "union-mask"
+    about = "unite the masks of several cycles of pruning while training"
+    implementation = "Experiments.runs.union_mask:run"
+    Options = UnionMaskOptions
+    rate_options = frozenset({"arm", "cycles", "start_step", "end_step"})
 
-def span(settings: Settings) -> tuple[int, int]:
-    """First and last step of pruning."""
-    options, iterations = settings.options, settings.training.iterations or 0
-    return round(options.start_step * iterations), round(union_end(options) * iterations)
+    def check(self, settings: Settings) -> None:
+        """Pruning ends after its start."""
+        super().check(settings)
+        check_steps(settings.options.start_step, settings.options.end)
 
-
-def recipe(settings: Settings) -> Training:
-    """The training recipe; except in the vanilla arm, its learning rates rise and fall with the cycles of pruning."""
-    training, (start, end) = settings.training, span(settings)
-    if settings.options.arm == "vanilla" or training.lr_schedule == "cyclic":
-        return training
-    iterations = training.iterations or 0
-    # The original program's period is two cycles of pruning; here a whole number of periods fills the run, so that it
-    # ends at a low rate.
-    periods = max(1, round(iterations * settings.options.cycles / max(1, 2 * (end - start))))
-    half = max(1, math.ceil(iterations / (2 * periods)))
-    return replace(training, lr_schedule="cyclic", lr_cycle=(half, half))
-
-
-class Cycles:
-    """Schedule that prunes a network in cycles and unites their masks; in the baselines it prunes once."""
-
-    def __init__(self, pruning: RepeatedPruning) -> None:
-        settings = pruning.settings
-        self.pruning, self.options, self.target = pruning, settings.options, settings.target
-        self.start, self.end = span(settings)
-        count = self.options.cycles if self.options.arm == "union" else 1
-        self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
-        """Steps between cycles, with the first and the last step of pruning."""
-        self.device = next(pruning.model.parameters()).device
-        self.final = 1 - settings.target.density
-        self.found: list[Masks] = []
-        """Masks of the finished cycles, in order."""
-        self.unions: list[Masks] = []
-        """Union of the masks so far, after each cycle."""
-        self.united: Masks | None = None
-        """The union that the last cycle prunes; None before that cycle."""
-        self.initial = 0.0
-        """Sparsity of the union, at which the last ramp starts."""
-
-    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Prune if a pruning is due after `step` steps; unite masks at the end of a cycle."""
-        if self.pruning.is_dense or not self.start <= step <= self.end:
-            return
-        if step == self.end:
-            self.pruning.prune(self.target, step, is_carried=self.united is not None, is_final=True)
-        elif step in self.bounds[1:-1]:
-            self._finish_cycle(step)
-        elif (step - self.start) % self.options.prune_every == 0:
-            sparsity = Decimal(repr(self._ramp(step).sparsity(step)))
-            self.pruning.prune(Target(sparsity), step, is_carried=self.united is not None)
-
-    def _ramp(self, step: int) -> Ramp:
-        """Sparsity ramp of the cycle that contains `step`."""
-        start, end = next(pair for pair in pairwise(self.bounds) if step < pair[1])
-        if end == self.end:
-            return Ramp("linear", start, end, min(self.initial, self.final), self.final, 1)
-        return Ramp("half-cycle", start, end, 0.0, self.final, end - start)
-
-    def _finish_cycle(self, step: int) -> None:
-        """Prune to the target, add the mask to the union, and start the next cycle."""
-        self.pruning.prune(self.target, step, is_carried=False, is_final=True)
-        masks = Masks.of(self.pruning.model)
-        self.found.append(masks)
-        self.unions.append(masks | self.unions[-1] if self.unions else masks)
-        if step != self.bounds[-2]:
-            self.pruning.replace_masks(self.pruning.base, step)
-            return
-        self.united = self.unions[-1]
-        self.pruning.replace_masks(self.united, step)
-        self.initial = counted_sparsity(self.pruning.model, self.pruning.settings)
-
-    def state(self) -> dict[str, Any]:
-        """Masks of the finished cycles, whether the last cycle has begun, and its initial sparsity."""
-        cycle_masks = [dict(masks) for masks in self.found]
-        return {"found": cycle_masks, "is_united": self.united is not None, "initial": self.initial}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore a result of `state`."""
-        self.found = [Masks(masks).to(self.device) for masks in state["found"]]
-        self.unions = list(accumulate(self.found, operator.or_))
-        self.united = self.unions[-1] if state["is_united"] else None
-        self.initial = state["initial"]
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """`cycles`: size of each cycle's mask and of the union so far; `overlaps`: overlap of each pair of masks."""
-        if not self.found:
-            return {}
-        cycles = []
-        for number, (masks, united) in enumerate(zip(self.found, self.unions, strict=True), 1):
-            row = {"cycle": number, "iteration": self.bounds[number], "kept_direct": masks.kept}
-            cycles.append({**row, "union_kept": united.kept, "overlap_with_union": masks.overlap(united)})
-        pairs = [
-            {"cycle": first, "other": second, "overlap": masks.overlap(others)}
-            for first, masks in enumerate(self.found, 1)
-            for second, others in enumerate(self.found, 1)
-        ]
-        return {"cycles": pd.DataFrame(cycles), "overlaps": pd.DataFrame(pairs)}
+    def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
+        """One arm has no cycles; the others have learning rates of their own."""
+        reasons, arm = super().ignored(settings, lr_schedule), settings.options.arm
+        if arm == "vanilla":
+            reasons["cycles"] = "with --arm=vanilla"
+        elif lr_schedule != "cyclic":
+            names = ("lr_schedule", "lr_drops", "lr_drop_rate", "lr_cycle")
+            reasons |= dict.fromkeys(names, f"with --arm={arm}, which has cyclic learning rates of its own")
+        return reasons

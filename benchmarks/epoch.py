@@ -23,22 +23,23 @@ from torchvision import transforms
 from benchmarks.timing import keep
 from Models import build
 from Utils import randomness
-from Utils.config.settings import Training
+from Utils.config.resolved import Recipe
 from Utils.data.dataset import Data, load
 from Utils.data.image_spec import ImageSpec
-from Utils.training.context import RunContext, use_context
+from Utils.training.context import RunContext
 from Utils.training.evaluation import evaluate
 from Utils.training.loop import train
 from Utils.training.lr_schedules import learning_rate
 from Utils.training.optimizers import make_optimizer
+from Utils.training.task import TrainingTask
 
 EPOCHS, BATCH, SAMPLES = 5, 100, 3
 STEPS = 60_000 // BATCH
 
 
-def recipe(augmentation: str) -> Training:
+def recipe_of(augmentation: str) -> Recipe:
     """The training settings, for five epochs."""
-    return Training(
+    return Recipe(
         iterations=EPOCHS * STEPS, optimizer="momentum", lr=0.1, lr_drops=(3 * STEPS, 4 * STEPS), lr_drop_rate=0.1,
         momentum=0.9, weight_decay=1e-3, batch_size=BATCH, augmentation=augmentation, evaluate_every=STEPS,
     )  # fmt: skip
@@ -49,34 +50,33 @@ def initial_network(sample: int) -> nn.Module:
     return build("lenet300100", generator=randomness.generator(sample, "initial weights"))
 
 
-def train_on_tensors(data: Data, training: Training, sample: int) -> tuple[list[float], float]:
+def train_on_tensors(data: Data, recipe: Recipe, sample: int) -> tuple[list[float], float]:
     """Train with this project's loop; returns the seconds of each epoch and the final top-1."""
-    with use_context(RunContext(has_bar=False)):
-        rows = train(initial_network(sample), data, training, sample).rows
+    rows = train(TrainingTask(initial_network(sample), data, recipe, sample), RunContext(has_bar=False)).rows
     times = [row["seconds"] for row in rows]
     return [later - earlier for earlier, later in itertools.pairwise(times)], rows[-1]["top1"]
 
 
-def loader(path: str, training: Training) -> Iterable:
+def loader(path: str, recipe: Recipe) -> Iterable:
     """torchvision's data set and transforms behind a DataLoader with two workers."""
     steps = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
-    if training.augmentation == "rotation":
+    if recipe.augmentation == "rotation":
         steps.insert(0, transforms.RandomRotation(4, interpolation=transforms.InterpolationMode.BILINEAR))
     images = torchvision.datasets.MNIST(path, train=True, transform=transforms.Compose(steps))
     return DataLoader(images, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
 
 
-def train_on_loader(data: Data, batches: Iterable, training: Training, sample: int) -> tuple[list[float], float]:
+def train_on_loader(data: Data, batches: Iterable, recipe: Recipe, sample: int) -> tuple[list[float], float]:
     """Train with a plain loop over a DataLoader; returns the seconds of each epoch and the final top-1."""
     torch.manual_seed(sample)
     model = initial_network(sample)
-    optimizer = make_optimizer(model, training)
+    optimizer = make_optimizer(model, recipe)
     seconds, iteration = [], 0
     for _ in range(EPOCHS):
         started = time.perf_counter()
         for images, labels in batches:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(training, iteration)
+                group["lr"] = learning_rate(recipe, iteration)
             loss = F.cross_entropy(model(images), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -88,11 +88,11 @@ def train_on_loader(data: Data, batches: Iterable, training: Training, sample: i
 
 def compare(path: str, augmentation: str) -> dict:
     """Epoch seconds and top-1 of both loops, executed in turn for each sample."""
-    data, training = load("mnist", path, ImageSpec((1, 28, 28))), recipe(augmentation)
-    batches = loader(path, training)
+    data, recipe = load("mnist", path, ImageSpec((1, 28, 28))), recipe_of(augmentation)
+    batches = loader(path, recipe)
     loops = {
-        "tensors": lambda sample: train_on_tensors(data, training, sample),
-        "dataloader": lambda sample: train_on_loader(data, batches, training, sample),
+        "tensors": lambda sample: train_on_tensors(data, recipe, sample),
+        "dataloader": lambda sample: train_on_loader(data, batches, recipe, sample),
     }
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     top1: dict[str, list[float]] = {name: [] for name in loops}

@@ -120,6 +120,8 @@ def table(path: Path) -> pd.DataFrame:
 def record(path: Path) -> dict:
     """What `run.json` says of a run, not of the program, the machine and the folder."""
     content = json.loads(path.read_bytes())
+    # A setting that is new, and left out, changes nothing.
+    content["settings"] = {name: value for name, value in content["settings"].items() if value is not None}
     content["settings"].pop("out_path")
     return {name: value for name, value in content.items() if name not in VOLATILE}
 

@@ -77,7 +77,7 @@ class Watch:
     def look(self) -> bool:
         """Is more complete than before? Raises `AssertionError` if something is not what it was."""
         before = len(self.seen)
-        for path in self.folder.glob("*/*/*/*/*/*/run.json"):
+        for path in self.folder.glob("**/run.json"):
             status = path.stat()
             assert '"failed"' not in path.read_text(), f"{path} failed"
             marks = status.st_ino, status.st_mtime_ns
@@ -122,7 +122,7 @@ def check_same(one: Path, other: Path) -> int:
     rows = [load_summaries(folder, status=None).sort_values("run").reset_index(drop=True) for folder in (one, other)]
     assert all((table["status"] == "complete").all() and table["run"].is_unique for table in rows)
     pd.testing.assert_frame_equal(rows[0].drop(columns=SECONDS), rows[1].drop(columns=SECONDS), check_exact=True)
-    for record in one.glob("*/*/*/*/*/*/run.json"):
+    for record in one.glob("**/run.json"):
         twin = other / record.parent.relative_to(one)
         assert sorted(path.name for path in record.parent.iterdir()) == sorted(path.name for path in twin.iterdir())
         for path in record.parent.iterdir():

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import demo
-from Experiments import singleshot
 from Experiments.common.network import initial_model, load_data
 from Experiments.planning.resolve import resolve
+from Experiments.runs import singleshot
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Pruners.registry import style

@@ -15,7 +15,7 @@ def is_trained_first(pruning: Pruning) -> bool:
     return pruning.pre_iterations != 0 and any(criterion.scores_trained for criterion in parts(pruning.pruner))
 
 
-def trained_run(settings: Settings) -> Settings | None:
+def dense_parent(settings: Settings) -> Settings | None:
     """The dense parent of a resolved run; None if the run does not need one."""
     pruning = settings.pruning
     if not is_trained_first(pruning):

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from hashlib import sha256
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from Experiments.common.network import initial_model
@@ -24,27 +22,26 @@ from Utils.config.target import Target
 from Utils.data.dataset import Batches, Data
 from Utils.distributed.process_group import agree
 from Utils.errors import UserError
+from Utils.results.artifacts import Artifact
 
 _CACHED_SCORES = 1 << 26
 """Number of scores that the cache holds: 512 MiB."""
 
 
-def find_masks(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Masks:
+def find_masks(model: nn.Module, data: Data, settings: Settings, dense: Artifact | None) -> Masks:
     """Masks of a run by its pruner, target and pruning type; the model is not changed."""
     pruning, sample = settings.pruning, settings.run.sample
     masks = Masks.of(model)
     if pruning.pruner != DENSE:
-        scores = SCORE_CACHE.of(model, data, settings, trained)
+        scores = SCORE_CACHE.of(model, data, settings, dense)
         masks = allocate_masks(model, scores, settings.target, data, settings)
     return masks.shuffle(randomness.generator(sample, "shuffle")) if pruning.shuffle else masks
 
 
-def find_masks_timed(
-    model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None
-) -> tuple[Masks, float]:
+def find_masks_timed(model: nn.Module, data: Data, settings: Settings, dense: Artifact | None) -> tuple[Masks, float]:
     """Masks as in `find_masks`, equal in all processes of a run, and the seconds that they take without a cache."""
     started, SCORE_CACHE.saved = time.perf_counter(), 0.0
-    masks = agree(lambda: find_masks(model, data, settings, trained).to("cpu"))
+    masks = agree(lambda: find_masks(model, data, settings, dense).to("cpu"))
     return masks, time.perf_counter() - started + SCORE_CACHE.saved
 
 
@@ -95,12 +92,12 @@ def scores_for(
     return pruner.score(model, batches, target, generator, trained)
 
 
-def score(model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
-    """Scores of a network before it is trained; `trained` are the weights of the dense parent, if the run needs one."""
+def score(model: nn.Module, data: Data, settings: Settings, dense: Artifact | None) -> Scores:
+    """Scores of a network before it is trained; `dense` has the weights of the dense parent, if the run needs one."""
     parent = None
-    if trained is not None:
+    if dense is not None:
         parent = initial_model(settings, data).to(next(model.parameters()).device)
-        load_weights(parent, trained, settings)
+        load_weights(parent, dense.weights, settings)
     generator = randomness.generator(settings.run.sample, "random scores")
     return scores_for(model, data, settings, settings.target, generator, parent)
 
@@ -115,7 +112,7 @@ def run_pruner(settings: Settings) -> Pruner:
 
 def scoring_examples(data: Data, settings: Settings) -> Batches:
     """Batches of training images for the pruner of a run."""
-    count, size = settings.pruning.prune_examples or 1, settings.training.batch_size or 1
+    count, size = settings.pruning.prune_examples or 1, settings.recipe.batch_size
     return data.prune_examples(settings.run.sample, count, size)
 
 
@@ -139,14 +136,14 @@ class ScoreCache:
         self.saved = 0.0
         """Seconds that the cache saved the last run."""
 
-    def of(self, model: nn.Module, data: Data, settings: Settings, trained: Mapping[str, Tensor] | None) -> Scores:
+    def of(self, model: nn.Module, data: Data, settings: Settings, dense: Artifact | None) -> Scores:
         """Scores of a run, from the cache or computed now."""
-        key = self._key(settings, trained)
+        key = self._key(settings, dense)
         if key in self.entries:
             scores, self.saved = self.entries[key]
             return scores
         started = time.perf_counter()
-        scores = score(model, data, settings, trained)
+        scores = score(model, data, settings, dense)
         self.entries[key] = scores, time.perf_counter() - started
         size = sum(score.numel() for score in scores.values())
         while len(self.entries) > max(1, _CACHED_SCORES // size):
@@ -154,10 +151,10 @@ class ScoreCache:
         return scores
 
     @staticmethod
-    def _key(settings: Settings, trained: Mapping[str, Tensor] | None) -> str:
+    def _key(settings: Settings, dense: Artifact | None) -> str:
         key = f"{scores_key(settings)} {settings.run.path_to_data} {settings.machine.device}"
         # A dense run in another results folder can have different weights.
-        return key if trained is None else f"{key} {sha256(save(dict(trained))).hexdigest()}"
+        return key if dense is None else f"{key} {dense.digest}"
 
 
 SCORE_CACHE = ScoreCache()

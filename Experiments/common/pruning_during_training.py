@@ -15,14 +15,17 @@ from Experiments.common.network import load_data_and_model
 from Layers import Masks
 from Utils import randomness
 from Utils.config.choices import DENSE
-from Utils.config.settings import Settings, Training
+from Utils.config.resolved import Recipe
+from Utils.config.settings import Settings
 from Utils.config.target import Target
 from Utils.data.dataset import Data
 from Utils.distributed.process_group import agree
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
+from Utils.training.context import RunContext
 from Utils.training.hooks import Hooks
 from Utils.training.loop import train
+from Utils.training.task import task_of
 
 
 class Stateful(Protocol):
@@ -51,21 +54,21 @@ class Timetable(Stateful, Protocol):
 
 def prune_while_training(
     settings: Settings,
+    context: RunContext,
     timetable: Callable[["RepeatedPruning"], Timetable],
-    training: Training | None = None,
+    recipe: Recipe | None = None,
     columns: dict[str, Any] | None = None,
 ) -> Outcome:
     """Train one network and prune it by a schedule.
 
-    `timetable` makes the schedule. `training` replaces the recipe of the settings. `columns` are summary columns of the
+    `timetable` makes the schedule. `recipe` replaces the recipe of the settings. `columns` are summary columns of the
     experiment, with values.
     """
     data, model = load_data_and_model(settings)
     pruning = RepeatedPruning(model, data, settings)
     pruning.check_target()
     schedule = timetable(pruning)
-    recipe, sample, title = training or settings.training, settings.run.sample, settings.title()
-    history = train(model, data, recipe, sample, title, settings.machine, pruning.hooks(schedule))
+    history = train(task_of(model, data, settings, recipe), context, pruning.hooks(schedule))
     measurement = measure_network(model, data, settings)
     tables = {} if pruning.is_dense else {"sparsity": pruning.table(), **schedule.tables()}
     target_count = target_kept(model, settings)

@@ -7,6 +7,7 @@ from Utils.config.choices import DENSE
 from Utils.config.parser import ValidNames
 from Utils.data.registry import DATASETS
 from Utils.errors import UserError
+from Utils.figures.registry import FIGURES, FigureKind
 
 
 def _architecture(name: str) -> str:
@@ -16,6 +17,21 @@ def _architecture(name: str) -> str:
             f"--architecture={name} does not name the function that makes the network; write {name}:FACTORY"
         )
     return canonical_architecture(name)
+
+
+def figure_kinds() -> dict[str, FigureKind]:
+    """All kinds of figures: the registered ones, and those that experiments define."""
+    return FIGURES | {kind: entry for one in EXPERIMENTS.values() for kind, entry in one.own_figures.items()}
+
+
+def figures_of(name: str) -> list[str]:
+    """The kinds of figures of an experiment, in order; for an experiment that is gone, those of any."""
+    listed = {kind for one in EXPERIMENTS.values() for kind in one.figures or ()}
+    experiment = EXPERIMENTS.get(name)
+    shared = [kind for kind in FIGURES if kind not in listed]
+    if experiment is None:
+        return shared
+    return [*(shared if experiment.figures is None else experiment.figures), *experiment.own_figures]
 
 
 def valid_names() -> dict[str, ValidNames]:
@@ -37,4 +53,5 @@ def valid_names() -> dict[str, ValidNames]:
             shown=[DENSE, *CRITERIA, *(f"PRUNER/{quota}" for quota in QUOTAS), "PRUNER/PRUNER"],
         ),
         "schedule": ValidNames("schedule", list(SCHEDULES)),
+        "figure": ValidNames("value of --plot_type", list(figure_kinds())),
     }

@@ -14,13 +14,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from Experiments.common.network import load_data_and_model
+from Experiments.registry import EXPERIMENTS
 from Layers import Masks
-from Utils.campaign.run_state import RunStates
+from Utils.campaign.plan import PlannedRun
 from Utils.config.settings import Settings, plain
 from Utils.data.dataset import Batches
 from Utils.data.streaming import Files
 from Utils.errors import UserError
 from Utils.machine import cores
+from Utils.results.store import Store
 from Utils.results.summaries import read_summaries
 from Utils.training.evaluation import evaluation_batch_size
 from Utils.training.optimizers import make_optimizer
@@ -54,34 +56,34 @@ class _Cost:
     """Origin of these numbers, for the report."""
 
 
-def estimate(states: RunStates, runs: Sequence[Settings], count: int) -> str:
+def estimate(store: Store, runs: Sequence[PlannedRun], count: int) -> str:
     """Time and disk space as text, or the reason why there is no estimate.
 
     `count` runs are to be executed; the estimate covers `runs`, those whose data is available.
     """
     if not runs:
         return "no estimate: the data is not available yet"
-    summaries, _ = read_summaries(states.store.path)
+    summaries, _ = read_summaries(store.path)
     summaries = summaries[summaries["status"] == "complete"]
     costs: dict[tuple, _Cost] = {}
     seconds, size = 0.0, 0.0
-    for settings in runs:
-        run, training = settings.run, settings.training
-        kind = run.architecture, run.data, training.train, training.batch_size, settings.machine.precision
+    for settings in (run.settings for run in runs):
+        run, recipe = settings.run, settings.recipe
+        kind = run.architecture, run.data, recipe.train, recipe.batch_size, settings.machine.precision
         if kind not in costs:
             try:
                 costs[kind] = _from_results(summaries, settings) or _from_steps(settings)
             except UserError as error:
                 return f"no estimate: {error}"
         cost = costs[kind]
-        steps = (training.iterations or 0) if training.train else 0
+        steps = recipe.iterations if recipe.train else 0
         seconds += cost.rest + cost.step * steps * _trainings(settings)
         size += cost.bytes
-    machine = runs[0].machine
+    machine = runs[0].settings.machine
     workers = machine.workers or 1
     if machine.launcher == "local":
         # More threads than cores slow each other down.
-        workers = min(workers, max(1, cores() // max(settings.machine.threads or 1 for settings in runs)))
+        workers = min(workers, max(1, cores() // max(run.settings.machine.threads or 1 for run in runs)))
     sources = " and ".join(sorted({cost.source for cost in costs.values()}))
     rest = f"; not counting {count - len(runs)} runs whose data is not available yet" if count > len(runs) else ""
     duration = _time(seconds / workers) + (f" with {workers} at a time" if workers > 1 else "")
@@ -89,14 +91,12 @@ def estimate(states: RunStates, runs: Sequence[Settings], count: int) -> str:
 
 
 def _trainings(settings: Settings) -> int:
-    """Number of trainings of a run."""
-    levels = getattr(settings.options, "levels", 0)
-    return 1 + levels * (2 if settings.pruning.reinitialize else 1)
+    return EXPERIMENTS[settings.run.experiment].trainings(settings)
 
 
 def _from_results(summaries: pd.DataFrame, settings: Settings) -> _Cost | None:
     """Median cost of finished runs of the same kind; None if there are none."""
-    run, is_trained = settings.run, settings.training.train
+    run, is_trained = settings.run, settings.recipe.train and _trainings(settings) > 0
     alike = summaries[
         (summaries["architecture"] == run.architecture)
         & (summaries["data"] == run.data)
@@ -120,7 +120,7 @@ def _seconds_and_bytes(folder: Path, settings: Settings) -> tuple[float, float] 
     try:
         record = json.loads((folder / "run.json").read_bytes())
         recorded, wanted = record["settings"], settings.values()
-        if settings.training.train and any(recorded[name] != plain(wanted[name]) for name in _SPEED_FLAGS):
+        if settings.recipe.train and any(recorded[name] != plain(wanted[name]) for name in _SPEED_FLAGS):
             return None
         return float(record["seconds"]), float(sum(path.stat().st_size for path in folder.iterdir()))
     except (OSError, ValueError, KeyError, TypeError):
@@ -130,17 +130,17 @@ def _seconds_and_bytes(folder: Path, settings: Settings) -> tuple[float, float] 
 def _from_steps(settings: Settings) -> _Cost:
     """Cost by a few timed steps; a test takes a third of a step per image. Without training, only tests are timed."""
     data, model = load_data_and_model(settings)
-    training = settings.training
+    recipe = settings.recipe
     tested = len(data.test) + len(data.validation or ())
     floats = sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
     disk = _TABLE_BYTES + 4 * floats + Masks.of(model).total / 8
-    if not training.train:
-        size = evaluation_batch_size(training, data.input_shape)
+    if not recipe.train:
+        size = evaluation_batch_size(recipe, data.input_shape)
         per_image = _seconds_per_batch(model, Batches(data, data.test, size), None) / min(size, len(data.test))
         return _Cost(0.0, tested * per_image, disk, "test batches timed here (pruning not counted)")
-    size, every = training.batch_size or 1, training.evaluate_every or 1
-    batches = data.training_batches(settings.run.sample, size, training.augmentation or "none")
-    step = _seconds_per_batch(model, batches, make_optimizer(model, training))
+    size, every = recipe.batch_size, recipe.evaluate_every
+    batches = data.training_batches(settings.run.sample, size, recipe.augmentation)
+    step = _seconds_per_batch(model, batches, make_optimizer(model, recipe))
     if isinstance(data.train, Files):
         batches.close()  # type: ignore[attr-defined]
     return _Cost(step * (1 + tested / size / every / 3), 0.0, disk, f"{_STEPS} steps timed here (pruning not counted)")

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from Experiments.planning.choices import figure_kinds
 from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES, FAMILIES, IMAGENET, architecture_names
 from Pruners.registry import CRITERIA, QUOTAS, SCHEDULES, TRANSFER, canonical_name
@@ -11,7 +12,6 @@ from Utils.config import flag_aliases
 from Utils.config.choices import LISTS
 from Utils.config.recipes import lines
 from Utils.data.registry import DATASETS
-from Utils.figures.registry import FIGURES
 
 _WIDTH = 120
 
@@ -116,7 +116,7 @@ def data() -> list[Table]:
 
 def experiments() -> list[Table]:
     """Experiments."""
-    rows = [(name, entry.label) for name, entry in EXPERIMENTS.items()]
+    rows = [(name, entry.about) for name, entry in EXPERIMENTS.items()]
     return [Table("Experiments", ("experiment", "what is done with a network"), rows)]
 
 
@@ -137,7 +137,7 @@ def recipes() -> list[Table]:
 
 def figures() -> list[Table]:
     """Figures of visualization.py."""
-    rows = [(name, entry.about) for name, entry in FIGURES.items()]
+    rows = [(name, entry.about) for name, entry in figure_kinds().items()]
     return [Table("Figures", ("figure", "what it shows"), rows)]
 
 

@@ -1,25 +1,25 @@
 """Resolution of a request: its runs, each with all values decided by flags, recipe and defaults."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
-from Experiments.planning import validation
-from Experiments.planning.validation import RECIPE_FIELDS, ignored_flags
+from Experiments.planning.validation import RECIPE_FIELDS, check_lr_drops, ignored_flags
+from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture, is_user_network
-from Pruners.registry import canonical_name, parts, split_name
+from Pruners.registry import parts
 from Utils.config.choices import AUGMENTATION_NAMES, DENSE
 from Utils.config.parser import Request
 from Utils.config.recipes import recipe
-from Utils.config.settings import Pruning, Run, Settings, Training
+from Utils.config.settings import Pruning, Settings
 from Utils.data.dataset import facts
 from Utils.data.registry import DATASETS, Facts
 from Utils.data.streaming import VARIATIONS
 from Utils.errors import UserError
 from Utils.machine import usual_threads
-
-_HELD_OUT = 10_000
-"""Number of validation images in the network-pruning program."""
+from Utils.results.artifacts import Need
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,20 @@ def resolve_all(base: Settings, request: Request, data_of: dict[str, str]) -> li
         settings = base.with_values(**values)
         if request.is_given("com_exp"):
             settings = settings.with_values(target_sparsity=None)
-        if request.is_given("validation"):
-            validation.check_validation(settings)
-        resolved.append(resolve(settings.with_values(data=data_of[settings.run.architecture])))
+        resolved.append(resolve(settings.with_values(data=data_of[settings.run.architecture]), request.values))
     for name in request.values:
         if all(name in item.ignored for item in resolved):
             raise UserError(f"--{name} has no effect {resolved[0].ignored[name]}; leave it out")
     return list({item.settings.key(): item.settings for item in resolved}.values())
 
 
-def resolve(settings: Settings) -> Resolved:
-    """Fill in the recipe, and reset values without effect, so that equal networks have one key."""
-    is_singleshot = settings.run.experiment == "singleshot"
-    settings = settings.with_values(**_magnitude(settings.pruning, is_singleshot))
-    if settings.options is not None:
-        settings = settings.with_values(**vars(validation.canonical_options(settings.options)))
-    if settings.run.experiment == "train-then-prune":
-        settings = _pruned_afterwards(settings)
+def resolve(settings: Settings, given: Collection[str] = ()) -> Resolved:
+    """Fill in the recipe, and reset values without effect, so that equal runs have one key.
+
+    `given` are the flags that were typed. Raises `UserError` for flags that exclude each other.
+    """
+    experiment = EXPERIMENTS[settings.run.experiment]
+    settings = experiment.resolve(settings, given)
     run, pruning, training = settings.run, settings.pruning, settings.training
     assert run.data is not None
     data_facts = facts(run.data, run.path_to_data)
@@ -74,19 +71,31 @@ def resolve(settings: Settings) -> Resolved:
         raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
     values["prune_examples"] = min(_or(pruning.prune_examples, published.prune_examples), images)
     values |= _pruning_values(settings, values.get("iterations"))
-    defaults = (
-        vars(Run())
-        | vars(Pruning())
-        | vars(Training())
-        | (vars(type(settings.options)()) if settings.options is not None else {})
-    )
-    values |= {name: defaults.get(name) for name in unused}
-    validation.check(settings, _or(values.get("iterations"), training.iterations) or 0)
+    defaults = experiment.default_settings().values()
+    values |= {name: defaults[name] for name in unused}
+    check_lr_drops(settings, _or(values.get("iterations"), training.iterations) or 0)
     values |= _keys(settings, data_facts)
     values["threads"] = settings.machine.threads or (1 if architecture(run.architecture).is_small else usual_threads())
     if pruning.pruner == DENSE:
         values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
-    return Resolved(settings.with_values(**values), unused)
+    settings = settings.with_values(**values)
+    experiment.check(settings)
+    return Resolved(_with_inputs_key(settings) if settings.is_study else settings, unused)
+
+
+def _with_inputs_key(study: Settings) -> Settings:
+    """A study that is named by the runs that it reads, too."""
+    keys = sorted(need.settings.key() for need in needs_of(study))
+    return study.with_values(inputs_key=sha256("\n".join(keys).encode()).hexdigest()[:10])
+
+
+def needs_of(settings: Settings) -> list[Need]:
+    """What a resolved run needs of other runs, which are resolved."""
+    name = settings.run.experiment
+    return [
+        need if need.settings.run.experiment == name else replace(need, settings=resolve(need.settings).settings)
+        for need in EXPERIMENTS[name].needs(settings)
+    ]
 
 
 def baseline(settings: Settings) -> Settings:
@@ -97,8 +106,8 @@ def baseline(settings: Settings) -> Settings:
         "experiment": run.experiment, "architecture": run.architecture, "data": run.data,
         "validation": settings.training.validation,
     }  # fmt: skip
-    options = None if settings.options is None else type(settings.options)()
-    defaults = resolve(Settings(options=options).with_values(**same, path_to_data=run.path_to_data)).settings
+    unset = EXPERIMENTS[run.experiment].default_settings()
+    defaults = resolve(unset.with_values(**same, path_to_data=run.path_to_data)).settings
     names = {"architecture": Settings().run.architecture, "data": architecture(run.architecture).data}
     # Content keys are written in each row: runs on other images, or of another source, are not samples of one network.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
@@ -140,34 +149,6 @@ def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any
     if pruning.pre_iterations is not None and pruning.pre_iterations == iterations:
         values["pre_iterations"] = None
     return values
-
-
-def _magnitude(pruning: Pruning, is_singleshot: bool) -> dict[str, Any]:
-    """Canonical name: `magnitude` of initial weights is `mag`, and `mag` of trained weights is `magnitude`."""
-    if pruning.pruner == DENSE:
-        return {}
-    if not is_singleshot:
-        # Pruning during training scores the current, trained weights.
-        return {"pruner": canonical_name("/".join(_trained(part) for part in split_name(pruning.pruner)))}
-    if pruning.pre_iterations is None:
-        return {}
-    renamed = {"magnitude": "mag"} if pruning.pre_iterations == 0 else {"mag": "magnitude"}
-    name = canonical_name("/".join(renamed.get(part, part) for part in split_name(pruning.pruner)))
-    is_needed = any(criterion.scores_trained for criterion in parts(name))
-    return {"pruner": name, "pre_iterations": pruning.pre_iterations if is_needed else None}
-
-
-def _pruned_afterwards(settings: Settings) -> Settings:
-    """Settings of train-then-prune: a dense network, and validation images to choose the best weights by."""
-    assert settings.run.data is not None
-    images = facts(settings.run.data, settings.run.path_to_data).train_size
-    default = min(_HELD_OUT, images // 6) if settings.options.keep_best else 0
-    held_out = settings.training.validation or default
-    return settings.with_values(pruner=DENSE, validation=held_out)
-
-
-def _trained(name: str) -> str:
-    return "magnitude" if name == "mag" else name
 
 
 def _or(value: Any, default: Any) -> Any:

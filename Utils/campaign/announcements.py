@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from Utils.config.settings import Settings
-from Utils.results.store import Store
+from Utils.campaign.plan import PlannedRun
+from Utils.campaign.run_state import RunStates
 
 _FEW = 10
 """Up to this many runs are named one by one."""
@@ -11,46 +11,47 @@ _FEW = 10
 _RETRY = " (--retry_failed runs it again)"
 
 
-def dense_parents(
-    missing: Sequence[Settings], stored: Sequence[Settings], wanted: set[str], failed: Mapping[str, str]
-) -> list[str]:
-    """One line for the dense networks that are trained first, and one for each stored one that failed.
+def before(states: RunStates) -> list[str]:
+    """The runs that are executed first because others need them, and the runs that an earlier command finished."""
+    failed = states.failures_before()
+    return _inputs(states, failed) + _finished(states, failed)
 
-    `wanted` holds the keys of the requested runs, which are announced on their own. `failed` maps keys to reasons.
-    """
+
+def _inputs(states: RunStates, failed: Mapping[str, str]) -> list[str]:
+    requested = states.plan.requested
+    missing = [run.title for run in states.to_do if run.key not in requested]
     lines = []
     if missing:
-        words = missing[0].title() if len(missing) == 1 else f"{len(missing)} networks"
+        words = missing[0] if len(missing) == 1 else f"{len(missing)} networks"
         lines.append(f"training {words} first, whose weights others score")
-    for settings in stored:
-        if settings.key() in failed and settings.key() not in wanted:
-            reason = failed[settings.key()]
-            lines.append(f"{settings.title()}, whose weights others score: failed before, {reason}{_RETRY}")
+    for run in states.inputs_before:
+        if run.key in failed and run.key not in requested:
+            lines.append(f"{run.title}, whose weights others score: failed before, {failed[run.key]}{_RETRY}")
     return lines
 
 
-def finished_before(runs: Sequence[Settings], total: int, failed: Mapping[str, str], store: Store) -> list[str]:
-    """One line for each run that an earlier command finished, or their number if there are many."""
+def _finished(states: RunStates, failed: Mapping[str, str]) -> list[str]:
+    runs = states.finished_before
     if len(runs) > _FEW:
-        failures = sum(settings.key() in failed for settings in runs)
+        total, failures = len(runs) + len(states.to_do), sum(run.key in failed for run in runs)
         return [f"{len(runs) - failures} of {total} networks are complete already, {failures} failed before"]
     lines = []
-    for settings in runs:
-        folder, reason = store.folder(settings), failed.get(settings.key())
-        if reason is None:
-            lines.append(f"{settings.title()}: complete already, in {folder} (--overwrite runs it again)")
+    for run in runs:
+        folder = states.store.folder(run.settings)
+        if run.key in failed:
+            lines.append(f"{run.title}: failed before, {failed[run.key]}{_RETRY}\n  {folder}")
         else:
-            lines.append(f"{settings.title()}: failed before, {reason}{_RETRY}\n  {folder}")
+            lines.append(f"{run.title}: complete already, in {folder} (--overwrite runs it again)")
     return lines
 
 
-def failures(runs: Sequence[Settings], failed: Mapping[str, str]) -> list[str]:
+def failures(runs: Sequence[PlannedRun], failed: Mapping[str, str]) -> list[str]:
     """The failed runs of a campaign of several, with their reasons."""
-    losers = [settings for settings in runs if settings.key() in failed]
+    losers = [run for run in runs if run.key in failed]
     if not losers or len(runs) == 1:
         return []
     lines = [f"{len(losers)} of {len(runs)} networks failed; --retry_failed runs them again:"]
-    lines += [f"  {settings.title()}: {failed[settings.key()]}" for settings in losers[:_FEW]]
+    lines += [f"  {run.title}: {failed[run.key]}" for run in losers[:_FEW]]
     if len(losers) > _FEW:
         lines.append(f"  and {len(losers) - _FEW} more; --status lists them")
     return lines

@@ -8,29 +8,16 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from Utils.config.settings import Settings
 from Utils.errors import UserError
+from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
-from Utils.training.context import Event, RunContext, WarningIssued, use_context
+from Utils.training.context import Event, RunContext, WarningIssued
 
 Listener = Callable[[Event], None]
 
 DEATHS_AT_START = 5
 """Give up after this many consecutive workers die before completing any work."""
-
-
-class ExperimentModule(Protocol):
-    """The functions that the file of an experiment provides."""
-
-    def trained_run(self, settings: Settings) -> Settings | None:
-        """The dense run whose trained weights this run needs, if any."""
-        ...
-
-    def run(self, settings: Settings, trained: Mapping[str, Tensor] | None = None) -> Outcome:
-        """Execute one run."""
-        ...
 
 
 class RemoteError(Exception):
@@ -44,8 +31,10 @@ class Job:
     name: str
     """The key of the run."""
     settings: Settings
-    trained_weights: Mapping[str, Tensor] | None = None
-    """Weights of the dense parent, which the run scores."""
+    implementation: str
+    """The function that executes it, as "module:function"."""
+    inputs: Mapping[str, Artifact] = field(default_factory=dict)
+    """What it reads of other runs."""
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     """Checkpoint files of an interrupted execution, by name."""
     checkpoint_every: int | None = 0
@@ -93,6 +82,15 @@ Report = Finished | Failed | WorkerDied | Message
 class Executor(Protocol):
     """Executes jobs."""
 
+    is_remote: bool
+    """Whether jobs are executed in other processes, whose progress is reported rather than shown by them."""
+    is_group: bool
+    """Whether several processes execute each job together: an error or Ctrl-C in any of them ends the campaign."""
+
+    def listen(self, listener: Callable[[Report], None]) -> None:
+        """Pass messages of a job to a listener while it is executed in this process."""
+        ...
+
     def free_slots(self) -> list[int]:
         """Numbers of the workers that can take a job now. A worker keeps its number, and its caches, between jobs."""
         ...
@@ -110,20 +108,20 @@ class Executor(Protocol):
         ...
 
 
-def execute(experiment: ExperimentModule, job: Job, listener: Listener, has_bar: bool) -> Finished | Failed:
+def execute(job: Job, listener: Listener, has_bar: bool) -> Finished | Failed:
     """Execute a job in this process."""
     started = time.perf_counter()
     context = RunContext(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
+    module, _, function = job.implementation.partition(":")
     try:
-        with use_context(context):
-            outcome = experiment.run(job.settings, job.trained_weights)
+        outcome = getattr(import_module(module), function)(job.settings, job.inputs, context)
     except Exception as error:
         trace = "" if isinstance(error, UserError) else traceback.format_exc()
         return Failed(job.name, error, trace)
     return Finished(job.name, outcome, time.perf_counter() - started)
 
 
-def execute_remotely(module: str, job: Job, send: Callable[[Message], None]) -> Finished | Failed:
+def execute_remotely(job: Job, send: Callable[[Message], None]) -> Finished | Failed:
     """Execute a job in a worker process: warnings become messages, and errors become ones that can be pickled."""
 
     def listener(event: Event) -> None:
@@ -132,10 +130,9 @@ def execute_remotely(module: str, job: Job, send: Callable[[Message], None]) -> 
     def warn(message: Any, *place: object) -> None:
         listener(WarningIssued(str(message)))
 
-    experiment: Any = import_module(module)
     before, warnings.showwarning = warnings.showwarning, warn
     try:
-        report = execute(experiment, job, listener, has_bar=False)
+        report = execute(job, listener, has_bar=False)
     finally:
         warnings.showwarning = before
     if isinstance(report, Failed) and not isinstance(report.error, UserError):
@@ -154,9 +151,13 @@ def describe_error(error: Exception) -> str:
 class InProcessExecutor:
     """Executes jobs in this process, one at a time."""
 
-    experiment: ExperimentModule
     waiting: list[Job] = field(default_factory=list)
-    listener: Callable[[Report], None] = print
+    is_remote: bool = False
+    is_group: bool = False
+
+    def listen(self, listener: Callable[[Report], None]) -> None:
+        """Pass the messages of a job on while `wait` executes it."""
+        self.listener = listener
 
     def free_slots(self) -> list[int]:
         """One slot, unless a job is waiting."""
@@ -172,7 +173,7 @@ class InProcessExecutor:
             time.sleep(seconds)
             return []
         job = self.waiting.pop()
-        return [execute(self.experiment, job, lambda event: self.listener(Message(job.name, event)), has_bar=True)]
+        return [execute(job, lambda event: self.listener(Message(job.name, event)), has_bar=True)]
 
     def close(self) -> None:
         """Nothing to end: no worker outlives a call."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from Utils.distributed.process_group import is_first
 from Utils.training.context import Progress
 
 _LINES = 8
@@ -34,7 +33,7 @@ class CampaignProgress:
         is_shown = self.total > 1
         self.bar = tqdm(
             total=self.total, initial=self.done, desc="campaign", unit="network", smoothing=0.1,
-            dynamic_ncols=True, disable=None if is_shown and is_first() else True,
+            dynamic_ncols=True, disable=None if is_shown else True,
         )  # fmt: skip
         self.is_terminal = not self.bar.disable
 

@@ -1,30 +1,30 @@
-"""Job queue: hands out runs, one per free worker.
+"""Job queue: hands out runs, one per free worker. It touches no file and no process.
 
 Runs that share scores form a group. A worker stays with its group until the group is empty, so that scores are computed
 once. Then it takes a group without a worker, and if there is none, it helps with the largest group.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-
-from Utils.config.settings import Settings
 
 _ASK_AGAIN = 1.0
 """Seconds until a run held by another process is offered again."""
+
+
+ATTEMPTS = 5
+"""Give a run up after this many workers died on it without a new checkpoint."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A run to execute."""
 
-    settings: Settings
     name: str
+    """The run key."""
     group: str
-    needs: str | None = None
-    """The key of its dense parent, if it has one."""
-    fingerprint: tuple[int, int] | None = None
-    """The fingerprint of its stored results when the campaign started."""
+    needs: frozenset[str] = frozenset()
+    """Keys of the runs that must be finished first."""
 
 
 @dataclass
@@ -47,6 +47,9 @@ class JobQueue:
     last_group: dict[int, str] = field(default_factory=dict)
     """The group that each slot last worked on."""
     postponed_at: dict[str, float] = field(default_factory=dict)
+    deaths: dict[str, int] = field(default_factory=dict)
+    """Workers that died on a run since its last checkpoint."""
+    clock: Callable[[], float] = time.monotonic
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Append entries."""
@@ -60,11 +63,11 @@ class JobQueue:
 
     def candidates(self, slot: int) -> Iterator[Entry]:
         """Entries that a slot can start now, best first. `postpone` and `start` may be called during iteration."""
-        now, offered = time.monotonic(), set[str]()
+        now, offered = self.clock(), set[str]()
         for group, is_first_come in self._groups(slot, now):
             entries = list(group.entries.values())
             for entry in entries if is_first_come else reversed(entries):
-                if entry.needs is not None and entry.needs not in self.finished:
+                if not entry.needs <= self.finished:
                     continue
                 is_new = (
                     entry.name not in offered and now - self.postponed_at.get(entry.name, float("-inf")) >= _ASK_AGAIN
@@ -92,7 +95,7 @@ class JobQueue:
 
     def postpone(self, entry: Entry) -> None:
         """Note that another campaign holds a run."""
-        self.postponed_at[entry.name] = self.groups[entry.group].contended_at = time.monotonic()
+        self.postponed_at[entry.name] = self.groups[entry.group].contended_at = self.clock()
 
     def start(self, entry: Entry, slot: int) -> None:
         """Move an entry to the running ones."""
@@ -120,6 +123,18 @@ class JobQueue:
         self.finished.discard(name)
         alone = replace(entry, group=f"{name} requeued")
         self.groups[alone.group] = _Group({name: alone})
+
+    def note_progress(self, name: str) -> None:
+        """A run has a new checkpoint: earlier deaths of its workers do not count."""
+        self.deaths.pop(name, None)
+
+    def note_death(self, name: str) -> int | None:
+        """Requeue the run of a worker that died; instead return the number of deaths if these are too many."""
+        self.deaths[name] = self.deaths.get(name, 0) + 1
+        if self.deaths[name] >= ATTEMPTS:
+            return self.deaths[name]
+        self.requeue(name)
+        return None
 
     def _forget(self, entry: Entry) -> None:
         self.finished.add(entry.name)

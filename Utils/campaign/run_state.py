@@ -1,67 +1,79 @@
-"""Run states: which runs are finished, and which must be executed.
+"""Run states: which runs of a plan are finished, and which must be executed.
 
 The state of a run is read once, so that everything a command prints and does rests on the same observation.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from Utils.campaign.jobs import ExperimentModule
-from Utils.config.settings import Settings
-from Utils.distributed.process_group import agree
+from Utils.campaign.plan import Plan, PlannedRun
+from Utils.results.artifacts import Need
 from Utils.results.store import Store, StoredState
 
 
 @dataclass
 class RunStates:
-    """The states of resolved runs of one experiment, as one command sees them."""
+    """The states of the runs of a plan in a results folder, as one command sees them."""
 
-    experiment: ExperimentModule
+    plan: Plan
     store: Store
-    retry_failed: bool = False
     first_look: dict[str, StoredState] = field(default_factory=dict)
     """State of each run when it was first read, by run key."""
-    dense_parents: dict[str, Settings | None] = field(default_factory=dict)
-    """Dense parents found so far, by run key."""
 
-    def state(self, settings: Settings) -> StoredState:
+    def state(self, run: PlannedRun) -> StoredState:
         """The stored state of a run when it was first read."""
-        name = settings.key()
-        if name not in self.first_look:
-            self.first_look[name] = agree(lambda: self.store.state(settings))
-        return self.first_look[name]
+        if run.key not in self.first_look:
+            self.first_look[run.key] = self.store.state(run.settings)
+        return self.first_look[run.key]
 
-    def dense_parent(self, settings: Settings) -> Settings | None:
-        """The dense run whose trained weights a run needs, if any."""
-        name = settings.key()
-        if name not in self.dense_parents:
-            self.dense_parents[name] = self.experiment.trained_run(settings)
-        return self.dense_parents[name]
-
-    def dense_parents_of(self, runs: Iterable[Settings]) -> dict[str, Settings]:
-        """The dense parents of some runs, by run key."""
-        return {run.key(): run for run in map(self.dense_parent, runs) if run is not None}
-
-    def is_finished(self, settings: Settings) -> bool:
+    def is_finished(self, run: PlannedRun) -> bool:
         """Whether a run need not be executed: it is complete, or failed and is not to be retried."""
-        run = settings.run
-        if not run.save or run.overwrite:
+        flags = run.settings.run
+        if not flags.save or flags.overwrite:
             return False
-        status = self.state(settings).status
-        return status == "complete" or (status == "failed" and not self.retry_failed)
+        status = self.state(run).status
+        return status == "complete" or (status == "failed" and not flags.retry_failed)
 
-    def to_do(self, runs: Sequence[Settings]) -> list[Settings]:
-        """The unfinished runs, each once, after the dense parents that have no stored weights."""
-        wanted = {settings.key(): settings for settings in runs if not self.is_finished(settings)}
-        parents = self.dense_parents_of(wanted.values())
-        first = {name: run for name, run in parents.items() if name in wanted or not self._is_settled(run)}
-        return list((first | wanted).values())
+    @cached_property
+    def to_do(self) -> list[PlannedRun]:
+        """The unfinished runs, each once, after the runs that they need and that are not stored."""
+        wanted = {run.key: run for run in self.plan.runs if not self.is_finished(run)}
+        missing: dict[str, PlannedRun] = {}
 
-    def _is_settled(self, parent: Settings) -> bool:
-        """Whether the trained weights of a dense parent are stored, or are known to be unobtainable."""
-        if not parent.run.save:
+        def visit(run: PlannedRun) -> None:
+            for need in run.needs:
+                other = self.plan.by_key[need.settings.key()]
+                if other.key not in missing and (other.key in wanted or not self._is_settled(other, need)):
+                    visit(other)
+                    missing[other.key] = other
+
+        for run in wanted.values():
+            visit(run)
+        return list((missing | wanted).values())
+
+    @cached_property
+    def finished_before(self) -> list[PlannedRun]:
+        """The requested runs that need not be executed."""
+        left = {run.key for run in self.to_do}
+        return [run for run in self.plan.runs if run.key not in left]
+
+    @cached_property
+    def inputs_before(self) -> list[PlannedRun]:
+        """The runs that unfinished runs need and that need not be executed themselves."""
+        left = {run.key for run in self.to_do}
+        keys = dict.fromkeys(need.settings.key() for run in self.to_do for need in run.needs)
+        return [self.plan.by_key[key] for key in keys if key not in left]
+
+    def failures_before(self) -> dict[str, str]:
+        """The reasons of finished runs that failed, by run key."""
+        states = {run.key: self.state(run) for run in (*self.finished_before, *self.inputs_before)}
+        return {key: state.error for key, state in states.items() if state.status == "failed"}
+
+    def _is_settled(self, run: PlannedRun, need: Need) -> bool:
+        """Whether what a need asks for is stored, or is known to be unobtainable."""
+        if not run.settings.run.save:
             return False
-        status = self.state(parent).status
+        status = self.state(run).status
         if status == "failed":
-            return not self.retry_failed
-        return status == "complete" and agree(lambda: self.store.has_weights(parent))
+            return not run.settings.run.retry_failed
+        return status == "complete" and self.store.has_artifact(need)

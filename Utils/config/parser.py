@@ -78,27 +78,29 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    arguments: Iterable[str], groups: Sequence[type], names: Mapping[str, ValidNames], program: str, description: str
+    arguments: Iterable[str],
+    groups: Sequence[type],
+    names: Mapping[str, ValidNames],
+    program: str,
+    description: str,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> Request:
     """Parse a command line into values for the fields of settings dataclasses; `--help` prints and exits.
 
-    `names` holds the valid names of each registry that fields name as their choices. Raises `UserError` for an invalid
-    argument.
+    `names` holds the valid names of each registry that fields name as their choices, `elsewhere` the reasons why known
+    flags do not belong here. Raises `UserError` for an invalid argument.
     """
     fields = {item.name: item for group in groups for item in flag_fields(group)}
     parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
-    seen: set[str] = set()
     for group in groups:
-        section = parser.add_argument_group(group.__name__.lower(), (group.__doc__ or "").strip())
+        title = group.__name__.removesuffix("Options").lower()
+        section = parser.add_argument_group(title, (group.__doc__ or "").strip())
         for item in flag_fields(group):
-            # Options of several experiments may share a flag: a command uses those of one.
-            if item.name not in seen:
-                _add_flag(section, item, names)
-            seen.add(item.name)
+            _add_flag(section, item, names)
     words = _split_lists([_canonical_flag(word, fields) for word in arguments], fields)
     namespace, unknown_words = parser.parse_known_args(words)
     if unknown_words:
-        raise _unknown_argument(unknown_words[0], fields)
+        raise _unknown_argument(unknown_words[0], fields, elsewhere or {})
     values = {}
     for name, texts in vars(namespace).items():
         item = fields[name]
@@ -109,6 +111,19 @@ def parse(
         if is_sequence:
             _check(item, values[name])
     return Request(values, frozenset(name for name in values if fields[name].metadata["many"]))
+
+
+def value_of(name: str, arguments: Iterable[str]) -> str | None:
+    """The last value of a flag with one value among words that are not parsed yet; None if it is not there."""
+    value, is_next = None, False
+    for word in arguments:
+        flag, equals, text = word.partition("=")
+        if is_next and not word.startswith("--"):
+            value = word
+        is_next = flag.startswith("--") and flag[2:].replace("-", "_") == name
+        if is_next and equals:
+            value, is_next = text, False
+    return value
 
 
 def flag_fields(group: type) -> list[dataclasses.Field]:
@@ -234,10 +249,14 @@ def _check(item: dataclasses.Field, value: Any) -> None:
             raise UserError(f"--{item.name} must be {requirement}, not {_text(value)}")
 
 
-def _unknown_argument(word: str, fields: Mapping[str, Any]) -> UserError:
+def _unknown_argument(word: str, fields: Mapping[str, Any], elsewhere: Mapping[str, str]) -> UserError:
     if not word.startswith("-"):
         return UserError(f"{word!r} belongs to no flag; see --help")
     flag = word.partition("=")[0]
+    name = flag[2:].replace("-", "_").removeprefix("no_")
+    for known in (name, flag_aliases.FLAGS.get(name, "")):
+        if known in elsewhere:
+            return UserError(elsewhere[known])
     reason = flag_aliases.GONE.get(flag[2:].replace("-", "_"))
     if reason is not None:
         return UserError(f"there is no flag {flag}: {reason}")

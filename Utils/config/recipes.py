@@ -14,7 +14,7 @@ TABLE = Path(__file__).with_name("recipes.csv")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PublishedRecipe:
     """Values for omitted training settings, and their source."""
 
     source: str
@@ -40,7 +40,7 @@ def lines() -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(file))
 
 
-def recipe(architecture: str, data: str, images: int) -> Recipe:
+def recipe(architecture: str, data: str, images: int) -> PublishedRecipe:
     """The recipe for an architecture on a data set with this number of training images."""
     return _parse(next(row for row in lines() if _matches(row, architecture, data)), images)
 
@@ -50,11 +50,11 @@ def _matches(row: dict[str, str], architecture: str, data: str) -> bool:
     return is_architecture and any(fnmatchcase(data, pattern) for pattern in row["data"].split())
 
 
-def _parse(row: dict[str, str], images: int) -> Recipe:
+def _parse(row: dict[str, str], images: int) -> PublishedRecipe:
     batch_size = int(row["batch_size"])
     epoch = max(1, images // batch_size)
     unit = epoch if row["unit"] == "epochs" else 1
-    return Recipe(
+    return PublishedRecipe(
         source=row["source"],
         iterations=int(row["length"]) * unit,
         lr_drops=tuple(int(drop) * unit for drop in row["lr_drops"].split()),

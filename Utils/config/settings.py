@@ -34,6 +34,7 @@ from Utils.config.fields import (
     SIZE,
     setting,
 )
+from Utils.config.resolved import Recipe
 from Utils.config.target import Target
 
 
@@ -64,6 +65,7 @@ class Run:
     )  # fmt: skip
     data_key: str | None = setting(None, "hash of the content of an image folder", flag=False)
     architecture_key: str | None = setting(None, "hash of the source of a user-defined network", flag=False)
+    inputs_key: str | None = setting(None, "hash of the keys of the runs that a study reads", flag=False)
     sample: int = setting(
         0, "the seed of all random choices; each seed is one sample", kind=int, many=True, check=NOT_NEGATIVE
     )
@@ -223,6 +225,13 @@ class Settings:
     machine: Machine = Machine()
     options: Any = None
     """Settings of the experiment alone, a dataclass in its file."""
+    is_study: bool = False
+    """Whether the run is not about one network: its folder is named by the experiment and the key alone."""
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How the network is trained, for a resolved run."""
+        return Recipe.of(self.training)
 
     @property
     def target(self) -> Target:
@@ -242,7 +251,7 @@ class Settings:
             groups[name] = dataclasses.replace(group, **changes) if changes else group
         if values:
             raise TypeError(f"there are no settings {', '.join(values)}")
-        return Settings(**groups)
+        return Settings(**groups, is_study=self.is_study)
 
     def values(self) -> dict[str, Any]:
         """The values of all fields of all groups, by field name."""
@@ -286,14 +295,3 @@ def plain(value: Any) -> Any:
         text = format(value, "f")
         return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
     return [plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def as_flags(values: dict[str, Any]) -> str:
-    """Settings as flags on a command line."""
-
-    def text(value: Any) -> str:
-        if isinstance(value, bool):
-            return str(int(value))
-        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-    return " ".join(f"--{name}={text(plain(value))}" for name, value in values.items())

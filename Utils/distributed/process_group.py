@@ -100,15 +100,6 @@ def agree(function: Callable[[], Result]) -> Result:
     return outcome[0]
 
 
-def first_alone(function: Callable[[], Result]) -> Result:
-    """Call a function in the first process before all others, which find its files; returns this process's result."""
-    if not _is_started():
-        return function()
-    results: list[Result] = []
-    agree(lambda: results.append(function()))
-    return results[0] if results else function()
-
-
 def _picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))

@@ -2,7 +2,7 @@
 
 A figure is a function `(rows, style, title, order) -> Figure` in a file of this package, and one line below. `rows` are
 rows of `summary.csv`, `style` maps a pruner to its label, colour and marker, and `order` lists the pruners in the order
-of the legend.
+of the legend. An experiment may list the kinds that are its own (`Experiment.figures`).
 """
 
 from typing import NamedTuple
@@ -13,13 +13,9 @@ class FigureKind(NamedTuple):
 
     target: str
     about: str
-    experiment: str | None = None
-    """The only experiment with this figure; None: every experiment that prunes with `--pruner`."""
     is_animated: bool = False
     """Whether the function returns a list of `(name, Figure)`, which is also saved as an animation."""
 
-
-AFTERWARDS = "train-then-prune"
 
 FIGURES: dict[str, FigureKind] = {
     "accuracies": FigureKind(
@@ -47,21 +43,16 @@ FIGURES: dict[str, FigureKind] = {
     "weights-and-units": FigureKind(
         "Utils.figures.weights_and_units:weights_and_units",
         "accuracy and loss of a trained network against the share of weights, and of units, that is pruned",
-        AFTERWARDS,
     ),
-    "trained": FigureKind(
-        "Utils.figures.trained:trained", "loss and accuracy of that network while it is trained", AFTERWARDS
-    ),
+    "trained": FigureKind("Utils.figures.trained:trained", "loss and accuracy of that network while it is trained"),
     "pruned-weights": FigureKind(
         "Utils.figures.pruned_weights:pruned_weights",
         "histograms of the weights that are left, and an animation",
-        AFTERWARDS,
         is_animated=True,
     ),
     "pruned-units": FigureKind(
         "Utils.figures.pruned_units:pruned_units",
         "histograms of the norms of the units that are left, and an animation",
-        AFTERWARDS,
         is_animated=True,
     ),
     "masks": FigureKind(

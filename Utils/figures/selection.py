@@ -1,5 +1,6 @@
 """Selection of results: the flags of `visualization.py`, and the rows of each figure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,6 @@ import pandas as pd
 from Utils.config.choices import DENSE, EFFECTIVE_ALIASES, EFFECTIVE_TYPES, PRUNING_TYPES
 from Utils.config.fields import POSITIVE, setting
 from Utils.errors import UserError
-from Utils.figures.registry import AFTERWARDS, FIGURES
 from Utils.figures.series import variant_of
 from Utils.results.folders import folder_name
 
@@ -19,7 +19,7 @@ class Plot:
 
     out_path: str = setting("Results", "results folder; figures are written to its subfolder figures")
     plot_type: tuple[str, ...] | None = setting(
-        None, "kinds of figures (default: all)", choices=tuple(FIGURES), sequence=True
+        None, "kinds of figures (default: all)", choices="figure", sequence=True
     )
     experiment: str | None = setting(None, "only results of this experiment", choices="experiment")
     architecture: tuple[str, ...] | None = setting(
@@ -38,10 +38,13 @@ class Plot:
     num_samples: int | None = setting(None, "maximum number of samples of each network", kind=int, check=POSITIVE)
 
 
-def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
+def select(
+    rows: pd.DataFrame, plot: Plot, has_targets: Callable[[str], bool] = lambda experiment: True
+) -> list[tuple[str, pd.DataFrame]]:
     """The name and the rows of each figure; dense rows are included for every pruning type.
 
-    Raises `UserError` with the available results if none is selected.
+    `has_targets` tells whether an experiment prunes to direct or effective targets, which are drawn apart. Raises
+    `UserError` with the available results if none is selected.
     """
     if plot.effective_type == "graph":
         compression = rows["prunable"] / rows["graph_kept_effective"].replace(0, np.nan)
@@ -54,7 +57,7 @@ def select(rows: pd.DataFrame, plot: Plot) -> list[tuple[str, pd.DataFrame]]:
     figures = []
     for (experiment, architecture, data), part in selected.groupby(["experiment", "architecture", "data"]):
         dense = part["pruner"] == DENSE
-        if experiment == AFTERWARDS:
+        if not has_targets(str(experiment)):
             figures.append(("_".join(folder_name(str(item)) for item in (experiment, architecture, data)), part))
             continue
         for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+_OTHERS = ("figures", "demo")
+"""Folders of a results folder that hold no runs, or results of their own."""
 
 
 def folder_name(text: str) -> str:
@@ -11,9 +17,29 @@ def folder_name(text: str) -> str:
     return f"{Path(source).stem}-{factory}" if colon else text.replace("/", "-")
 
 
+def run_folders(results: str | Path) -> Iterator[str]:
+    """The folders with a `run.json` at any depth below a results folder, relative to it.
+
+    Hidden folders, folders within runs, and the folders of figures and of the demo are not entered.
+    """
+
+    def below(path: str, name: str) -> Iterator[str]:
+        with suppress(OSError), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or (not name and entry.name in _OTHERS) or not entry.is_dir():
+                    continue
+                inner = f"{name}/{entry.name}" if name else entry.name
+                if os.path.exists(f"{entry.path}/run.json"):
+                    yield inner
+                else:
+                    yield from below(entry.path, inner)
+
+    return below(str(results), "")
+
+
 def find_run(path: str | Path, name: str) -> list[Path]:
     """The folders of runs with this run key (the ten hexadecimal digits at the end of a folder name) or folder name."""
-    if not name or "/" in name or any(letter in name for letter in "*?["):
+    if not name or "/" in name:
         return []
-    records = [*Path(path).glob(f"*/*/*/*/*/*_{name}/run.json"), *Path(path).glob(f"*/*/*/*/*/{name}/run.json")]
-    return sorted(record.parent for record in records)
+    folders = (Path(path) / folder for folder in run_folders(path))
+    return sorted(folder for folder in folders if name in (folder.name, folder.name.rpartition("_")[2]))

@@ -33,6 +33,19 @@ class Outcome:
     """The reason why the run failed; empty if it did not."""
     trace: str = ""
     """The traceback of an unexpected error; empty otherwise."""
+    attachments: dict[str, bytes] = field(default_factory=dict)
+    """Further files, by name, as a report or an exported model."""
+
+    @classmethod
+    def of_study(
+        cls,
+        tables: dict[str, pd.DataFrame],
+        summary: dict[str, Any] | None = None,
+        attachments: dict[str, bytes] | None = None,
+    ) -> Outcome:
+        """The outcome of a study, which trains no network: its tables, and further columns of its summary."""
+        layers, training = pd.DataFrame(columns=list(LAYER_COLUMNS)), pd.DataFrame(columns=list(TRAINING_COLUMNS))
+        return cls(summary or {}, layers, training, tables=tables, attachments=attachments or {})
 
     @classmethod
     def failed(cls, error: str, trace: str = "") -> Outcome:

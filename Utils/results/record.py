@@ -29,6 +29,7 @@ def record(settings: Settings, outcome: Outcome, seconds: float) -> dict[str, An
         "versions": {"python": platform.python_version(), **_versions()},
         "commit": _commit(),
         "machine": outcome.machine,
+        **({"attachments": sorted(outcome.attachments)} if outcome.attachments else {}),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

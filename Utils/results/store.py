@@ -7,14 +7,19 @@ No other file writes results; `summaries.py` reads the tables.
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from Utils.config.settings import Settings, as_flags
+from Utils.config.flag_text import as_flags
+from Utils.config.settings import Settings
+from Utils.results.artifacts import Artifact, Kind, Need
 from Utils.results.atomic_files import TEMPORARY, replace_file, write_error, write_file
 from Utils.results.folders import folder_name
 from Utils.results.outcome import Outcome
@@ -22,7 +27,7 @@ from Utils.results.record import record
 from Utils.results.schema import SUMMARY_COLUMNS
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 _CHECKPOINTS = "checkpoint-*.pt"
 
@@ -55,6 +60,8 @@ class Store:
     def folder(self, settings: Settings) -> Path:
         """The folder of a resolved run."""
         run, pruning = settings.run, settings.pruning
+        if settings.is_study:
+            return self.path / folder_name(run.experiment) / settings.key()
         parts = (run.experiment, run.architecture, run.data, pruning.pruner, pruning.pruning_type)
         name = f"{run.sample}_{1 / settings.target.density:.6g}_{settings.key()}"
         return self.path.joinpath(*(folder_name(str(part)) for part in parts), name)
@@ -79,12 +86,14 @@ class Store:
             pass
         return StoredState("missing", "", fingerprint)
 
-    def has_weights(self, settings: Settings) -> bool:
-        """Whether the weights of a run are stored and undamaged."""
+    def has_artifact(self, need: Need) -> bool:
+        """Whether what a need asks for is stored and undamaged."""
         from safetensors import SafetensorError, safe_open
 
+        if need.kind == "tables":
+            return True  # a complete run has its tables
         try:
-            with safe_open(self.folder(settings) / "weights.safetensors", "pt"):
+            with safe_open(self.folder(need.settings) / f"{need.kind}.safetensors", "pt"):
                 return True
         except (OSError, SafetensorError):
             return False
@@ -108,16 +117,15 @@ class Store:
         """Write a checkpoint, from which the run can resume; raises `UserError` if it cannot be written."""
         replace_file(self.folder(settings) / name, content)
 
-    def read_weights(self, settings: Settings) -> dict[str, Tensor] | None:
-        """The trained weights of a complete run; None if they are not stored or not readable."""
+    def read_artifact(self, need: Need) -> Artifact | None:
+        """What a need asks for of a complete run; None if it is not stored or not readable."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
-        if self.status(settings) != "complete":
+        if self.status(need.settings) != "complete":
             return None
         try:
-            return load_file(self.folder(settings) / "weights.safetensors")
-        except (OSError, SafetensorError):
+            return _read_artifact(self.folder(need.settings), need.kind)
+        except (OSError, ValueError, SafetensorError):
             return None
 
     def write(
@@ -139,12 +147,15 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             # A repeated run is unfinished until its new run.json is written, and keeps no old file.
             tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
+            _delete_attachments(folder)
             (folder / "run.json").unlink(missing_ok=True)
             for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors"), *folder.glob(f".*{TEMPORARY}")):
                 if old.stem not in tables:
                     old.unlink()
             for name, table in tables.items():
                 write_file(folder / f"{name}.csv", table.to_csv(index=False).encode())
+            for name, content in outcome.attachments.items():
+                write_file(folder / name, content)
             if outcome.masks is not None:
                 write_file(folder / "masks.safetensors", outcome.masks.to_bytes())
             if outcome.weights:
@@ -157,6 +168,35 @@ class Store:
         except OSError as error:
             raise write_error(folder, error) from error
         return row
+
+
+def _delete_attachments(folder: Path) -> None:
+    """Delete the files that an earlier execution of a run attached."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        for name in json.loads((folder / "run.json").read_bytes())["attachments"]:
+            (folder / Path(name).name).unlink(missing_ok=True)
+
+
+def _read_artifact(folder: Path, kind: Kind) -> Artifact:
+    if kind == "tables":
+        contents = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
+        tables = {name: pd.read_csv(io.BytesIO(content)) for name, content in contents.items()}
+        return Artifact(sha256(b"\n".join(contents.values())).hexdigest(), tables=tables)
+    from safetensors.torch import load
+
+    from Layers import Masks
+
+    path = folder / f"{kind}.safetensors"
+    content = path.read_bytes()
+    digest = sha256(content).hexdigest()
+    return Artifact(digest, masks=Masks.load(path)) if kind == "masks" else Artifact(digest, weights=load(content))
+
+
+def artifact_of(outcome: Outcome, need: Need) -> Artifact:
+    """What a need asks for of a run that was not stored; its digest is the key of the run, which is executed once."""
+    summary = pd.DataFrame([outcome.summary])
+    tables = {"summary": summary, "layers": outcome.layers, "training": outcome.training, **outcome.tables}
+    return Artifact(need.settings.key(), outcome.weights, outcome.masks, tables)
 
 
 def summary_row(settings: Settings, defaults: Settings, outcome: Outcome) -> pd.DataFrame:

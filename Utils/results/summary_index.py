@@ -18,12 +18,10 @@ import pandas as pd
 
 from Utils.errors import UserError
 from Utils.results.atomic_files import replace_file
+from Utils.results.folders import run_folders
 
 _NAME = ".index.json"
 _VERSION = 1
-_DEPTH = 6
-"""Depth of the folder of a run below the results folder."""
-
 _TOLERATED_CHANGES = 20
 """The index is rewritten only for more changes than these, because reading a few rows anew is cheaper."""
 
@@ -79,19 +77,10 @@ def table(entries: dict[str, Entry], text_columns: Sequence[str]) -> pd.DataFram
 
 
 def _runs(results: Path) -> Iterator[tuple[str, Fingerprint]]:
-    """Each folder with a `run.json`, relative to the results folder, and its fingerprint."""
-
-    def below(path: str, name: str, depth: int) -> Iterator[tuple[str, Fingerprint]]:
-        if depth == 0:
-            with suppress(OSError):
-                yield name, _fingerprint(path)
-            return
-        with suppress(OSError), os.scandir(path) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_dir():
-                    yield from below(entry.path, f"{name}/{entry.name}" if name else entry.name, depth - 1)
-
-    return below(str(results), "", _DEPTH)
+    """The folder of each run, relative to the results folder, and its fingerprint."""
+    for folder in run_folders(results):
+        with suppress(OSError):
+            yield folder, _fingerprint(f"{results}/{folder}")
 
 
 def _fingerprint(folder: str) -> Fingerprint:

@@ -9,8 +9,8 @@ It is read without executing code.
 import io
 import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -148,22 +148,3 @@ class TrainingStage:
     def report_evaluation(self, row: dict[str, float]) -> None:
         """Send a row of the training history to the listener."""
         self.context.listener(Evaluation(self.number, row))
-
-
-_context = RunContext()
-
-
-def run_context() -> RunContext:
-    """Context of the run that this process executes."""
-    return _context
-
-
-@contextmanager
-def use_context(context: RunContext) -> Iterator[None]:
-    """Execute a run in this context; the previous context is restored at the end."""
-    global _context
-    previous, _context = _context, context
-    try:
-        yield
-    finally:
-        _context = previous

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from Utils.config.settings import Machine, Training
+from Utils.config.resolved import Recipe
+from Utils.config.settings import Machine
 from Utils.data.dataset import Batches, Data, Split
 from Utils.data.streaming import Files
 from Utils.distributed import process_group
@@ -70,27 +71,26 @@ def evaluate(
     return Scores(mean_loss, top1, top5)
 
 
-def evaluation_batch_size(training: Training, input_shape: tuple[int, int, int]) -> int:
+def evaluation_batch_size(recipe: Recipe, input_shape: tuple[int, int, int]) -> int:
     """Images per test batch: the training batch size if batch statistics normalise, otherwise a large number."""
-    training_batch_size = training.batch_size or 1
-    if training.batchnorm == "batch":
-        return training_batch_size
+    if recipe.batchnorm == "batch":
+        return recipe.batch_size
     height, width = input_shape[1:]
-    return min(_TEST_BATCH, max(training_batch_size, _TEST_PIXELS // (height * width)))
+    return min(_TEST_BATCH, max(recipe.batch_size, _TEST_PIXELS // (height * width)))
 
 
-def untrained(model: nn.Module, data: Data, training: Training, machine: Machine | None = None) -> History:
+def untrained(model: nn.Module, data: Data, recipe: Recipe, machine: Machine | None = None) -> History:
     """History of a network that is tested but not trained: one row, for iteration 0."""
     empty_row = dict.fromkeys(TRAINING_COLUMNS, math.nan)
     compute = Compute(model, machine or Machine())
-    test_columns = test_row(model, data, training, compute.forward())
+    test_columns = test_row(model, data, recipe, compute.forward())
     compute.restore()
     return History([empty_row | {"iteration": 0, "epoch": 0, "seconds": 0.0} | test_columns])
 
 
-def test_row(model: nn.Module, data: Data, training: Training, forward: Forward) -> dict[str, float]:
+def test_row(model: nn.Module, data: Data, recipe: Recipe, forward: Forward) -> dict[str, float]:
     """Test columns of a history row; without a validation set, its columns are NaN."""
-    batch_size = evaluation_batch_size(training, data.input_shape)
+    batch_size = evaluation_batch_size(recipe, data.input_shape)
     test = evaluate(model, data, data.test, batch_size, forward)
     row = {"val_loss": math.nan, "val_top1": math.nan, "test_loss": test.loss, "top1": test.top1, "top5": test.top5}
     if data.validation:

@@ -7,52 +7,39 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from Layers.forms.baked import baked_masks
 from Utils import randomness
-from Utils.config.settings import Machine, Training
-from Utils.data.dataset import Data
 from Utils.distributed import process_group
 from Utils.distributed.synchronised_layers import SynchronisedLayers
 from Utils.errors import UserError
-from Utils.training import context
+from Utils.training.context import RunContext, TrainingStage
 from Utils.training.evaluation import History, test_row
 from Utils.training.hooks import NO_HOOKS, Hooks, nothing
 from Utils.training.lr_schedules import learning_rate
 from Utils.training.optimizers import make_optimizer
 from Utils.training.precision import Compute
+from Utils.training.task import TrainingTask
 
 _CHECK_EVERY = 50
 """Steps between checks of the running loss: each check makes the host wait for the device."""
 
 
-def train(
-    model: nn.Module,
-    data: Data,
-    training: Training,
-    sample: int,
-    label: str = "",
-    machine: Machine | None = None,
-    hooks: Hooks = NO_HOOKS,
-    start: int = 0,
-) -> History:
+def train(task: TrainingTask, context: RunContext, hooks: Hooks = NO_HOOKS) -> History:
     """Train a network in place by a resolved recipe; test it before, every `evaluate_every` steps and at the end.
 
-    The sample decides data order and augmentation. Training stops when the loss is no longer finite, and
-    `History.error` gives the reason. The network is left in evaluation mode. With a later `start`, training uses the
-    learning rates and batches of the steps from there on. An interrupted training resumes from its last checkpoint
-    (`Utils/training/context.py`) and ends with the same result as without interruption. A progress bar with `label`
-    is shown if the run context has one and the error output is a terminal.
+    Training stops when the loss is no longer finite, and `History.error` gives the reason. The network is left in
+    evaluation mode. An interrupted training resumes from the checkpoint in the context and ends with the same result as
+    without interruption. A progress bar is shown if the context has one and the error output is a terminal.
     """
-    device, stage = next(model.parameters()).device, context.run_context().next_stage()
-    dropout = randomness.generator(sample, "dropout")
+    device, stage = next(task.model.parameters()).device, context.next_stage()
+    dropout = randomness.generator(task.sample, "dropout")
     with randomness.isolated(dropout, device):
-        compute = Compute(model, machine or Machine())
+        compute = Compute(task.model, task.machine)
         try:
-            loop = _Loop(model, data, training, sample, compute, hooks, start, stage)
-            return loop.run(label)
+            return _Loop(task, compute, hooks, stage).run()
         except Exception as error:
             compile_error = compute.compile_error(error)
             if compile_error is None:
@@ -76,56 +63,46 @@ def _parts(batch_size: int, accumulate: int) -> list[range]:
 class _Loop:
     """One training: its network, batches, history and running sums."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        data: Data,
-        training: Training,
-        sample: int,
-        compute: Compute,
-        hooks: Hooks,
-        start: int,
-        stage: context.TrainingStage,
-    ) -> None:
-        assert training.batch_size is not None
-        self.model, self.data, self.training, self.sample = model, data, training, sample
-        self.hooks, self.start, self.stage = hooks, start, stage
+    def __init__(self, task: TrainingTask, compute: Compute, hooks: Hooks, stage: TrainingStage) -> None:
+        model, data, recipe = task.model, task.data, task.recipe
+        self.task, self.model, self.data, self.recipe = task, model, data, recipe
+        self.hooks, self.stage = hooks, stage
         self.network = process_group.parallel(model)
         self.forward, self.forward_in_tests = compute.forward(self.network), compute.forward()
-        parts = _parts(training.batch_size, training.accumulate)
+        parts = _parts(recipe.batch_size, recipe.accumulate)
         self.sizes = [len(part) for part in parts]
-        self.synchronised = SynchronisedLayers(model, training.batch_size, training.accumulate)
-        is_whole = parts == [range(training.batch_size)]
+        self.synchronised = SynchronisedLayers(model, recipe.batch_size, recipe.accumulate)
+        is_whole = parts == [range(recipe.batch_size)]
         self.positions = None if is_whole else [position for part in parts for position in part]
-        self.steps_per_epoch = len(data.train) // training.batch_size
+        self.steps_per_epoch = len(data.train) // recipe.batch_size
         self.history = History()
         # Sums of loss, correct predictions and images: kept on the device, and read only for checks and rows.
         self.sums = torch.zeros(3, dtype=torch.float64, device=data.train.labels.device)
         self.seconds = self.started = 0.0
         self.zero_pruned_gradients: Callable[[], None] = nothing
 
-    def run(self, label: str) -> History:
+    def run(self) -> History:
         if not self.hooks.leave_masks:
-            return self._run(label)
+            return self._run()
         with baked_masks(self.model) as self.zero_pruned_gradients:
-            return self._run(label)
+            return self._run()
 
-    def _run(self, label: str) -> History:
-        iterations = self.training.iterations or 0
-        optimizer = make_optimizer(self.model, self.training)
+    def _run(self) -> History:
+        iterations = self.recipe.iterations
+        optimizer = make_optimizer(self.model, self.recipe)
         done = self._begin(optimizer)
         self.model.train()
-        run_context = context.run_context()
-        has_bar = run_context.has_bar and process_group.is_first()
+        context = self.stage.context
+        has_bar = context.has_bar and process_group.is_first()
         with tqdm(
             total=iterations,
             initial=done,
-            desc=label,
+            desc=self.task.label,
             unit="step",
             disable=None if has_bar else True,
             dynamic_ncols=True,
-            position=run_context.bars_above,
-            leave=not run_context.bars_above,
+            position=context.bars_above,
+            leave=not context.bars_above,
         ) as bar:
             if not self.history.error:
                 self._steps(done, iterations, optimizer, bar)
@@ -137,24 +114,23 @@ class _Loop:
         checkpoint = process_group.agree(self.stage.load_checkpoint)
         if checkpoint is not None and checkpoint["processes"] != process_group.share().of:
             checkpoint = None
-        done = self.start if checkpoint is None else checkpoint["iteration"]
-        training = self.training
-        assert training.batch_size is not None and training.augmentation is not None
+        done = self.task.start if checkpoint is None else checkpoint["iteration"]
+        recipe = self.recipe
         self.batches = self.data.training_batches(
-            self.sample, training.batch_size, training.augmentation, self.positions, done
+            self.task.sample, recipe.batch_size, recipe.augmentation, self.positions, done
         )
         if checkpoint is not None:
             self._restore(checkpoint, optimizer)
             return done
-        self.hooks.after_step(self.start, optimizer)
-        self._record(self.start)
+        self.hooks.after_step(self.task.start, optimizer)
+        self._record(self.task.start)
         return done
 
     def _steps(self, done: int, iterations: int, optimizer: torch.optim.Optimizer, bar: tqdm) -> None:
-        every = self.training.evaluate_every or 1
+        every = self.recipe.evaluate_every
         self.started = time.perf_counter()
         for iteration in range(done + 1, iterations + 1):
-            self._step(optimizer, learning_rate(self.training, iteration - 1))
+            self._step(optimizer, learning_rate(self.recipe, iteration - 1))
             self.hooks.after_step(iteration, optimizer)
             is_last = iteration == iterations
             is_test = iteration % every == 0 or is_last
@@ -238,7 +214,7 @@ class _Loop:
             outputs = self.forward(images)
         loss = F.cross_entropy(outputs, labels)
         # Gradients are summed over parts and averaged over processes; the weight lets each image count the same.
-        weight = len(labels) * process_group.share().of / (self.training.batch_size or 1)
+        weight = len(labels) * process_group.share().of / self.recipe.batch_size
         (loss if weight == 1 else loss * weight).backward()
         self._add_to_sums(loss.detach(), outputs.detach(), labels)
 
@@ -256,13 +232,13 @@ class _Loop:
         return loss / count, correct / count
 
     def _record(self, iteration: int) -> None:
-        test_columns = test_row(self.model, self.data, self.training, self.forward_in_tests)
+        test_columns = test_row(self.model, self.data, self.recipe, self.forward_in_tests)
         loss, correct, count = process_group.total(self.sums).tolist()
         self.sums.zero_()
         row = {
             "iteration": iteration,
             "epoch": iteration / self.steps_per_epoch,
-            "lr": learning_rate(self.training, max(iteration - 1, 0)),
+            "lr": learning_rate(self.recipe, max(iteration - 1, 0)),
             "train_loss": loss / count if count else math.nan,
             "train_top1": correct / count if count else math.nan,
             **test_columns,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from commands import ROOT, call, comparable_rows
 
-import Experiments.singleshot as experiment
+import Experiments.runs.singleshot as experiment
 from Utils.machine import cores
 from Utils.results import load_summaries
 
@@ -86,10 +86,10 @@ def test_a_network_that_another_command_makes_is_waited_for_and_taken_over(tmp_p
 def test_failures_are_rows_and_made_again_only_if_asked(tmp_path, monkeypatch, capsys):
     original = experiment.run
 
-    def fails(settings, trained=None):
+    def fails(settings, inputs, context):
         if settings.pruning.pruner == "mag":
             raise MemoryError("no room")
-        return original(settings, trained)
+        return original(settings, inputs, context)
 
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "run", fails)

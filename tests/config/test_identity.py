@@ -29,7 +29,7 @@ DEFAULTS = {
     "run": {
         "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
         "data": None, "image_size": None, "mean": None, "std": None, "data_key": None, "architecture_key": None,
-        "sample": 0,
+        "inputs_key": None, "sample": 0,
     },
     "pruning": {
         "pruner": "snip", "pruning_type": "direct", "effective_type": "exact", "target_sparsity": "0.9",
@@ -65,7 +65,7 @@ def test_defaults_never_change():
 
     A new field is added here. An old one keeps its default; a better default is a new value of another name.
     """
-    options = {name: entry.options for name, entry in EXPERIMENTS.items() if entry.options is not None}
+    options = {name: entry.Options for name, entry in EXPERIMENTS.items() if entry.Options is not None}
     groups = GROUPS | options
     assert {
         name: {item.name: plain(item.default) for item in dataclasses.fields(group) if item.metadata["identity"]}

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import main
 from Experiments.registry import EXPERIMENTS
 from Utils.config import flag_aliases
+from Utils.config.flag_text import as_flags
 from Utils.config.parser import Request, flag_fields
-from Utils.config.settings import GROUPS, Settings, as_flags
+from Utils.config.settings import GROUPS, Settings
 from Utils.errors import UserError
 
 
@@ -73,7 +74,7 @@ def test_flags_of_the_original_programs_and_dashes(line, values):
 
 
 def test_every_alias_leads_to_a_flag_and_hides_none():
-    own = [entry.options for entry in EXPERIMENTS.values() if entry.options is not None]
+    own = [entry.Options for entry in EXPERIMENTS.values() if entry.Options is not None]
     flags = {item.name for group in (*GROUPS.values(), *own) for item in flag_fields(group)}
     assert set(flag_aliases.FLAGS.values()) <= flags
     assert flags.isdisjoint({*flag_aliases.FLAGS, *flag_aliases.SWITCHES, *flag_aliases.GONE})
@@ -98,15 +99,26 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-def test_help_names_every_flag_and_choice(word, capsys):
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_help_names_every_flag_and_choice_of_the_chosen_experiment(word, name, capsys):
     with pytest.raises(SystemExit) as exit_:
-        read(word)
+        read(f"--experiment={name}", word)
     text = capsys.readouterr().out
     assert exit_.value.code == 0
-    own = [entry.options for entry in EXPERIMENTS.values() if entry.options is not None]
-    for item in itertools.chain(*(flag_fields(group) for group in (*GROUPS.values(), *own))):
+    options = {other: {item.name: item for item in flag_fields(entry.Options)} if entry.Options else {}
+               for other, entry in EXPERIMENTS.items()}  # fmt: skip
+    for item in itertools.chain(*(flag_fields(group) for group in GROUPS.values()), options[name].values()):
         assert f"--{item.name}" in text and item.metadata["help"].split()[0] in text
+    assert not any(f" --{option} " in text for other in options for option in options[other].keys() - options[name])
     assert "PRUNER/igq" in text and "lenet5" in text
+
+
+def test_a_shared_option_is_explained_by_the_chosen_experiment(capsys):
+    for name, meaning, default in (("dynamic", "exchanges end", "0.75"), ("gradual", "target is reached", "0.5")):
+        with pytest.raises(SystemExit):
+            read("--experiment", name, "--help")
+        text = " ".join(capsys.readouterr().out.split())
+        assert f"{meaning}, as a fraction of the run (default: {default})" in text
 
 
 BAD = [

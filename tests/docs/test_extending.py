@@ -1,14 +1,13 @@
 """The page about extending is true: its code runs in a copy of the sources, and its commands do what it says."""
 
-import os
-import re
+import json
 import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, make_batches, rows_of, run_folder
+from extending import PAGE, QUICK, Section, execute, extend
 from torch import nn
 
 from Layers import Masks, mask_model, prunable
@@ -30,87 +30,6 @@ from Utils.connectivity.ops.elementwise import pass_through
 from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.figures.look import NothingToDrawError
-
-SOURCES = ("Layers", "Models", "Pruners", "Experiments", "Utils")
-PROGRAMS = ("main.py", "visualization.py")
-QUICK = ("--data=digits", "--iterations=20", "--lr_drops")
-"""What makes a command of the page short."""
-
-
-@dataclass
-class Section:
-    """What a section of the page says."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    additions: list[tuple[str, str, str]] = field(default_factory=list)
-    """File, place in it, and lines."""
-    commands: list[str] = field(default_factory=list)
-
-    def definitions(self, path: str) -> dict[str, Any]:
-        """What the code of a file defines."""
-        namespace: dict[str, Any] = {"__name__": "example"}
-        exec(self.files[path], namespace)
-        return namespace
-
-
-def read_page() -> dict[str, Section]:
-    """The sections with code, by their titles."""
-    sections: dict[str, Section] = {}
-    for part in re.split(r"^## ", (ROOT / "docs" / "extending.md").read_text(), flags=re.M)[1:]:
-        section = sections.setdefault(part.partition("\n")[0], Section())
-        for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", part, re.M | re.S):
-            if language == "bash":
-                section.commands += text.replace("\\\n", " ").splitlines()
-                continue
-            title, _, code = text.partition("\n")
-            target = re.fullmatch(r"# (?:in (\S+), (.+)|(\S+\.py))", title)
-            assert target, f"a fence of the page starts with {title}"
-            if target[3]:
-                section.files[target[3]] = code
-            else:
-                section.additions.append((target[1], target[2], code))
-    return sections
-
-
-PAGE = read_page()
-
-
-def extend(section: Section, folder: Path) -> None:
-    """A copy of the sources with the files and the lines of a section."""
-    for name in SOURCES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in PROGRAMS:
-        shutil.copy(ROOT / name, folder)
-    for path, code in section.files.items():
-        assert not (folder / path).exists(), f"{path} is no new file"
-        (folder / path).write_text(code)
-    for path, place, code in section.additions:
-        text = (folder / path).read_text()
-        (folder / path).write_text(add(text, place, code))
-
-
-def add(text: str, place: str, code: str) -> str:
-    """Lines below the last import, at the end, or below the line that opens a dictionary."""
-    if place == "the end":
-        return f"{text}\n\n{code}"
-    pattern = r"^from \S+ import [^(\n]+\n" if place == "imports" else rf"^{place}: dict\[.*\] = {{\n"
-    *_, found = re.finditer(pattern, text, re.M)
-    return text[: found.end()] + code + text[found.end() :]
-
-
-def execute(section: Section, folder: Path, *further: str) -> Path:
-    """Carry out the section's commands, with further words for those that train; returns the folder of results."""
-    results = folder / "results"
-    for command in section.commands:
-        python, program, *words = shlex.split(command.replace("FOLDER", str(folder)))
-        assert python == "python" and program in PROGRAMS
-        words += [*(further if program == "main.py" else ()), f"--out_path={results}"]
-        done = subprocess.run(
-            [sys.executable, program, *words], cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return results
 
 
 def layers_of(results: Path, row: pd.Series) -> pd.DataFrame:
@@ -180,21 +99,46 @@ def check_data(section: Section, results: Path) -> None:
 
 def check_experiment(section: Section, results: Path) -> None:
     rows = rows_of(results)
-    rows = rows.set_index(rows["settings"].str.extract(r"--bits=(\d+)", expand=False).astype(int))
-    assert set(rows.index) == {16, 4, 2} and (rows["experiment"] == "quantised").all()
-    assert rows["top1"].nunique() == 1 and (rows["kept_direct"] == 26_620).all()
-    exact = rows.loc[16, "quantised_top1"]
-    assert exact == pytest.approx(rows.loc[16, "top1"], abs=0.003) and rows.loc[2, "quantised_top1"] < exact
-    quantised = section.definitions("Experiments/quantised.py")["quantised"]
+    rounded = rows[rows["experiment"] == "quantised"].set_index("bits")
+    singles = rows[(rows["experiment"] == "singleshot") & (rows["sample"] == 0)].set_index(
+        ["pruner", "target_sparsity"]
+    )
+    pruned, dense = singles.loc[("snip", 0.9)], singles.loc[("dense", 0.0)]
+    assert set(rounded.index) == {16, 4, 2} and (rounded["kept_direct"] == 26_620).all()
+    assert (rounded["pruned_top1"] == pruned["top1"]).all() and (rounded["dense_top1"] == dense["top1"]).all()
+    assert rounded.loc[16, "top1"] == pytest.approx(pruned["top1"], abs=0.003)
+    assert rounded.loc[2, "top1"] < rounded.loc[16, "top1"]
+    for _, row in rounded.iterrows():
+        assert f"{row['top1']:.4f}" in (run_folder(results, row) / "report.html").read_text()
+    check_quantise(section.definitions("Experiments/quantised.py")["quantise"])
+    assert [path.name for path in (results / "figures").glob("*.png")] == [
+        "quantised_lenet300100_digits_direct_bits.png"
+    ]
+    check_study(results, rows)
+
+
+def check_quantise(quantise: Callable) -> None:
     model = build("lenet5")
     prunable(model)["fc3.weight"][1][:] = False
     before = {name: weight.detach().clone() for name, (weight, _) in prunable(model).items()}
-    for name, (weight, mask) in prunable(quantised(model, 3)).items():
-        assert weight.isfinite().all() and torch.equal(prunable(model)[name][0], before[name])
+    quantise(model, 3)
+    for name, (weight, mask) in prunable(model).items():
+        assert weight.isfinite().all()
         if mask.any():
             step = before[name].abs().max() / 3
             torch.testing.assert_close(weight, (before[name] / step).round() * step)
             assert weight.unique().numel() == 7
+
+
+def check_study(results: Path, rows: pd.DataFrame) -> None:
+    (study,) = (row for _, row in rows[rows["experiment"] == "spread"].iterrows())
+    folder = results / "spread" / study["run"]
+    samples = rows[(rows["experiment"] == "singleshot") & (rows["target_sparsity"] == 0.95)]
+    assert sorted(samples["sample"]) == [0, 1] and study["top1"] == pytest.approx(samples["top1"].mean())
+    table = pd.read_csv(folder / "spread.csv", index_col="column")
+    assert table.loc["kept_effective", "std"] == pytest.approx(samples["kept_effective"].std())
+    assert "<table" in (folder / "spread.html").read_text()
+    assert json.loads((folder / "run.json").read_text())["attachments"] == ["spread.html"]
 
 
 def check_figure(section: Section, results: Path) -> None:
@@ -264,3 +208,31 @@ def test_what_the_page_adds_works(title, tmp_path):
     if title == "Data set":
         prepare_data(tmp_path)
     check(section, execute(section, tmp_path, *short))
+
+
+def test_an_added_experiment_resumes_after_a_kill_and_can_be_removed(tmp_path):
+    section = PAGE["Experiment"]
+    extend(section, tmp_path)
+    results, words = tmp_path / "results", shlex.split(section.commands[0])[2:]
+    command = [sys.executable, "main.py", *words, *QUICK, "--iterations=600", f"--out_path={results}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (done := list(results.rglob("run.json"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    assert 0 < len(before) < 5
+    resumed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    rows = rows_of(results)
+    assert len(rows) == 5 and set(rows["status"]) == {"complete"}
+    assert all(path.stat().st_mtime_ns == moment for path, moment in before.items())
+    # Without the experiment, its results are still read, and the others are still drawn.
+    (tmp_path / "Experiments" / "quantised.py").unlink()
+    shutil.copy(ROOT / "Experiments" / "registry.py", tmp_path / "Experiments")
+    drawn = subprocess.run(
+        [sys.executable, "visualization.py", f"--out_path={results}"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert drawn.returncode == 0 and "accuracies" in drawn.stdout, drawn.stderr

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from conftest import make_batches, rows_of, run_folder
 from torch import nn
 
-import Experiments.dynamic as dynamic
+import Experiments.runs.dynamic as dynamic
 import main
 from Layers import MaskedLinear, Masks, prunable, unmask
 from Models import build
@@ -83,7 +83,7 @@ def test_a_run(tmp_path, monkeypatch, grow, optimizer):
 
     def checked(self, optimizer, new):
         original_forget(self, optimizer, new)
-        for name, (parameter, _) in prunable(self.ongoing.model).items():
+        for name, (parameter, _) in prunable(self.pruning.model).items():
             states = [v for v in optimizer.state[parameter].values() if v.shape == parameter.shape]
             assert states and all(not state[new[name]].any() and state.any() for state in states)
 

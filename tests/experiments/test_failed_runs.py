@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import Experiments.singleshot as experiment
+import Experiments.runs.singleshot as experiment
 import main
 from Utils.data import sources
 from Utils.errors import UserError
@@ -60,10 +60,10 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path, capsys):
 def test_one_failure_of_several_is_a_row_and_the_rest_goes_on(tmp_path, monkeypatch, failure, reason):
     original = experiment.run
 
-    def one_fails(settings, trained=None):
+    def one_fails(settings, inputs, context):
         if settings.pruning.pruner == "mag":
             raise failure
-        return original(settings, trained)
+        return original(settings, inputs, context)
 
     monkeypatch.setattr(experiment, "run", one_fails)
     assert call(tmp_path, *QUICK, "--pruner=mag,random") == 1
@@ -73,7 +73,7 @@ def test_one_failure_of_several_is_a_row_and_the_rest_goes_on(tmp_path, monkeypa
 
 
 def test_a_request_of_one_run_that_cannot_be_reached_leaves_nothing(tmp_path, monkeypatch, capsys):
-    def fails(settings, trained=None):
+    def fails(settings, inputs, context):
         raise UserError("this cannot be reached")
 
     monkeypatch.setattr(experiment, "run", fails)

@@ -8,7 +8,7 @@ import pytest
 from conftest import rows_of, run_folder
 
 import main
-from Experiments.options import RAMPS
+from Experiments.gradual import RAMPS
 from Layers import Masks
 from Pruners.schedules.sparsity_ramps import Ramp
 from Utils.config.target import Target

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-import Experiments.singleshot as experiment
+import Experiments.runs.singleshot as experiment
 import main
 from Layers import Masks, prunable
 from Models import build
@@ -185,11 +185,11 @@ def test_a_killed_campaign_goes_on(tmp_path, monkeypatch, capsys):
     words = [*QUICK, "--pruner=random,mag,snip", "--target_sparsity=0.9"]
     original, done = experiment.run, []
 
-    def killed(settings, trained=None):
+    def killed(settings, inputs, context):
         if len(done) == 1:
             raise KeyboardInterrupt
         done.append(settings)
-        return original(settings, trained)
+        return original(settings, inputs, context)
 
     monkeypatch.setattr(experiment, "run", killed)
     assert call(tmp_path, *words) == 130

@@ -10,7 +10,7 @@ import torch
 from conftest import rows_of, run_folder
 from safetensors.torch import load_file
 
-import Experiments.multishot as multishot
+import Experiments.runs.multishot as multishot
 import main
 from Experiments.common.network import state_of
 from Layers import Masks
@@ -32,10 +32,10 @@ def trainings(monkeypatch):
     """What each training starts with and ends with: (state, masks, recipe, start, state afterwards)."""
     seen, original = [], multishot.train
 
-    def spied(model, data, recipe, *others):
-        before, masks = state_of(model), Masks.of(model)
-        history = original(model, data, recipe, *others)
-        seen.append((before, masks, recipe, others[-1], state_of(model)))
+    def spied(task, *others):
+        before, masks = state_of(task.model), Masks.of(task.model)
+        history = original(task, *others)
+        seen.append((before, masks, task.recipe, task.start, state_of(task.model)))
         return history
 
     monkeypatch.setattr(multishot, "train", spied)
@@ -89,9 +89,9 @@ def test_training_from_a_later_step_is_the_rest_of_training(tmp_path, monkeypatc
     ends = []
     original = multishot.train
 
-    def spied(model, *others):
-        history = original(model, *others)
-        ends.append(state_of(model))
+    def spied(task, *others):
+        history = original(task, *others)
+        ends.append(state_of(task.model))
         return history
 
     monkeypatch.setattr(multishot, "train", spied)
@@ -150,7 +150,7 @@ def test_the_control_is_trained_like_a_new_network(tmp_path, trainings):
     call(tmp_path, "--pruner=mag", "--levels=1", "--rewind=none", "--lr_drops=6", "--reinitialize")
     _, ticket, control = trainings
     assert (ticket[2].lr, ticket[2].lr_schedule) == (pytest.approx(0.01), "constant")
-    assert (control[2].lr, control[2].lr_schedule) == (0.1, None)
+    assert (control[2].lr, control[2].lr_schedule) == (0.1, "step")
 
 
 def test_dense_and_untrained(tmp_path):

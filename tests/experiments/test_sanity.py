@@ -6,17 +6,20 @@ import pandas as pd
 import pytest
 import settings
 import torch
+from commands import runs
 from conftest import OWN_NETWORK, layer_counts, masks_and_weights, rows_of, run_folder
 from scored import network
 
 import Experiments.common.masks_for_run as experiment
 import main
+from Experiments.common.masks_for_run import ScoreCache
 from Layers import Masks, add_masks, mask_model, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Utils import randomness
 from Utils.connectivity import effective_masks
+from Utils.results.artifacts import Artifact
 
 OWN = f"{OWN_NETWORK}:residual"
 UNTRAINED = ["--data=digits", "--iterations=0"]
@@ -200,3 +203,13 @@ def test_scores_are_made_once_for_both_pruning_types(tmp_path, monkeypatch, name
         alone = [f"--target_sparsity={row['target_sparsity']}", f"--pruning_type={row['pruning_type']}"]
         again = call(tmp_path / row["run"], *words, *alone)
         assert masks_and_weights(tmp_path / row["run"], again.iloc[0])[0] == masks_and_weights(tmp_path, row)[0]
+
+
+def test_remembered_scores_are_told_apart_by_digests_and_no_weights_are_read():
+    class Unread(dict):
+        def __iter__(self):
+            raise AssertionError("weights are read")
+
+    (run,) = runs("--pruner=magnitude")
+    keys = {ScoreCache._key(run, Artifact(digest, Unread())) for digest in ("a", "b", "a")}
+    assert len(keys) == 2 and ScoreCache._key(run, None) not in keys

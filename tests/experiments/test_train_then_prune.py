@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from conftest import rows_of, run_folder
 from safetensors.torch import load_file
 
-import Experiments.train_then_prune as afterwards
+import Experiments.runs.train_then_prune as afterwards
 import main
 from Layers import prunable
 from Models import build

@@ -9,7 +9,7 @@ from conftest import rows_of, run_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
-import Experiments.union_mask as union_mask
+import Experiments.runs.union_mask as union_mask
 import main
 from Layers import Masks
 

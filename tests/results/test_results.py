@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -12,6 +13,8 @@ from Layers import Masks
 from Models import build
 from Utils.config.settings import Settings
 from Utils.errors import UserError
+from Utils.results.artifacts import Need
+from Utils.results.folders import find_run
 from Utils.results.outcome import Outcome
 from Utils.results.schema import LAYER_COLUMNS, SUMMARY_COLUMNS, TRAINING_COLUMNS
 from Utils.results.store import Store
@@ -34,11 +37,11 @@ def write(store: Store, run: Settings, error: str = "") -> None:
 
 def test_a_run_is_kept_and_found(tmp_path):
     store, run = Store(tmp_path), settings(pruner="random/igq", sample=2, lr=0.5)
-    assert store.status(run) == "missing" and store.read_weights(run) is None
+    assert store.status(run) == "missing" and store.read_artifact(Need("dense", run)) is None
     write(store, run)
     assert store.folder(run) == tmp_path / f"singleshot/lenet300100/digits/random-igq/direct/2_10_{run.key()}"
     assert store.status(run) == "complete" and store.status(settings()) == "missing"
-    assert torch.equal(store.read_weights(run)["fc1.weight"], torch.ones(2, 2))
+    assert torch.equal(store.read_artifact(Need("dense", run)).weights["fc1.weight"], torch.ones(2, 2))
     assert Masks.load(store.folder(run) / "masks.safetensors") == Masks.of(build("lenet5"))
     assert {path.name for path in store.folder(run).iterdir()} == {
         "run.json", "summary.csv", "layers.csv", "training.csv", "masks.safetensors", "weights.safetensors"
@@ -78,7 +81,7 @@ def test_failed_and_unfinished_runs(tmp_path):
     assert list(load_summaries(tmp_path)["sample"]) == [0]
     rows = load_summaries(tmp_path, status=None)
     assert sorted(rows["status"]) == ["complete", "failed"] and '"badly"' in rows["error"].iloc[1]
-    assert store.read_weights(bad) is None
+    assert store.read_artifact(Need("dense", bad)) is None
     write(store, bad)
     assert store.status(bad) == "complete"
 
@@ -161,3 +164,41 @@ def test_keys_are_text(tmp_path, monkeypatch):
 def test_no_results(tmp_path):
     assert load_summaries(tmp_path / "nowhere").empty
     assert tuple(load_summaries(tmp_path).columns) == SUMMARY_COLUMNS
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7])
+def test_runs_are_found_at_any_depth(tmp_path, depth):
+    store, run = Store(tmp_path), settings()
+    write(store, run)
+    moved = tmp_path.joinpath(*"abcdefg"[:depth], f"0_10_{run.key()}")
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    store.folder(run).rename(moved)
+    assert load_summaries(tmp_path)["run"].tolist() == [run.key()]
+    assert find_run(tmp_path, run.key()) == [moved] == find_run(tmp_path, moved.name)
+    (tmp_path / "demo").mkdir()
+    moved.rename(tmp_path / "demo" / moved.name)
+    assert load_summaries(tmp_path).empty and not find_run(tmp_path, run.key()), "results of the demo are their own"
+
+
+def test_a_study_has_a_folder_by_its_key_and_keeps_its_attachments(tmp_path):
+    store, study = Store(tmp_path), replace(settings(), is_study=True)
+    result = Outcome.of_study({"spread": pd.DataFrame({"a": [1]})}, {"top1": 0.5}, {"report.html": b"first"})
+    store.write(study, baseline(study), result, 1.0)
+    folder = tmp_path / "singleshot" / study.key()
+    assert store.folder(study) == folder and (folder / "report.html").read_bytes() == b"first"
+    assert load_summaries(tmp_path)["top1"].tolist() == [0.5]
+    tables = store.read_artifact(Need("study", study, "tables")).tables
+    assert tables["spread"]["a"].tolist() == [1] and tables["summary"]["top1"].tolist() == [0.5]
+    store.write(study, baseline(study), Outcome.of_study({}), 1.0)
+    assert not (folder / "report.html").exists() and not (folder / "spread.csv").exists()
+
+
+def test_artifacts_of_a_run(tmp_path):
+    store, run = Store(tmp_path), settings()
+    write(store, run)
+    masks, weights = (store.read_artifact(Need("one", run, kind)) for kind in ("masks", "weights"))
+    assert masks.masks == Masks.of(build("lenet5")) and masks.digest != weights.digest
+    again = store.read_artifact(Need("one", run))
+    assert again.digest == weights.digest
+    (store.folder(run) / "masks.safetensors").write_bytes(b"no masks")
+    assert store.read_artifact(Need("one", run, "masks")) is None and not store.has_artifact(Need("one", run, "masks"))

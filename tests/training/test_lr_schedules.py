@@ -5,7 +5,7 @@ import torch
 from torch.optim import lr_scheduler as reference
 
 from Utils.config.choices import LR_SCHEDULES
-from Utils.config.settings import Training
+from Utils.config.resolved import Recipe
 from Utils.training.lr_schedules import SCHEDULES, learning_rate
 
 STEPS = 40
@@ -22,7 +22,7 @@ def expected(make) -> list[float]:
 
 
 def found(**values) -> list[float]:
-    training = Training(lr=0.2, iterations=STEPS, lr_drops=(10, 25), lr_drop_rate=0.1, **values)
+    training = Recipe(lr=0.2, iterations=STEPS, lr_drops=(10, 25), lr_drop_rate=0.1, **values)
     return [learning_rate(training, iteration) for iteration in range(STEPS)]
 
 

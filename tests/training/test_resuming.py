@@ -188,5 +188,5 @@ def test_a_checkpoint_that_cannot_be_kept_stops_nothing(tmp_path, monkeypatch, c
 
     monkeypatch.setattr(store, "replace_file", full)
     assert main.main([*QUICK, "--checkpoint_every=50", "--sample=0,1", f"--out_path={tmp_path}"]) == 0
-    assert capsys.readouterr().err.count("goes on without a checkpoint: cannot write: no room") == 1
+    assert capsys.readouterr().err.count("continues without a checkpoint: cannot write: no room") == 1
     assert len(load_summaries(tmp_path)) == 2

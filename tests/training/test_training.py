@@ -11,18 +11,21 @@ from torch import nn
 from Layers import MaskedLinear, Masks, prunable
 from Models import build
 from Models.registry import ARCHITECTURES
-from Utils.config.settings import Machine, Training
+from Utils.config.resolved import Recipe
+from Utils.config.settings import Machine
 from Utils.data import dataset
 from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
+from Utils.training.context import RunContext
 from Utils.training.evaluation import evaluate, evaluation_batch_size
 from Utils.training.hooks import Hooks
 from Utils.training.loop import train
 from Utils.training.lr_schedules import learning_rate
 from Utils.training.optimizers import make_optimizer
 from Utils.training.precision import Compute
+from Utils.training.task import TrainingTask
 
-RECIPE = Training(
+RECIPE = Recipe(
     iterations=40, optimizer="momentum", lr=0.1, lr_drops=(20, 30), lr_drop_rate=0.1, momentum=0.9, weight_decay=1e-3,
     batch_size=64, augmentation="none", evaluate_every=20,
 )  # fmt: skip
@@ -36,8 +39,8 @@ def fresh() -> nn.Module:
     return build("lenet300100", generator=torch.Generator().manual_seed(0))
 
 
-def run(model: nn.Module, training: Training, sample: int = 0):
-    return train(model, digits(), training, sample)
+def run(model: nn.Module, training: Recipe, sample: int = 0):
+    return train(TrainingTask(model, digits(), training, sample), RunContext())
 
 
 def test_training_equals_a_plain_loop():
@@ -86,7 +89,7 @@ def test_evaluation_equals_its_definition():
     ((3, 224, 224), "running", 256), ((3, 224, 224), "batch", 256), ((1, 28, 28), "batch", 256),
 ])  # fmt: skip
 def test_large_images_are_tested_in_smaller_batches(shape, batchnorm, expected):
-    assert evaluation_batch_size(Training(batch_size=256, batchnorm=batchnorm), shape) == expected
+    assert evaluation_batch_size(Recipe(batch_size=256, batchnorm=batchnorm), shape) == expected
 
 
 def test_same_sample_same_numbers():
@@ -161,7 +164,7 @@ def test_no_steps_only_test():
 def test_validation_is_reported():
     loaded = dataset.load("digits", "none", ImageSpec((1, 28, 28)), 0, 100)
     model = fresh()
-    history = train(model, loaded, RECIPE, 0)
+    history = train(TrainingTask(model, loaded, RECIPE), RunContext())
     scores = evaluate(model, loaded, loaded.validation)
     assert history.last["val_top1"] == scores.top1 and history.last["val_loss"] == pytest.approx(scores.loss)
 
@@ -188,7 +191,7 @@ def test_half_precision_learns_as_well(name):
     for precision in ("fp32", "bf16"):
         model = build(name, generator=torch.Generator().manual_seed(0))
         loaded = dataset.load("digits", "", ImageSpec(ARCHITECTURES[name].input_shape))
-        history = train(model, loaded, recipe, 0, machine=Machine(precision=precision))
+        history = train(TrainingTask(model, loaded, recipe, machine=Machine(precision=precision)), RunContext())
         top1[precision] = history.last["top1"]
         assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert min(top1.values()) > 0.8 and abs(top1["fp32"] - top1["bf16"]) < 0.08
@@ -212,7 +215,7 @@ def test_a_network_that_cannot_be_compiled(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda model: fails)
     with pytest.raises(UserError, match=r"--compile failed \(no compiler found\); it needs a C\+\+ compiler"):
-        train(fresh(), digits(), RECIPE, 0, machine=Machine(compile=True))
+        train(TrainingTask(fresh(), digits(), RECIPE, machine=Machine(compile=True)), RunContext())
 
 
 @pytest.mark.slow
@@ -222,7 +225,7 @@ def test_a_compiled_network_is_the_same_network():
         model = build("lenet300100", generator=torch.Generator().manual_seed(0))
         prunable(model)["fc1.weight"][1][:100] = False
         recipe = dataclasses.replace(RECIPE, iterations=20)
-        history = train(model, digits(), recipe, 0, machine=Machine(compile=is_compiled))
+        history = train(TrainingTask(model, digits(), recipe, machine=Machine(compile=is_compiled)), RunContext())
         rows.append((history.last["train_loss"], history.last["test_loss"]))
     assert rows[0] == pytest.approx(rows[1], rel=1e-3)
 
@@ -235,7 +238,7 @@ def test_masks_that_stay_train_as_masks_that_may_change(optimizer):
         model = fresh()
         for index, (_, mask) in enumerate(prunable(model).values()):
             mask.copy_(torch.rand(mask.shape, generator=torch.Generator().manual_seed(index)) < 0.1)
-        histories.append(train(model, digits(), training, 0, hooks=hooks))
+        histories.append(train(TrainingTask(model, digits(), training), RunContext(), hooks))
         trained.append({name: (weight * mask).detach() for name, (weight, mask) in prunable(model).items()})
     for name, weight in trained[0].items():
         assert torch.equal(weight, trained[1][name])

@@ -1,12 +1,18 @@
 """Registries: every line leads to code, and `--list` prints every name."""
 
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
+from inspect import signature
+
+import pytest
 
 import main
+from Experiments.base import Experiment, check_options
 from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES
 from Pruners import registry
+from Utils.config.fields import setting
 from Utils.config.recipes import lines
 from Utils.config.settings import Training
 from Utils.data.augmentation import AUGMENTATIONS
@@ -22,8 +28,8 @@ def test_every_registry_line_leads_somewhere():
         module, name = entry.target.split(":")
         assert getattr(import_module(module), name).__doc__
     for entry in EXPERIMENTS.values():
-        module = import_module(entry.module)
-        assert callable(module.run) and callable(module.trained_run)
+        module, function = entry.implementation.split(":")
+        assert list(signature(getattr(import_module(module), function)).parameters) == ["settings", "inputs", "context"]
     for architecture in ARCHITECTURES.values():
         assert architecture.data is None or architecture.data in DATASETS
     for line in lines():
@@ -50,3 +56,17 @@ def test_every_list_names_its_registry(capsys):
     assert main.main(["--list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("synflow", "igq", "imagefolder", "dead-units", "lenet300100 on mnist"))
+
+
+def test_an_option_may_not_hide_a_flag_of_all_experiments():
+    """It would replace the flag in the identity of a run: runs of 9 and of 90 iterations would have one key."""
+
+    @dataclass(frozen=True)
+    class Hiding:
+        iterations: int = setting(9, "steps", kind=int)
+
+    class Example(Experiment):
+        name, about, implementation, Options = "example", "", "", Hiding
+
+    with pytest.raises(ValueError, match="experiment example: the option iterations is a flag of all experiments"):
+        check_options(Example())

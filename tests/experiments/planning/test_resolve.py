@@ -45,7 +45,7 @@ def test_every_recipe_resolves(architecture, data):
     training = settings.training
     assert None not in (training.lr, training.iterations, training.batch_size, training.augmentation)
     assert all(drop < training.iterations for drop in training.lr_drops or ())
-    assert learning_rate(training, training.iterations - 1) >= 0
+    assert learning_rate(settings.recipe, training.iterations - 1) >= 0
     assert data != "digits" or training.iterations <= 3000
 
 

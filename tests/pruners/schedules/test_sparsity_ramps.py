@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Experiments.options import RAMPS
+from Experiments.gradual import RAMPS
 from Pruners.schedules.sparsity_ramps import SHAPES, Ramp
 
 

@@ -11,6 +11,7 @@ import os
 import pickle
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -23,7 +24,7 @@ from Utils.data.dataset import ImageSpec, provide
 from Utils.data.image_spec import ImageArrays
 from Utils.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _SHIPPED_FOLDERS = ("Experiments", "Layers", "Models", "Pruners", "Utils")
 """Folders of the program that are shipped to the workers."""
 
@@ -58,10 +59,8 @@ class _Slot:
 
 @dataclass
 class RayPool:
-    """Workers on a Ray cluster that execute the runs of an experiment."""
+    """Workers on a Ray cluster that execute runs."""
 
-    module: str
-    """Name of the experiment's module."""
     address: str | None
     needs: Resources
     count: int
@@ -70,6 +69,8 @@ class RayPool:
     data: list[ShippedData] = field(default_factory=list)
     slots: list[_Slot] = field(default_factory=list)
     deaths: int = 0
+    is_remote: bool = True
+    is_group: bool = False
 
     def __post_init__(self) -> None:
         self.ray = connect(self.address, self.needs)
@@ -81,6 +82,9 @@ class RayPool:
         here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
         self.messages: Any = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self.slots = [self._start() for _ in range(min(self.count, self.workers or self._room()))]
+
+    def listen(self, listener: Callable[[Report], None]) -> None:
+        """Messages come with the other reports."""
 
     def free_slots(self) -> list[int]:
         """Numbers of the idle workers."""
@@ -135,7 +139,7 @@ class RayPool:
 
     def _start(self) -> _Slot:
         worker = self.ray.remote(num_cpus=self.needs.threads, num_gpus=self.needs.gpus, max_restarts=0)(_Actor)
-        actor = worker.remote(self.module, self.messages, *self.references)
+        actor = worker.remote(self.messages, *self.references)
         return _Slot(actor, actor.ping.remote())
 
     def _finish_start(self, slot: _Slot) -> None:
@@ -172,8 +176,8 @@ class RayPool:
 class _Actor:
     """A Ray actor that executes one run after another."""
 
-    def __init__(self, module: str, messages: Any, *shipped: bytes) -> None:
-        self.module, self.messages = module, messages
+    def __init__(self, messages: Any, *shipped: bytes) -> None:
+        self.messages = messages
         for content in shipped:
             data: ShippedData = pickle.loads(content)
             provide(data.name, data.path, data.spec, data.images)
@@ -185,7 +189,7 @@ class _Actor:
     def execute(self, content: bytes) -> bytes:
         """Execute a pickled job; returns its pickled report."""
         job: Job = pickle.loads(content)
-        report: Finished | Failed = execute_remotely(self.module, job, self.send)
+        report: Finished | Failed = execute_remotely(job, self.send)
         return pickle.dumps(report)
 
     def send(self, message: Message) -> None:

@@ -10,7 +10,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -36,20 +36,22 @@ class _Worker:
 
 @dataclass
 class ProcessPool:
-    """Worker processes that execute the runs of an experiment."""
+    """Worker processes that execute runs."""
 
-    module: str
-    """Name of the experiment's module."""
     count: int
+    modules: Sequence[str] = ()
+    """Modules that every worker will need: they are imported once, before workers start."""
     workers: list[_Worker] = field(default_factory=list)
     deaths: int = 0
+    is_remote: bool = True
+    is_group: bool = False
 
     def __post_init__(self) -> None:
         methods = multiprocessing.get_all_start_methods()
         # A fork server imports PyTorch once; every further worker then starts in an instant.
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
-            self.context.set_forkserver_preload(["Utils.campaign.process_pool", self.module])
+            self.context.set_forkserver_preload(["Utils.campaign.executors.process_pool", *self.modules])
         try:
             for number in range(self.count):
                 self.workers.append(self._start(number))
@@ -58,6 +60,9 @@ class ProcessPool:
             if isinstance(error, OSError | EOFError):
                 raise UserError(f"--workers={self.count} processes cannot be started: {error}") from error
             raise
+
+    def listen(self, listener: Callable[[Report], None]) -> None:
+        """Messages come with the other reports."""
 
     def free_slots(self) -> list[int]:
         """Numbers of the idle workers."""
@@ -99,7 +104,7 @@ class ProcessPool:
 
     def _start(self, number: int) -> _Worker:
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_serve, args=(self.module, theirs, number))
+        process = self.context.Process(target=_serve, args=(theirs, number))
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -143,7 +148,7 @@ def _describe_exit(exit_code: int | None) -> str:
     return f"its process was killed ({name}{memory})"
 
 
-def _serve(module: str, connection: Connection, number: int) -> None:
+def _serve(connection: Connection, number: int) -> None:
     """Execute jobs until the parent process ends. Several GPUs are divided among the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -162,7 +167,7 @@ def _serve(module: str, connection: Connection, number: int) -> None:
         send(None)  # ready
         while True:
             job: Job = pickle.loads(connection.recv_bytes())
-            send(execute_remotely(module, job, send))
+            send(execute_remotely(job, send))
 
 
 def _end_with_parent() -> None:

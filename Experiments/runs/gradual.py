@@ -1,0 +1,64 @@
+"""Gradual pruning: a schedule that prunes along a sparsity ramp while a network trains."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import torch
+
+from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
+from Pruners.schedules.sparsity_ramps import Ramp
+from Utils.config.settings import Settings
+from Utils.config.target import Target
+from Utils.results.artifacts import Artifact
+from Utils.results.outcome import Outcome
+from Utils.training.context import RunContext
+
+
+def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
+    """Train and prune one network."""
+    return prune_while_training(settings, context, RampSchedule)
+
+
+class RampSchedule:
+    """Schedule that prunes a network along a sparsity ramp while it trains."""
+
+    def __init__(self, pruning: RepeatedPruning) -> None:
+        settings = pruning.settings
+        self.pruning, self.options, self.target = pruning, settings.options, settings.target
+        self.ramp = make_ramp(settings)
+        self.reached = 0.0
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Prune if a pruning is due after `step` steps."""
+        start, end = self.ramp.start, self.ramp.end
+        if self.pruning.is_dense or not start <= step <= end:
+            return
+        if step == end:
+            self.pruning.prune(self.target, step, self.options.carry_mask, is_final=True)
+        elif (step - start) % self.options.prune_every == 0:
+            sparsity = self.ramp.sparsity(step)
+            if self.options.carry_mask:
+                sparsity = self.reached = max(self.reached, sparsity)
+            self.pruning.prune(Target(Decimal(repr(sparsity))), step, self.options.carry_mask)
+
+    def state(self) -> dict[str, Any]:
+        """The highest sparsity so far."""
+        return {"reached": self.reached}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a result of `state`."""
+        self.reached = state["reached"]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """No tables beyond the record of prunings."""
+        return {}
+
+
+def make_ramp(settings: Settings) -> Ramp:
+    """The sparsity ramp of a run, in steps."""
+    options, iterations = settings.options, settings.recipe.iterations
+    start, end = round(options.start_step * iterations), round(options.end_step * iterations)
+    cycle = options.ramp_cycle or max(1, (end - start) // 10)
+    return Ramp(options.ramp, start, end, float(options.initial_sparsity), 1 - settings.target.density, cycle)

@@ -1,0 +1,40 @@
+"""Group executor: executes each job in all processes of a group, which train one network together.
+
+The first process plans, reads, writes and reports; the others follow it.
+"""
+
+from dataclasses import dataclass
+
+from Utils.campaign.jobs import InProcessExecutor, Job, execute
+from Utils.distributed.process_group import agree
+from Utils.training.context import Event
+
+
+@dataclass
+class GroupExecutor(InProcessExecutor):
+    """Executes jobs in this process and in those that follow it, one at a time."""
+
+    is_group: bool = True
+
+    def submit(self, job: Job, slot: int) -> None:
+        """Send a job to all processes."""
+        agree(lambda: job)
+        super().submit(job, slot)
+
+
+def follow() -> None:
+    """Execute the jobs of the first process until it dismisses its followers."""
+    while True:
+        job: Job | None = agree(lambda: None)
+        if job is None:
+            return
+        execute(job, _ignore, has_bar=False)
+
+
+def dismiss() -> None:
+    """End the processes that follow this one."""
+    agree(lambda: None)
+
+
+def _ignore(event: Event) -> None:
+    pass

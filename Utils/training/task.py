@@ -1,0 +1,30 @@
+"""Training task: a network, its data, and how it is trained."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from Utils.config.resolved import Recipe
+from Utils.config.settings import Machine, Settings
+from Utils.data.dataset import Data
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One training of one network."""
+
+    model: nn.Module
+    data: Data
+    recipe: Recipe
+    sample: int = 0
+    """The seed of data order and augmentation."""
+    label: str = ""
+    """The description on the progress bar."""
+    machine: Machine = Machine()
+    start: int = 0
+    """Steps that are left out: training uses the learning rates and batches of the steps from there on."""
+
+
+def task_of(model: nn.Module, data: Data, settings: Settings, recipe: Recipe | None = None) -> TrainingTask:
+    """The training of a run's network by its recipe, or by another one."""
+    return TrainingTask(model, data, recipe or settings.recipe, settings.run.sample, settings.title(), settings.machine)
