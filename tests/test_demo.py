@@ -47,7 +47,7 @@ def test_the_tour(short, capsys, monkeypatch):
     assert demo.main([]) == 0, "the second time all networks are there"
 
 
-@pytest.mark.parametrize("name", ["random/igq", "snip", "synflow"])
+@pytest.mark.parametrize("name", ["random/igq", "snip", pytest.param("synflow", marks=pytest.mark.slow)])
 def test_compressions_are_those_of_pruned_networks(short, name, monkeypatch):
     monkeypatch.setattr(demo, "PRUNERS", (name,))
     rows = pd.DataFrame(demo.compressions())

@@ -150,6 +150,7 @@ def cifar_files(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_cifar_packed_unpacked_and_damaged(cifar_files):
     folder, archive = cifar_files / "cifar-10-batches-py", cifar_files / "cifar-10-python.tar.gz"
     loaded = dataset.load("cifar10", str(cifar_files), SPEC)

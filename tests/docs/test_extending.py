@@ -210,6 +210,7 @@ def test_what_the_page_adds_works(title, tmp_path):
     check(section, execute(section, tmp_path, *short))
 
 
+@pytest.mark.slow
 def test_an_added_experiment_resumes_after_a_kill_and_can_be_removed(tmp_path):
     section = PAGE["Experiment"]
     extend(section, tmp_path)

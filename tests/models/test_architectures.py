@@ -141,7 +141,7 @@ def test_an_own_network_trains_and_another_source_is_another_run(tmp_path, capsy
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "shufflenet_v2_x0_5", "regnet_y_400mf", "googlenet", "mnasnet0_5",
                                   "convnext_tiny"])  # fmt: skip
-@pytest.mark.parametrize("density", [0.3, 0.05])
+@pytest.mark.parametrize("density", [pytest.param(0.3, marks=pytest.mark.slow), 0.05])
 def test_connectivity_of_further_families_agrees_with_a_path_count(name, density):
     model, shape = build(f"imagenet/{name}", (3, 64, 64), 10), (3, 64, 64)
     masks = random_masks(model, density, seed=1)

@@ -115,7 +115,9 @@ def step_in_double_precision(number: int, of: int, place: str, make: Callable, p
     return found
 
 
-@pytest.mark.parametrize(("make", "parts"), [(residual_network, 1), (random_network, 1), (random_network, 2)])
+@pytest.mark.parametrize(("make", "parts"), [
+    (residual_network, 1), pytest.param(random_network, 1, marks=pytest.mark.slow), (random_network, 2),
+])  # fmt: skip
 def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path, make, parts):
     torch.multiprocessing.spawn(step_in_double_precision, (3, str(tmp_path), make, parts), nprocs=3)
     expected = step_in_double_precision(0, 1, str(tmp_path), make, parts)

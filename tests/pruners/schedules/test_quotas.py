@@ -134,6 +134,7 @@ def test_uniform_plus_equals_the_worked_example():
         assert abs(count - size * (1 - sparsity)) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sparsity", "middle"), [("0.5", None), ("0.9", 0.900141), ("0.99", 0.990182)])
 def test_uniform_plus_solves_its_equations_on_vgg16(sparsity, middle):
     """The first layer dense, the others alike, the last a fifth at least: the largest common density that fits."""
