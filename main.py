@@ -72,27 +72,29 @@ def prune_and_train(request: Request, command: Command) -> int:
     from Utils.results.store import Store
 
     is_report = command.dry_run or command.status
-    runs = plan(request, may_download=not is_report)
-    store = Store(runs.runs[0].settings.run.out_path)
+    planned = plan(request, may_download=not is_report)
+    store = Store(planned.common.run.out_path)
     if is_report:
-        say(dry_run(runs, store) if command.dry_run else status(runs, store))
+        say(dry_run(planned, store) if command.dry_run else status(planned, store))
         return 0
-    make_executor = executor_of(runs.runs[0].settings.machine)
-    return 1 if run_campaign(runs, store, make_executor, reporter_of(runs, store)) else 0
+    make_executor = executor_of(planned.common.machine)
+    return 1 if run_campaign(planned, store, make_executor, reporter_of(planned, store)) else 0
 
 
 def follow_first() -> int:
     """Execute what the first process executes, silently; returns the exit status."""
     from Utils.campaign.executors.process_group import follow
+    from Utils.campaign.jobs import describe_error
 
     warnings.showwarning = lambda *_: None
     try:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             follow()
         return 0
-    except Exception:
-        # All processes meet the same error; the first reports it, and its end ends the others.
+    except Exception as error:
+        # Mostly all processes meet the same error; the first reports it, and its end ends the others.
         time.sleep(_SECONDS_BEHIND_FIRST)
+        print(f"main.py: {describe_error(error)}", file=sys.stderr)
         return 2
 
 

@@ -21,10 +21,13 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 import main
+import Utils.campaign.executors.process_group as executor
 from Layers import add_masks
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
+from Utils.campaign.jobs import Job
+from Utils.config.settings import Settings
 from Utils.data import dataset
 from Utils.data.image_spec import ImageSpec
 from Utils.distributed.process_group import Share, agree, is_first, parallel, share
@@ -202,3 +205,15 @@ def test_several_processes_go_on_where_they_were_killed(tmp_path):
             found.drop(columns="seconds", errors="ignore"), expected.drop(columns="seconds", errors="ignore"),
             check_exact=True,
         )  # fmt: skip
+
+
+def test_a_follower_that_fails_alone_ends(monkeypatch):
+    """The first process would wait for it in the next sum of gradients."""
+    sent = iter([Job("run", Settings(), "test_distributed:fails_alone"), None])
+    monkeypatch.setattr(executor, "agree", lambda function: next(sent))
+    with pytest.raises(RuntimeError, match="no memory"):
+        executor.follow()
+
+
+def fails_alone(settings, inputs, context):
+    raise RuntimeError("no memory")

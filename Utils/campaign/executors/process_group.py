@@ -5,7 +5,7 @@ The first process plans, reads, writes and reports; the others follow it.
 
 from dataclasses import dataclass
 
-from Utils.campaign.jobs import InProcessExecutor, Job, execute
+from Utils.campaign.jobs import Failed, InProcessExecutor, Job, execute
 from Utils.distributed.process_group import agree
 from Utils.training.context import Event
 
@@ -23,12 +23,17 @@ class GroupExecutor(InProcessExecutor):
 
 
 def follow() -> None:
-    """Execute the jobs of the first process until it dismisses its followers."""
+    """Execute the jobs of the first process until it dismisses its followers.
+
+    An error is raised, so that no process waits for a follower that has stopped.
+    """
     while True:
         job: Job | None = agree(lambda: None)
         if job is None:
             return
-        execute(job, _ignore, has_bar=False)
+        report = execute(job, _ignore, has_bar=False)
+        if isinstance(report, Failed):
+            raise report.error
 
 
 def dismiss() -> None:
