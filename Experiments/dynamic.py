@@ -11,9 +11,8 @@ Takes as long as a single shot, plus a little for each exchange.
 
 from dataclasses import dataclass
 
-from Experiments.common.option_checks import RUN_FRACTION
 from Experiments.while_training import WhileTraining
-from Utils.config.fields import AT_LEAST_ONE, Check, setting
+from Utils.config.fields import AT_LEAST_ONE, RUN_FRACTION, Check, setting
 from Utils.config.settings import Settings
 
 _SHARE: Check = (lambda value: 0 <= value <= 1, "a fraction of the weights, from 0 to 1")

@@ -15,9 +15,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
-from Experiments.common.option_checks import RUN_FRACTION
 from Experiments.while_training import WhileTraining, check_steps
-from Utils.config.fields import AT_LEAST_ONE, FRACTION, setting
+from Utils.config.fields import AT_LEAST_ONE, FRACTION, RUN_FRACTION, setting
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 

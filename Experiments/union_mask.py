@@ -14,9 +14,8 @@ Takes as long as a single shot, plus a little for each pruning.
 
 from dataclasses import dataclass
 
-from Experiments.common.option_checks import RUN_FRACTION
 from Experiments.while_training import WhileTraining, check_steps
-from Utils.config.fields import AT_LEAST_ONE, Check, setting
+from Utils.config.fields import AT_LEAST_ONE, RUN_FRACTION, Check, setting
 from Utils.config.settings import Settings
 
 ARMS = ("union", "vanilla", "vanilla-cyclic")

@@ -6,8 +6,9 @@ from os import devnull
 import pandas as pd
 
 from Utils.campaign.plan import Plan, PlannedRun
-from Utils.campaign.reporter import Reporter, TensorBoardReporter, TextReporter
-from Utils.campaign.tensorboard import TensorBoardWriter
+from Utils.campaign.progress import TextReporter
+from Utils.campaign.reporter import Reporter
+from Utils.campaign.tensorboard import TensorBoardReporter, TensorBoardWriter
 from Utils.results.store import Store
 from Utils.sparsity.size_report import size_report
 
@@ -24,10 +25,10 @@ def reporter_of(plan: Plan, store: Store) -> Reporter:
     def describe(run: PlannedRun, row: pd.DataFrame, layers: pd.DataFrame) -> str:
         return result_text(run, row, layers, store, is_short=len(plan.runs) > _FEW)
 
-    folder = plan.runs[0].settings.machine.tensorboard
+    folder = plan.common.machine.tensorboard
     if folder is None:
         return TextReporter(say, describe)
-    return TensorBoardReporter(say, describe, writer=TensorBoardWriter(folder))
+    return TensorBoardReporter(say, describe, TensorBoardWriter(folder))
 
 
 def say(text: str) -> None:

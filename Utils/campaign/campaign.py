@@ -26,7 +26,7 @@ from Utils.campaign.jobs import (
 from Utils.campaign.plan import Plan, PlannedRun
 from Utils.campaign.queue import Entry, JobQueue
 from Utils.campaign.recorder import Recorder
-from Utils.campaign.reporter import Reporter, SilentReporter
+from Utils.campaign.reporter import Reporter
 from Utils.campaign.run_state import RunStates
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
@@ -50,7 +50,7 @@ def run_campaign(
     raised, unless the run failed because of a run that it needs. Raises `UserError` if nothing can be written or
     read, and `KeyboardInterrupt` if the user stops the campaign.
     """
-    reporter = SilentReporter() if reporter is None else reporter
+    reporter = reporter or Reporter()
     states = RunStates(plan, store)
     if plan.saves and states.to_do:
         store.check_writable()

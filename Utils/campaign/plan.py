@@ -59,6 +59,11 @@ class Plan:
         return frozenset(run.key for run in self.runs)
 
     @property
+    def common(self) -> Settings:
+        """Settings whose flags with one value, as `--out_path` and `--workers`, are those of all runs."""
+        return self.runs[0].settings
+
+    @property
     def saves(self) -> bool:
         """Whether results are stored."""
-        return bool(self.runs) and self.runs[0].settings.run.save
+        return self.common.run.save

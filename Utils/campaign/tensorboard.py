@@ -1,9 +1,12 @@
-"""TensorBoard writer: every evaluation of every run, while the campaign is running."""
+"""TensorBoard: every evaluation of every run is written while the campaign is running."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from Utils.campaign.plan import PlannedRun
+from Utils.campaign.progress import Describe, TextReporter
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 from Utils.results.folders import folder_name
@@ -40,3 +43,21 @@ class TensorBoardWriter:
         writer.flush()
         while len(self.writers) > _KEPT_OPEN:
             self.writers.pop(next(iter(self.writers))).close()
+
+
+class TensorBoardReporter(TextReporter):
+    """Also writes every evaluation for TensorBoard, until it cannot."""
+
+    def __init__(self, print_line: Callable[[str], object], describe: Describe, writer: TensorBoardWriter) -> None:
+        super().__init__(print_line, describe)
+        self.writer: TensorBoardWriter | None = writer
+
+    def evaluation(self, run: PlannedRun, evaluation: Evaluation) -> None:
+        """Write the numbers of an evaluation."""
+        if self.writer is None:
+            return
+        try:
+            self.writer.add(run.settings, evaluation)
+        except OSError as error:
+            self.writer = None
+            self.warn(f"nothing more is written for TensorBoard: {error.strerror or error}")

@@ -23,6 +23,9 @@ NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
 FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 
 
+RUN_FRACTION: Check = (lambda value: 0 <= value <= 1, "a fraction of the run, from 0 to 1")
+
+
 EXPONENT: Check = (lambda value: 0 <= value <= 300, "between 0 and 300")
 
 

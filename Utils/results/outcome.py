@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -50,5 +50,4 @@ class Outcome:
     @classmethod
     def failed(cls, error: str, trace: str = "") -> Outcome:
         """The outcome of a failed run: the reason, and empty tables."""
-        layers, training = pd.DataFrame(columns=list(LAYER_COLUMNS)), pd.DataFrame(columns=list(TRAINING_COLUMNS))
-        return cls({}, layers, training, error=error, trace=trace)
+        return replace(cls.of_study({}), error=error, trace=trace)
