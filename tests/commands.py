@@ -18,9 +18,14 @@ from Utils.results import load_summaries
 QUICK = ["--data=digits", "--iterations=20", "--evaluate_every=10"]
 
 
-def call(results: Path, *words: str) -> int:
+def execute(results: Path, *words: str) -> int:
     """The exit status of main.py."""
-    return main.main([*QUICK, *words, f"--out_path={results}"])
+    return main.main([*words, f"--out_path={results}"])
+
+
+def call(results: Path, *words: str) -> int:
+    """The exit status of main.py in a short run."""
+    return execute(results, *QUICK, *words)
 
 
 def start(results: Path, *words: str, **options) -> subprocess.Popen:

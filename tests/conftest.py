@@ -70,6 +70,14 @@ def double_batches(shape: tuple[int, ...], count: int = 2, size: int = 5) -> lis
     return [*batches, (batches[0][0][:2], batches[0][1][:2])]
 
 
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server can be reached."""
+    from Utils.data import sources
+
+    monkeypatch.setattr(sources, "_answers", lambda host: False)
+
+
 def rows_of(folder: Path) -> pd.DataFrame:
     """Every row of `summary.csv` below a results folder, failed ones too."""
     return load_summaries(folder, status=None)

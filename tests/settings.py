@@ -1,5 +1,10 @@
 """One row per registry entry: what the parametrised tests run over."""
 
+from collections.abc import Container, Iterable
+from typing import Any
+
+import pytest
+
 from Models.registry import ARCHITECTURES
 from Pruners import registry
 from Utils.data.registry import DATASETS
@@ -27,3 +32,11 @@ OFFLINE_DATA = [name for name, entry in DATASETS.items() if entry.is_embedded]
 def is_possible(pruner: str, architecture: str) -> bool:
     """Whether a pruner goes with an architecture: `uniform_plus` needs a convolution."""
     return not (pruner.endswith("/uniform_plus") and architecture == "lenet300100")
+
+
+def slow_unless(quick: Container[Any], cases: Iterable[Any]) -> list[Any]:
+    """Parametrised cases, of which those that are not quick are executed with the slow tests."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=() if case in quick else pytest.mark.slow)
+        for case in cases
+    ]

@@ -20,8 +20,8 @@ def test_killed_workers_and_launchers_leave_every_network_once_and_the_same(tmp_
 
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
     assert faults.start(calm, 40, "--workers=2").wait() == 0
-    killed, _ = faults.disturbed(troubled, 40, 3, random.Random(0), ["--workers=2"])
-    assert killed == 3
+    killed, _ = faults.disturbed(troubled, 40, 5, random.Random(0), ["--workers=2"])
+    assert killed == 5
     assert faults.check_same(calm, troubled) == 41
 
 

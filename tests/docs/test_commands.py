@@ -15,7 +15,6 @@ import main
 import visualization
 from docs.tables import PAGES, ROOT
 from Pruners.registry import CRITERIA
-from Utils.data import sources
 from Utils.results import load_summaries
 
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.name != "extending.md"}
@@ -94,9 +93,8 @@ def shortened(line: str, folder: Path, program: str = "main.py") -> list[str]:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, offline):
     """A working directory with the files that commands name."""
-    monkeypatch.setattr(sources, "_answers", lambda host: False)
     (text,) = re.findall(r"^```yaml\n(.*?)^```", TEXTS["campaigns.md"], re.DOTALL | re.MULTILINE)
     (tmp_path / "campaign.yml").write_text(text)
     for line in MAIN:

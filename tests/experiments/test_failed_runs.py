@@ -7,32 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from commands import execute as call
+from conftest import rows_of, run_folder
 from safetensors.torch import save_file
 
 import Experiments.runs.singleshot as experiment
 import main
-from Utils.data import sources
 from Utils.errors import UserError
 from Utils.results import load_summaries
 
+pytestmark = pytest.mark.usefixtures("offline")
 QUICK = ["--data=digits", "--iterations=40", "--evaluate_every=20"]
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    monkeypatch.setattr(sources, "_answers", lambda host: False)
-
-
-def call(tmp_path: Path, *words: str) -> int:
-    return main.main([*words, f"--out_path={tmp_path}"])
-
-
-def folder_of(row) -> Path:
-    return next(Path(row["root"]).rglob(f"*_{row['run']}"))
-
-
-def rows_of(tmp_path: Path) -> pd.DataFrame:
-    return load_summaries(tmp_path, status=None).assign(root=str(tmp_path))
 
 
 def test_a_collapsed_network_is_tested_once_and_warned_about(tmp_path, capsys):
@@ -42,7 +27,7 @@ def test_a_collapsed_network_is_tested_once_and_warned_about(tmp_path, capsys):
     assert row["collapsed"] and row["iterations"] == 0 and row["effective_compression"] == math.inf
     assert row["kept_direct"] == row["target_kept"] == 3 and row["dead_units"] == 400
     assert row["chance"] == pytest.approx(37 / 360)
-    assert len(pd.read_csv(folder_of(row) / "training.csv")) == 1
+    assert len(pd.read_csv(run_folder(tmp_path, row) / "training.csv")) == 1
 
 
 def test_a_diverged_run_is_a_row_that_says_so(tmp_path, capsys):

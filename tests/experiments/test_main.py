@@ -10,59 +10,50 @@ import pandas as pd
 import pytest
 import settings
 import torch
-from conftest import ROOT
+from commands import execute as call
+from conftest import ROOT, rows_of, run_folder
 from safetensors.torch import load_file
 
 import Experiments.runs.singleshot as experiment
 import main
 from Layers import Masks, prunable
 from Models import build
+from Pruners.registry import QUOTAS
 from Utils import randomness
 from Utils.connectivity import effective_masks
 from Utils.data import sources
 from Utils.results import load_summaries
 from Utils.results.schema import SUMMARY_COLUMNS
 
+pytestmark = pytest.mark.usefixtures("offline")
 QUICK = ["--data=digits", "--iterations=40", "--evaluate_every=20"]
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    monkeypatch.setattr(sources, "_answers", lambda host: False)
+FEW = ["dense", "magnitude", "snip", "synflow", "random/igq", "random/snip"]
+FURTHER = [*settings.CRITERIA, *(f"random/{quota}" for quota in QUOTAS if quota != "global"), "magnitude/synflow"]
 
 
-def call(tmp_path: Path, *words: str) -> int:
-    return main.main([*words, f"--out_path={tmp_path}"])
-
-
-def folder_of(row) -> Path:
-    return next(Path(row["root"]).rglob(f"*_{row['run']}"))
-
-
-def rows_of(tmp_path: Path) -> pd.DataFrame:
-    return load_summaries(tmp_path, status=None).assign(root=str(tmp_path))
-
-
-@pytest.mark.parametrize("architecture", settings.NETWORKS)
-def test_every_pruner_on_every_architecture(tmp_path, architecture):
-    names = ["dense", *settings.CRITERIA, "random/igq", "random/uniform_plus", "random/snip", "magnitude/synflow"]
-    if architecture == "lenet300100":
-        names = ["dense", "magnitude", "snip", "synflow", "random/igq", "random/snip"]
+@pytest.mark.parametrize(("architecture", "names"), [
+    ("lenet300100", FEW), ("lenet5", [*FEW, *settings.CRITERIA, "random/uniform_plus", "magnitude/synflow"]),
+    *(pytest.param(name, ["dense", *FURTHER], marks=pytest.mark.slow) for name in settings.NETWORKS),
+])  # fmt: skip
+def test_every_pruner_on_every_architecture(tmp_path, architecture, names):
+    names = [name for name in dict.fromkeys(names) if settings.is_possible(name, architecture)]
     words = ["--pruner", *names, f"--architecture={architecture}", "--pruning_type=direct,effective"]
     assert call(tmp_path, *words, "--target_sparsity=0.95", *QUICK, "--iterations=2") == 0
     rows = rows_of(tmp_path)
     assert rows["pruner"].value_counts().to_dict() == {name: 1 if name == "dense" else 2 for name in names}
     for _, row in rows.iterrows():
-        check_run(row, architecture)
+        check_run(tmp_path, row, architecture)
 
 
-def check_run(row: pd.Series, architecture: str) -> None:
+def check_run(results: Path, row: pd.Series, architecture: str) -> None:
     """Counts, masks, tables and weights of a run agree with each other and with an independent count."""
     total = settings.PRUNABLE[architecture][0]
     wanted = total if row["pruner"] == "dense" else total - int(total * 0.95)
     assert (row["prunable"], row["target_kept"], row["status"]) == (total, wanted, "complete")
     model = build(architecture)
-    masks = Masks.load(folder_of(row) / "masks.safetensors")
+    masks = Masks.load(run_folder(results, row) / "masks.safetensors")
     effective = Masks(effective_masks(model, settings.NETWORKS[architecture], masks))
     assert row["kept_direct"] == masks.kept and row["kept_effective"] == effective.kept
     assert row[f"kept_{row['pruning_type']}"] >= wanted
@@ -71,22 +62,22 @@ def check_run(row: pd.Series, architecture: str) -> None:
         kept = row[f"kept_{kind}"]
         assert row[f"{kind}_sparsity"] == pytest.approx(1 - kept / total)
         assert row[f"{kind}_compression"] == pytest.approx(total / kept if kept else math.inf)
-    layers = pd.read_csv(folder_of(row) / "layers.csv")
+    layers = pd.read_csv(run_folder(results, row) / "layers.csv")
     assert list(layers["layer"]) == list(masks)
     assert layers["kept_effective"].tolist() == [int(mask.sum()) for mask in effective.values()]
     assert layers["kept_direct"].sum() == row["kept_direct"]
     assert row["empty_layers"] == (layers["kept_effective"] == 0).sum()
     assert row["collapsed"] == (row["kept_effective"] == 0)
     assert row["iterations"] == (0 if row["collapsed"] else 2)
-    weights = load_file(folder_of(row) / "weights.safetensors")
+    weights = load_file(run_folder(results, row) / "weights.safetensors")
     assert all(not weights[key][~mask].any() for key, mask in masks.items())
 
 
 def test_files_of_a_run(tmp_path):
     assert call(tmp_path, *QUICK, "--pruner=snip", "--pruning_type=effective", "--target_sparsity=0.99") == 0
     (row,) = (row for _, row in rows_of(tmp_path).iterrows())
-    assert set(SUMMARY_COLUMNS) | {"chance", "parameters"} == set(row.index) - {"root"}
-    training = pd.read_csv(folder_of(row) / "training.csv")
+    assert set(SUMMARY_COLUMNS) | {"chance", "parameters"} == set(row.index)
+    training = pd.read_csv(run_folder(tmp_path, row) / "training.csv")
     assert list(training.columns) == [
         "iteration", "epoch", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "test_loss", "top1", "top5",
         "seconds",
@@ -94,13 +85,13 @@ def test_files_of_a_run(tmp_path):
     assert list(training["iteration"]) == [0, 20, 40]
     assert row["top1"] == training["top1"].iloc[-1] and row["best_top1"] == training["top1"].max()
     assert row["kept_effective"] >= row["target_kept"] == 2662 and row["graph_kept_effective"] == row["kept_effective"]
-    layers = pd.read_csv(folder_of(row) / "layers.csv")
+    layers = pd.read_csv(run_folder(tmp_path, row) / "layers.csv")
     assert list(layers.columns) == [
         "layer", "shape", "size", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity", "macs",
         "direct_macs", "effective_macs",
     ]  # fmt: skip
     assert list(layers["shape"]) == ["300x784", "100x300", "10x100"] and list(layers["macs"]) == [235200, 30000, 1000]
-    record = json.loads((folder_of(row) / "run.json").read_text())
+    record = json.loads((run_folder(tmp_path, row) / "run.json").read_text())
     assert record["settings"]["target_sparsity"] == "0.99" and record["machine"]["device"] == "cpu"
 
 
@@ -114,7 +105,7 @@ def test_multiply_adds_equal_torch_flop_counter(tmp_path):
     with counter:
         build("lenet5").eval()(torch.zeros(1, 3, 32, 32))
     assert 2 * row["macs"] == counter.get_total_flops()
-    layers = pd.read_csv(folder_of(row) / "layers.csv").set_index("layer")
+    layers = pd.read_csv(run_folder(tmp_path, row) / "layers.csv").set_index("layer")
     assert layers.loc["conv1.weight", "direct_macs"] == layers.loc["conv1.weight", "kept_direct"] * 28 * 28
     assert row["direct_macs"] == layers["direct_macs"].sum()
 
@@ -124,8 +115,8 @@ def test_magnitude_scores_a_trained_network_and_rewinds(tmp_path, capsys):
     assert call(tmp_path, *words, "--target_sparsity=0.9") == 0
     assert "training lenet300100 digits dense sample 0 first" in capsys.readouterr().out
     rows = rows_of(tmp_path).set_index("pruner")
-    dense = load_file(folder_of(rows.loc["dense"].rename("dense")) / "weights.safetensors")
-    masks = Masks.load(folder_of(rows.loc["magnitude"]) / "masks.safetensors")
+    dense = load_file(run_folder(tmp_path, rows.loc["dense"]) / "weights.safetensors")
+    masks = Masks.load(run_folder(tmp_path, rows.loc["magnitude"]) / "masks.safetensors")
     magnitudes = torch.cat([dense[name].abs().flatten() for name in Masks.of(build("lenet300100"))])
     threshold = magnitudes.sort(descending=True).values[26_620 - 1]
     assert all(torch.equal(mask, dense[name].abs() >= threshold) for name, mask in masks.items())
@@ -140,11 +131,11 @@ def test_magnitude_starts_from_the_initial_weights(tmp_path):
     initial = build("lenet300100", generator=randomness.generator(0, "initial weights"))
     rows = rows_of(tmp_path).set_index("pruner")
     for name in ("mag", "magnitude"):
-        masks = Masks.load(folder_of(rows.loc[name]) / "masks.safetensors")
-        weights = load_file(folder_of(rows.loc[name]) / "weights.safetensors")
+        masks = Masks.load(run_folder(tmp_path, rows.loc[name]) / "masks.safetensors")
+        weights = load_file(run_folder(tmp_path, rows.loc[name]) / "weights.safetensors")
         for key, (weight, _) in prunable(initial).items():
             assert torch.equal(weights[key][masks[key]], weight[masks[key]])
-    assert Masks.load(folder_of(rows.loc["mag"]) / "masks.safetensors") != masks
+    assert Masks.load(run_folder(tmp_path, rows.loc["mag"]) / "masks.safetensors") != masks
     assert rows.loc["dense", "iterations"] == 30 and rows.loc["magnitude", "iterations"] == 0
 
 
@@ -162,7 +153,7 @@ def test_samples_differ_and_pruners_share_their_start(tmp_path):
     words = ["--data=digits", "--iterations=0", "--pruner=random,random/erk", "--sample=0,1", "--target_sparsity=0"]
     assert call(tmp_path, *words) == 0
     weights = {
-        (row["pruner"], row["sample"]): load_file(folder_of(row) / "weights.safetensors")["fc1.weight"]
+        (row["pruner"], row["sample"]): load_file(run_folder(tmp_path, row) / "weights.safetensors")["fc1.weight"]
         for _, row in rows_of(tmp_path).iterrows()
     }
     assert torch.equal(weights["random", 0], weights["random/erk", 0])
@@ -215,7 +206,7 @@ def test_odd_sizes(tmp_path, words):
 def test_batch_statistics_and_validation(tmp_path):
     assert call(tmp_path, *QUICK, "--batchnorm=batch", "--validation=100") == 0
     (row,) = (row for _, row in rows_of(tmp_path).iterrows())
-    training = pd.read_csv(folder_of(row) / "training.csv")
+    training = pd.read_csv(run_folder(tmp_path, row) / "training.csv")
     assert training["val_top1"].between(0, 1).all() and training["val_loss"].notna().all()
     assert "--batchnorm=batch" in row["settings"] and "--validation=100" in row["settings"]
 

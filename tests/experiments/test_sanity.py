@@ -37,8 +37,11 @@ def pair(tmp_path: Path, *words: str, flag: str) -> list[tuple[Masks, dict]]:
     return [masks_and_weights(tmp_path / name, rows_of(tmp_path / name).iloc[-1]) for name in ("plain", "checked")]
 
 
+QUICK = {"random", "magnitude", "snip", "synflow", "random/erk", "magnitude/igq", "random/snip"}
+
+
 @pytest.mark.parametrize(
-    "name", ["random", "magnitude", "snip", "synflow", "random/erk", "magnitude/igq", "random/snip"]
+    "name", settings.slow_unless(QUICK, [*settings.CRITERIA, "random/erk", "magnitude/igq", "random/snip"])
 )
 def test_shuffling_keeps_counts_of_layers_and_initial_weights(tmp_path, name):
     words = [f"--pruner={name}", "--architecture=lenet5", "--target_sparsity=0.95"]

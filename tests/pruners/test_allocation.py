@@ -1,5 +1,7 @@
 """Allocation against brute-force bisection, exact counts under ties, and what cannot be reached."""
 
+from itertools import product
+
 import pytest
 import settings
 import torch
@@ -47,10 +49,15 @@ def bisect(model: nn.Module, scores: dict, shape: tuple, wanted: int, kind: str)
     return masks(high)
 
 
-@pytest.mark.parametrize(("name", "architecture"), [
-    *((name, "lenet5") for name in settings.WITH_QUOTA), *((name, "lenet300100") for name in settings.CRITERIA),
-    *((f"random/{quota}", "lenet300100") for quota in QUOTAS if quota != "global"),
-])  # fmt: skip
+QUICK = {
+    *product(settings.WITH_QUOTA, ["lenet5"]), *product(settings.CRITERIA, ["lenet300100"]),
+    *product((f"random/{quota}" for quota in QUOTAS), ["lenet300100"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"), settings.slow_unless(QUICK, product(settings.ALL_PRUNERS, settings.NETWORKS))
+)
 def test_effective_pruning_is_what_bisection_finds(name, architecture):
     model, shape = network(architecture), settings.NETWORKS[architecture]
     sparsity = {"lenet300100": "0.99", "lenet5": "0.95"}[architecture]
