@@ -76,6 +76,8 @@ def draw(plot: Plot) -> int:
     missing = [text for kind, texts in lacking.items() if kind not in drawn for text in texts]
     if plot.plot_type and missing:
         raise UserError(f"there is no figure {'; '.join(missing)}")
+    if not drawn:
+        raise UserError(f"no kind of figure shows these results: {', '.join(name for name, _ in figures)}")
     for path in damaged:
         print(f"visualization.py: {path} is damaged and left out; delete it and run it again", file=sys.stderr)
     return 2 if damaged else 0

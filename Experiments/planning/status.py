@@ -70,7 +70,10 @@ def _has_data(run: PlannedRun) -> bool:
 def _listed(states: RunStates, inputs: Iterable[PlannedRun], left: Container[str]) -> list[str]:
     """One line for each run; `left` has the keys of runs to execute."""
     folder = states.store.folder
-    lines = [f"train     {run.title}  {folder(run.settings)}  (scored by other runs)" for run in inputs]
+    lines = []
+    for run in inputs:
+        verb = "scored" if states.plan.is_only_scored(run) else "needed"
+        lines.append(f"train     {run.title}  {folder(run.settings)}  ({verb} by other runs)")
     for run in states.plan.runs:
         state = "run" if run.key in left else states.state(run).status
         lines.append(f"{state:9} {run.title}  {folder(run.settings)}")

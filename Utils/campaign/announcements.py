@@ -19,15 +19,21 @@ def before(states: RunStates) -> list[str]:
 
 def _inputs(states: RunStates, failed: Mapping[str, str]) -> list[str]:
     requested = states.plan.requested
-    missing = [run.title for run in states.to_do if run.key not in requested]
+    missing = [run for run in states.to_do if run.key not in requested]
     lines = []
     if missing:
-        words = missing[0] if len(missing) == 1 else f"{len(missing)} networks"
-        lines.append(f"training {words} first, whose weights others score")
+        names = missing[0].title if len(missing) == 1 else f"{len(missing)} networks"
+        reason = _reason(all(states.plan.is_only_scored(run) for run in missing))
+        lines.append(f"training {names} first, {reason}")
     for run in states.inputs_before:
         if run.key in failed and run.key not in requested:
-            lines.append(f"{run.title}, whose weights others score: failed before, {failed[run.key]}{_RETRY}")
+            reason = _reason(states.plan.is_only_scored(run))
+            lines.append(f"{run.title}, {reason}: failed before, {failed[run.key]}{_RETRY}")
     return lines
+
+
+def _reason(is_only_scored: bool) -> str:
+    return "whose weights others score" if is_only_scored else "which others need"
 
 
 def _finished(states: RunStates, failed: Mapping[str, str]) -> list[str]:

@@ -93,7 +93,7 @@ class _Campaign:
     def _entry(self, run: PlannedRun) -> Entry:
         needs = frozenset(need.settings.key() for need in run.needs)
         # Other runs wait for a run that they need: no worker may reserve it with the rest of a group.
-        group = run.key if run.key in self.recorder.needed else self.plan.group_of(run.settings)
+        group = run.key if run.key in self.plan.needed else self.plan.group_of(run.settings)
         return Entry(run.key, group, needs)
 
     def _run(self, key: str) -> PlannedRun:

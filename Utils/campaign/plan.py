@@ -1,11 +1,12 @@
 """Plan: the resolved runs of a command, and all that their execution must know of each."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from Utils.config.settings import Settings
-from Utils.results.artifacts import Need
+from Utils.results.artifacts import Kind, Need
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ class Plan:
     def by_key(self) -> dict[str, PlannedRun]:
         """All runs, by run key."""
         return {run.key: run for run in (*self.inputs, *self.runs)}
+
+    @cached_property
+    def needed(self) -> dict[str, frozenset[Kind]]:
+        """What is read of each run that others need, by run key."""
+        kinds: dict[str, set[Kind]] = defaultdict(set)
+        for need in (need for run in self.by_key.values() for need in run.needs):
+            kinds[need.settings.key()].add(need.kind)
+        return {key: frozenset(names) for key, names in kinds.items()}
+
+    def is_only_scored(self, run: PlannedRun) -> bool:
+        """Whether others need nothing of a run but its weights, which they score."""
+        return self.needed.get(run.key) == {"weights"}
 
     @cached_property
     def requested(self) -> frozenset[str]:

@@ -26,7 +26,6 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self.locks = RunLocks(self.store.path)
-        self.needed = {need.settings.key() for run in self.plan.by_key.values() for need in run.needs}
 
     def acquire(self, run: PlannedRun) -> bool:
         """Lock a run; False if another process holds it."""
@@ -85,7 +84,7 @@ class Recorder:
             row = self.store.write(run.settings, run.defaults, outcome, seconds, keeps_checkpoints)
         else:
             row = summary_row(run.settings, run.defaults, outcome)
-            if run.key in self.needed:
+            if run.key in self.plan.needed:
                 self.outcomes[run.key] = outcome
         self.release(run)
         return row

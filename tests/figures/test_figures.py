@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import visualization
+from Experiments.registry import EXPERIMENTS
 from Pruners.registry import style
 from Utils.figures.accuracies import accuracies
 from Utils.figures.compressions import compressions
@@ -164,6 +165,16 @@ def test_the_plotting_command(results, capsys):
              for kind in ("accuracies", "compressions", "layers", "dead-units", "masks")
              for suffix in (".png", ".pdf")}  # fmt: skip
     assert {path.name for path in printed} == names == {path.name for path in (results / "figures").iterdir()}
+
+
+def test_results_without_any_figure_are_named(results, capsys, monkeypatch):
+    monkeypatch.setattr(EXPERIMENTS["singleshot"], "figures", ())
+    assert visualization.main([f"--out_path={results}", "--pruning_type=direct"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "no kind of figure shows these results: singleshot_lenet300100_digits_direct" in error
+        and error.count("\n") == 1
+    )
 
 
 def test_the_line_of_the_original_program(results, capsys):

@@ -7,6 +7,11 @@ from commands import QUICK, call, runs
 
 import main
 from Experiments.planning import estimate
+from Experiments.planning.status import dry_run
+from Utils.campaign import announcements
+from Utils.campaign.plan import Plan, PlannedRun
+from Utils.campaign.run_state import RunStates
+from Utils.results.artifacts import Need
 from Utils.results.outcome import Outcome
 from Utils.results.store import Store
 
@@ -94,3 +99,17 @@ def test_the_estimate_while_a_network_is_written_again(tmp_path, capsys, monkeyp
     monkeypatch.setattr(estimate, "read_summaries", read_before)
     assert call(tmp_path, "--pruner=mag", "--dry_run") == 0
     assert "from 3 steps timed here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kinds", "reason", "mark"), [
+    (["weights"], "whose weights others score", "(scored by other runs)"),
+    (["tables"], "which others need", "(needed by other runs)"),
+    (["weights", "tables"], "which others need", "(needed by other runs)"),
+])  # fmt: skip
+def test_what_a_run_is_needed_for_is_said(tmp_path, kinds, reason, mark):
+    dense, pruned = runs(*QUICK, "--pruner=dense,mag", f"--out_path={tmp_path}")
+    first = PlannedRun(dense, "", dense)
+    needing = PlannedRun(pruned, "", pruned, tuple(Need(kind, dense, kind) for kind in kinds))
+    plan = Plan((needing,), (first,))
+    assert announcements.before(RunStates(plan, Store(tmp_path))) == [f"training {dense.title()} first, {reason}"]
+    assert dry_run(plan, Store(tmp_path)).splitlines()[0].endswith(mark)
