@@ -97,8 +97,8 @@ def compressions() -> Iterator[dict]:
     from Utils.connectivity import compression_curve
 
     settings = resolve(Settings().with_values(data="digits")).settings
-    data = load_data(settings, torch.device("cpu"))
-    model = initial_model(settings, data)
+    data = load_data(settings.data_spec, torch.device("cpu"))
+    model = initial_model(settings.network_spec, data)
     batches = data.prune_examples(0, settings.pruning.prune_examples or 1, settings.training.batch_size or 1)
     count = len(PRUNERS) * len(EXPONENTS)
     with tqdm(total=count, desc="pruning", unit="network", dynamic_ncols=True, disable=None) as bar:

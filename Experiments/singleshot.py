@@ -13,13 +13,15 @@ sample of each network; `--sample 0 1 2` runs three.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from Experiments.base import Experiment
-from Experiments.common.dense_parent import dense_parent
 from Experiments.common.pruner_names import renamed
 from Pruners.registry import parts
-from Utils.config.settings import Settings
+from Utils.config.choices import DENSE
+from Utils.config.settings import Pruning, Settings
 
 if TYPE_CHECKING:
     from Utils.results.artifacts import Need
@@ -54,5 +56,22 @@ class Singleshot(Experiment):
         """The trained weights of a dense run, if the pruner scores trained weights."""
         from Utils.results.artifacts import Need
 
-        parent = dense_parent(settings)
-        return () if parent is None else (Need("dense", parent),)
+        pruning = settings.pruning
+        # The weights of a checkpoint count as trained.
+        scores_trained = any(criterion.scores_trained for criterion in parts(pruning.pruner))
+        if pruning.weights_from is not None or pruning.pre_iterations == 0 or not scores_trained:
+            return ()
+        parent = settings.with_values(**_dense_parent(pruning), train=True)
+        if pruning.pre_iterations is not None:
+            parent = parent.with_values(iterations=pruning.pre_iterations)
+        return (Need("dense", parent),)
+
+
+def _dense_parent(pruning: Pruning) -> dict[str, Any]:
+    """Pruning settings of the dense run whose trained weights are scored."""
+    values = vars(replace(Pruning(), pruner=DENSE, target_sparsity=Decimal(0)))
+    if pruning.masks_from is None:
+        return values
+    # Masks of biases and other optional parameters fit only a network in which these are prunable.
+    names = ("masks_from", "masks_key", "prune_bias", "prune_batchnorm", "prune_residual")
+    return values | {name: getattr(pruning, name) for name in names}

@@ -58,7 +58,7 @@ def write(size: int, folder: Path) -> int:
     sync, os.fsync = os.fsync, lambda handle: None  # the speed of the disk is not measured
     for number, settings in enumerate(runs):
         architecture = settings.run.architecture
-        baselines[architecture] = baselines.get(architecture) or baseline(settings)
+        baselines[architecture] = baselines.get(architecture) or baseline(settings.run, settings.training.validation)
         summary = {"top1": 0.9 + number % 100 / 1000, "best_top1": 0.99, "top5": 0.99, "test_loss": 0.1, "chance": 0.1}
         summary |= {"iterations": 100, "prune_seconds": 0.1, "train_seconds": 1.0, "collapsed": False, "macs": 266_200}
         kept = {"prunable": 266_200, "kept_direct": 26_620, "kept_effective": 26_000, "train_loss": 0.1}

@@ -52,8 +52,8 @@ def test_compressions_are_those_of_pruned_networks(short, name, monkeypatch):
     monkeypatch.setattr(demo, "PRUNERS", (name,))
     rows = pd.DataFrame(demo.compressions())
     settings = resolve(Settings().with_values(data="digits")).settings
-    data = load_data(settings, torch.device("cpu"))
-    model = initial_model(settings, data)
+    data = load_data(settings.data_spec, torch.device("cpu"))
+    model = initial_model(settings.network_spec, data)
     batches = data.prune_examples(0, settings.pruning.prune_examples or 1, settings.training.batch_size or 1)
     for row in rows.itertuples():
         target = Target(com_exp=Decimal(str(round(np.log10(row.target_compression), 6))))

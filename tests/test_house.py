@@ -133,6 +133,19 @@ def test_only_planning_and_the_commands_use_campaigns():
     assert users <= {"Utils.campaign", "Utils.campaign.executors", "Experiments.planning"}
 
 
+def test_processes_that_train_one_network_appear_in_few_places():
+    """Experiments get what all processes agree on from the context of their run."""
+    users = {
+        module_of(path)
+        for path, used in IMPORTS.items()
+        if "Utils.distributed.process_group" in map(module_of, used) and package_of(path) != "Utils.distributed"
+    }
+    assert users == {
+        "Utils.training.loop", "Utils.training.evaluation", "Utils.campaign.executors.process_group",
+        "Utils.data.dataset", "Experiments.planning.make_executor",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "module", ["Layers", "Models", "Pruners", "Experiments", "Utils.results", "Utils.campaign.campaign"]
 )

@@ -13,17 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from Experiments.common.network import load_data_and_model
+from Experiments.common.trial import Trial
 from Experiments.registry import EXPERIMENTS
 from Layers import Masks
 from Utils.campaign.plan import PlannedRun
-from Utils.config.settings import Settings, plain
+from Utils.config.fields import plain
+from Utils.config.settings import Settings
 from Utils.data.dataset import Batches
 from Utils.data.streaming import Files
 from Utils.errors import UserError
 from Utils.machine import cores
 from Utils.results.store import Store
 from Utils.results.summaries import read_summaries
+from Utils.training.context import RunContext
 from Utils.training.evaluation import evaluation_batch_size
 from Utils.training.optimizers import make_optimizer
 
@@ -129,7 +131,8 @@ def _seconds_and_bytes(folder: Path, settings: Settings) -> tuple[float, float] 
 
 def _from_steps(settings: Settings) -> _Cost:
     """Cost by a few timed steps; a test takes a third of a step per image. Without training, only tests are timed."""
-    data, model = load_data_and_model(settings)
+    trial = Trial(settings, RunContext())
+    data, model = trial.data, trial.model
     recipe = settings.recipe
     tested = len(data.test) + len(data.validation or ())
     floats = sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())

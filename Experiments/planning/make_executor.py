@@ -9,8 +9,9 @@ import torch
 from Experiments.common.network import image_spec_of
 from Utils.campaign.campaign import MakeExecutor
 from Utils.campaign.executors.process_group import GroupExecutor
-from Utils.campaign.jobs import Executor, InProcessExecutor
+from Utils.campaign.jobs import Executor
 from Utils.campaign.plan import PlannedRun
+from Utils.campaign.worker import InProcessExecutor
 from Utils.config.settings import Machine
 from Utils.data.dataset import read
 from Utils.data.image_spec import ImageArrays
@@ -52,22 +53,18 @@ def _process_pool(count: int, runs: Sequence[PlannedRun]) -> Executor:
 
 def _ray_pool(machine: Machine, runs: Sequence[PlannedRun]) -> Executor:
     """A Ray pool for unfinished runs, with the resources of a worker and the data sets to send to it."""
-    from Utils.campaign.executors.ray_pool import RayPool, Resources, ShippedData
+    from Utils.campaign.executors.ray_pool import ImageKey, RayPool, Resources
 
     threads = max(run.settings.machine.threads or 1 for run in runs)
     has_gpus = machine.device == "cuda" or (machine.device == "auto" and torch.cuda.is_available())
     gpus = machine.gpus if machine.gpus is not None else float(has_gpus)
     if machine.device == "cuda" and not gpus:
         raise UserError("--device=cuda needs --gpus greater than 0")
-    shipped = {}
-    for run in (planned.settings.run for planned in runs):
-        assert run.data is not None
-        spec = image_spec_of(run)
-        key = run.data, os.path.abspath(run.path_to_data), spec
-        if key not in shipped:
-            images = read(run.data, run.path_to_data, spec)
-            # Data streamed from disk is too large to send; each machine must have it at the same path.
-            if isinstance(images, ImageArrays):
-                shipped[key] = ShippedData(*key, images)
-    resources = Resources(threads, gpus)
-    return RayPool(machine.ray_address, resources, len(runs), machine.workers, list(shipped.values()))
+    images: dict[ImageKey, ImageArrays] = {}
+    for data in (run.settings.data_spec for run in runs):
+        key = data.name, os.path.abspath(data.path), image_spec_of(data)
+        content = None if key in images else read(data.name, data.path, key[2])
+        # Data streamed from disk is too large to send; each machine must have it at the same path.
+        if isinstance(content, ImageArrays):
+            images[key] = content
+    return RayPool(machine.ray_address, Resources(threads, gpus), len(runs), machine.workers, images)

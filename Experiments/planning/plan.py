@@ -1,13 +1,14 @@
 """Plan of a request: its resolved runs, the runs that they need, and what their execution must know of each."""
 
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from Experiments.common.masks_for_run import scores_key
 from Experiments.common.network import initial_model, load_data
+from Experiments.common.trial import scores_key
 from Experiments.planning.resolve import baseline, needs_of, resolve_all
 from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture
@@ -15,15 +16,10 @@ from Pruners import make_pruner
 from Utils.campaign.plan import Plan, PlannedRun
 from Utils.config.choices import DENSE
 from Utils.config.parser import Request
-from Utils.config.settings import Settings
+from Utils.config.resolved import DataSpec, NetworkSpec
+from Utils.config.settings import Run, Settings
 from Utils.data.dataset import choose
 from Utils.machine import pick_device
-
-_INPUTS = (
-    "architecture", "data", "image_size", "mean", "std", "validation", "weights_key", "masks_key",
-    "pretrained", "dense_classifier", "prune_bias", "prune_batchnorm", "prune_residual",
-)  # fmt: skip
-"""Settings that decide which data and which network a run starts with."""
 
 
 def plan(request: Request, may_download: bool = True) -> Plan:
@@ -33,7 +29,7 @@ def plan(request: Request, may_download: bool = True) -> Plan:
     if base.machine.launcher == "local":
         pick_device(base.machine.device)
     planner = _Planner()
-    runs = [planner.planned(run) for run in resolve_all(base, request, _choose_data(base, request, may_download))]
+    runs = [planner.planned(run) for run in resolve_all(base, request, _choose_data(base.run, request, may_download))]
     return Plan(tuple(runs), tuple(planner.inputs.values()), scores_key, check_inputs)
 
 
@@ -53,22 +49,21 @@ class _Planner:
                 run = self.planned(need.settings)
                 self.inputs[run.key] = run
         implementation = EXPERIMENTS[settings.run.experiment].implementation
-        return PlannedRun(settings, implementation, self._baseline(settings), needs)
+        return PlannedRun(settings, implementation, self._baseline(settings.run, settings.training.validation), needs)
 
-    def _baseline(self, settings: Settings) -> Settings:
-        run = settings.run
-        key = run.experiment, run.architecture, run.data, run.path_to_data, settings.training.validation
+    def _baseline(self, run: Run, validation: int) -> Settings:
+        key = run.experiment, run.architecture, run.data, run.path_to_data, validation
         if key not in self.baselines:
-            self.baselines[key] = baseline(settings)
+            self.baselines[key] = baseline(run, validation)
         return self.baselines[key]
 
 
-def _choose_data(base: Settings, request: Request, may_download: bool) -> dict[str, str]:
+def _choose_data(run: Run, request: Request, may_download: bool) -> dict[str, str]:
     """The data set of each architecture of a request; warns of a fallback."""
     chosen = {}
-    for name in request.values.get("architecture", [base.run.architecture]):
+    for name in request.values.get("architecture", [run.architecture]):
         default, is_given = architecture(name).data, request.is_given("path_to_data")
-        chosen[name], warning = choose(base.run.data, default, base.run.path_to_data, is_given, may_download)
+        chosen[name], warning = choose(run.data, default, run.path_to_data, is_given, may_download)
         if warning:
             warnings.warn(warning, stacklevel=2)
     return chosen
@@ -76,12 +71,11 @@ def _choose_data(base: Settings, request: Request, may_download: bool) -> dict[s
 
 def check_inputs(runs: Sequence[PlannedRun]) -> None:
     """Read data and build networks once, so that a mistake is one error before all runs, not an error in each run."""
-    by_inputs: dict[tuple, dict[str, Settings]] = {}
-    for run in runs:
-        values = run.settings.values()
-        by_inputs.setdefault(tuple(map(values.get, _INPUTS)), {})[values["pruner"]] = run.settings
-    for by_pruner in by_inputs.values():
-        settings = next(iter(by_pruner.values()))
-        model = initial_model(settings, load_data(settings, torch.device("cpu")))
-        for name in by_pruner.keys() - {DENSE}:
+    pruners_of: dict[tuple[DataSpec, NetworkSpec], set[str]] = defaultdict(set)
+    for settings in (run.settings for run in runs):
+        data_spec, network_spec = replace(settings.data_spec, sample=0), replace(settings.network_spec, sample=0)
+        pruners_of[data_spec, network_spec].add(settings.pruning.pruner)
+    for (data_spec, network_spec), names in pruners_of.items():
+        model = initial_model(network_spec, load_data(data_spec, torch.device("cpu")))
+        for name in names - {DENSE}:
             make_pruner(name).check(model)

@@ -13,9 +13,9 @@ from Pruners.registry import parts
 from Utils.config.choices import AUGMENTATION_NAMES, DENSE
 from Utils.config.parser import Request
 from Utils.config.recipes import recipe
-from Utils.config.settings import Pruning, Settings
+from Utils.config.settings import Pruning, Run, Settings
 from Utils.data.dataset import facts
-from Utils.data.registry import DATASETS, Facts
+from Utils.data.registry import DATASETS
 from Utils.data.streaming import VARIATIONS
 from Utils.errors import UserError
 from Utils.machine import usual_threads
@@ -53,34 +53,107 @@ def resolve(settings: Settings, given: Collection[str] = ()) -> Resolved:
 
     `given` are the flags that were typed. Raises `UserError` for flags that exclude each other.
     """
-    experiment = EXPERIMENTS[settings.run.experiment]
-    settings = experiment.resolve(settings, given)
-    run, pruning, training = settings.run, settings.pruning, settings.training
-    assert run.data is not None
-    data_facts = facts(run.data, run.path_to_data)
-    images = _training_images(settings, data_facts)
-    published = recipe(run.architecture, run.data, images)
-    values = {name: _or(getattr(training, name), getattr(published, name)) for name in RECIPE_FIELDS}
-    values["augmentation"] = _augmentation(run.data, values["augmentation"])
-    values["batch_size"] = _or(training.batch_size, min(published.batch_size, images))
-    values |= _iterations(settings, images // values["batch_size"])
-    schedule = _or(training.lr_schedule, published.lr_schedule)
-    values |= {"lr_schedule": None if schedule == "step" else schedule, "warmup": training.warmup or None}
-    unused = ignored_flags(settings, values["optimizer"], schedule)
-    if values["optimizer"] == "nesterov" and not values["momentum"]:
-        raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
-    values["prune_examples"] = min(_or(pruning.prune_examples, published.prune_examples), images)
-    values |= _pruning_values(settings, values.get("iterations"))
-    defaults = experiment.default_settings().values()
-    values |= {name: defaults[name] for name in unused}
-    check_lr_drops(settings, _or(values.get("iterations"), training.iterations) or 0)
-    values |= _keys(settings, data_facts)
-    values["threads"] = settings.machine.threads or (1 if architecture(run.architecture).is_small else usual_threads())
-    if pruning.pruner == DENSE:
-        values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
-    settings = settings.with_values(**values)
-    experiment.check(settings)
-    return Resolved(_with_inputs_key(settings) if settings.is_study else settings, unused)
+    return _Resolution(settings, given).result()
+
+
+class _Resolution:
+    """The values of one run: flags, then the recipe, then defaults decide."""
+
+    def __init__(self, settings: Settings, given: Collection[str]) -> None:
+        self.experiment = EXPERIMENTS[settings.run.experiment]
+        self.settings = self.experiment.resolve(settings, given)
+        self.run, self.pruning, self.training = self.settings.run, self.settings.pruning, self.settings.training
+        assert self.run.data is not None
+        self.data = self.run.data
+        self.facts = facts(self.data, self.run.path_to_data)
+        self.images = self._training_images()
+        self.recipe = recipe(self.run.architecture, self.data, self.images)
+
+    def result(self) -> Resolved:
+        """The resolved run."""
+        schedule = _or(self.training.lr_schedule, self.recipe.lr_schedule)
+        values = self._training_values(schedule)
+        ignored = ignored_flags(self.settings, values["optimizer"], schedule)
+        values |= self._pruning_values(values.get("iterations"))
+        defaults = self.experiment.default_settings().values()
+        values |= {name: defaults[name] for name in ignored}
+        iterations = _or(values.get("iterations"), self.training.iterations) or 0
+        check_lr_drops(self.training, max(iterations, self.pruning.pre_iterations or 0))
+        values |= self._keys()
+        is_small = architecture(self.run.architecture).is_small
+        values["threads"] = self.settings.machine.threads or (1 if is_small else usual_threads())
+        if self.pruning.pruner == DENSE:
+            values |= {"pruner": DENSE, "pruning_type": "direct", "target_sparsity": Decimal(0), "com_exp": None}
+        settings = self.settings.with_values(**values)
+        self.experiment.check(settings)
+        return Resolved(_with_inputs_key(settings) if settings.is_study else settings, ignored)
+
+    def _training_images(self) -> int:
+        """Number of training images without held-out ones; raises `UserError` if a flag asks for more."""
+        size, training = self.facts.train_size, self.training
+        available = size - training.validation
+        if available < 2:
+            raise UserError(
+                f"--validation={training.validation} must be less than the {size} training images, by two at least"
+            )
+        batch_size = training.batch_size or 0
+        if batch_size > available:
+            raise UserError(f"--batch_size={batch_size} is more than the {available} training images")
+        if 1 < training.accumulate > batch_size // 2 > 0:
+            parts = f"--accumulate={training.accumulate}"
+            raise UserError(f"{parts} leaves less than 2 of --batch_size={batch_size} images in a part")
+        examples = self.pruning.prune_examples or 0
+        if examples > available:
+            raise UserError(f"--prune_examples={examples} is more than the {available} training images")
+        return available
+
+    def _training_values(self, schedule: str) -> dict[str, Any]:
+        """The values of the recipe, where no flag gives another one, and iterations instead of epochs."""
+        training = self.training
+        values = {name: _or(getattr(training, name), getattr(self.recipe, name)) for name in RECIPE_FIELDS}
+        values["augmentation"] = _augmentation(self.data, values["augmentation"])
+        values["batch_size"] = _or(training.batch_size, min(self.recipe.batch_size, self.images))
+        if training.epochs is not None:
+            if training.iterations is not None:
+                raise UserError("--epochs and --iterations both set the length of training; give one of them")
+            steps_per_epoch = self.images // values["batch_size"]
+            values |= {"iterations": training.epochs * steps_per_epoch, "epochs": None}
+        if values["optimizer"] == "nesterov" and not values["momentum"]:
+            raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
+        return values | {"lr_schedule": None if schedule == "step" else schedule, "warmup": training.warmup or None}
+
+    def _pruning_values(self, iterations: int | None) -> dict[str, Any]:
+        """Canonical spelling of equivalent pruning settings."""
+        pruning = self.pruning
+        examples = min(_or(pruning.prune_examples, self.recipe.prune_examples), self.images)
+        values: dict[str, Any] = {"prune_examples": examples}
+        if pruning.schedule == "one-shot":
+            if (pruning.prune_iterations or 1) > 1:
+                raise UserError(f"--schedule=one-shot is one round, not --prune_iterations={pruning.prune_iterations}")
+            values |= {"prune_iterations": 1, "schedule": Pruning().schedule}
+        rounds = values.get("prune_iterations", pruning.prune_iterations)
+        if all(rounds == criterion.iterations for criterion in parts(pruning.pruner)):
+            values["prune_iterations"] = None
+        if pruning.pre_iterations is not None and pruning.pre_iterations == iterations:
+            values["pre_iterations"] = None
+        return values
+
+    def _keys(self) -> dict[str, str | None]:
+        """Content keys of the user's files, which are part of a run's identity."""
+        from Models.user_network import source_key
+        from Utils.results.state_dicts import content_key, find
+
+        run, weights, masks = self.run, self.pruning.weights_from, self.pruning.masks_from
+        try:
+            architecture_key = source_key(run.architecture) if is_user_network(run.architecture) else None
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return {
+            "data_key": self.facts.key,
+            "architecture_key": architecture_key,
+            "weights_key": content_key(find(weights, run.out_path)) if weights is not None else None,
+            "masks_key": content_key(find(masks, run.out_path, "masks")) if masks is not None else None,
+        }
 
 
 def _with_inputs_key(study: Settings) -> Settings:
@@ -98,13 +171,11 @@ def needs_of(settings: Settings) -> list[Need]:
     ]
 
 
-def baseline(settings: Settings) -> Settings:
+def baseline(run: Run, validation: int) -> Settings:
     """The run on the same architecture and data without any other flag: the defaults, for comparison."""
-    run = settings.run
     # Held-out images limit the default number of examples to score: that default must not count as a difference.
     same = {
-        "experiment": run.experiment, "architecture": run.architecture, "data": run.data,
-        "validation": settings.training.validation,
+        "experiment": run.experiment, "architecture": run.architecture, "data": run.data, "validation": validation,
     }  # fmt: skip
     unset = EXPERIMENTS[run.experiment].default_settings()
     defaults = resolve(unset.with_values(**same, path_to_data=run.path_to_data)).settings
@@ -112,43 +183,6 @@ def baseline(settings: Settings) -> Settings:
     # Content keys are written in each row: runs on other images, or of another source, are not samples of one network.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
     return defaults.with_values(**names, **keys, validation=Settings().training.validation)
-
-
-def _keys(settings: Settings, data_facts: Facts) -> dict[str, str | None]:
-    """Content keys of the user's files, which are part of a run's identity."""
-    from Models.user_network import source_key
-    from Utils.results.state_dicts import content_key, find
-
-    run, weights, masks = settings.run, settings.pruning.weights_from, settings.pruning.masks_from
-    try:
-        architecture_key = source_key(run.architecture) if is_user_network(run.architecture) else None
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    weights_key = content_key(find(weights, run.out_path)) if weights is not None else None
-    masks_key = content_key(find(masks, run.out_path, "masks")) if masks is not None else None
-    return {
-        "data_key": data_facts.key,
-        "architecture_key": architecture_key,
-        "weights_key": weights_key,
-        "masks_key": masks_key,
-    }
-
-
-def _pruning_values(settings: Settings, iterations: int | None) -> dict[str, Any]:
-    """Canonical spelling of equivalent pruning settings."""
-    pruning = settings.pruning
-    criteria = parts(pruning.pruner)
-    values: dict[str, Any] = {}
-    if pruning.schedule == "one-shot":
-        if (pruning.prune_iterations or 1) > 1:
-            raise UserError(f"--schedule=one-shot is one round, not --prune_iterations={pruning.prune_iterations}")
-        values |= {"prune_iterations": 1, "schedule": Pruning().schedule}
-    rounds = values.get("prune_iterations", pruning.prune_iterations)
-    if all(rounds == criterion.iterations for criterion in criteria):
-        values["prune_iterations"] = None
-    if pruning.pre_iterations is not None and pruning.pre_iterations == iterations:
-        values["pre_iterations"] = None
-    return values
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -164,30 +198,3 @@ def _augmentation(data: str, name: str | None) -> str:
             f"there are: {', '.join(other for other in AUGMENTATION_NAMES if other not in VARIATIONS)}"
         )
     return _or(name, DATASETS[data].augmentation)
-
-
-def _training_images(settings: Settings, data_facts: Facts) -> int:
-    """Number of training images without held-out ones; raises `UserError` if a flag asks for more."""
-    size, held_out = data_facts.train_size, settings.training.validation
-    if held_out > size - 2:
-        raise UserError(f"--validation={held_out} must be less than the {size} training images, by two at least")
-    batch_size = settings.training.batch_size or 0
-    if batch_size > size - held_out:
-        raise UserError(f"--batch_size={batch_size} is more than the {size - held_out} training images")
-    if 1 < settings.training.accumulate > batch_size // 2 > 0:
-        parts = f"--accumulate={settings.training.accumulate}"
-        raise UserError(f"{parts} leaves less than 2 of --batch_size={batch_size} images in a part")
-    examples = settings.pruning.prune_examples or 0
-    if examples > size - held_out:
-        raise UserError(f"--prune_examples={examples} is more than the {size - held_out} training images")
-    return size - held_out
-
-
-def _iterations(settings: Settings, steps_per_epoch: int) -> dict[str, int | None]:
-    """Iterations instead of epochs."""
-    training = settings.training
-    if training.epochs is None:
-        return {}
-    if training.iterations is not None:
-        raise UserError("--epochs and --iterations both set the length of training; give one of them")
-    return {"iterations": training.epochs * steps_per_epoch, "epochs": None}

@@ -4,7 +4,7 @@ from Experiments.registry import EXPERIMENTS
 from Models.registry import IMAGENET
 from Pruners.registry import Criterion, parts
 from Utils.config.choices import DENSE
-from Utils.config.settings import Pruning, Settings
+from Utils.config.settings import Pruning, Settings, Training
 from Utils.errors import UserError
 
 RECIPE_FIELDS = (
@@ -14,11 +14,10 @@ RECIPE_FIELDS = (
 """Training settings of a recipe, except the batch size."""
 
 
-def check_lr_drops(settings: Settings, iterations: int) -> None:
-    """Raise `UserError` for drops of the learning rate after the end of all trainings of `iterations` steps."""
-    longest = max(iterations, settings.pruning.pre_iterations or 0)
-    late = [str(drop) for drop in settings.training.lr_drops or () if drop >= longest]
-    if late and settings.training.train:
+def check_lr_drops(training: Training, longest: int) -> None:
+    """Raise `UserError` for drops of the learning rate after the end of the `longest` training, in steps."""
+    late = [str(drop) for drop in training.lr_drops or () if drop >= longest]
+    if late and training.train:
         raise UserError(f"--lr_drops={','.join(late)} must be less than the {longest} iterations of training")
 
 

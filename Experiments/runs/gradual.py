@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
+from Experiments.common.trial import Trial
 from Pruners.schedules.sparsity_ramps import Ramp
 from Utils.config.settings import Settings
 from Utils.config.target import Target
@@ -18,22 +19,23 @@ from Utils.training.context import RunContext
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
     """Train and prune one network."""
-    return prune_while_training(settings, context, RampSchedule)
+    return prune_while_training(Trial(settings, context), RampSchedule)
 
 
 class RampSchedule:
     """Schedule that prunes a network along a sparsity ramp while it trains."""
 
     def __init__(self, pruning: RepeatedPruning) -> None:
-        settings = pruning.settings
+        settings = pruning.trial.settings
         self.pruning, self.options, self.target = pruning, settings.options, settings.target
+        self.is_dense = pruning.trial.pruner.is_dense
         self.ramp = make_ramp(settings)
         self.reached = 0.0
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Prune if a pruning is due after `step` steps."""
         start, end = self.ramp.start, self.ramp.end
-        if self.pruning.is_dense or not start <= step <= end:
+        if self.is_dense or not start <= step <= end:
             return
         if step == end:
             self.pruning.prune(self.target, step, self.options.carry_mask, is_final=True)

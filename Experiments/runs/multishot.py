@@ -9,14 +9,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from Experiments.common.masks_for_run import target_kept
-from Experiments.common.measuring import make_outcome, measure_network
-from Experiments.common.network import load_data_and_model, new_weights, restore, state_of
+from Experiments.common.network import restore, state_of
 from Experiments.common.pruning_during_training import RepeatedPruning
+from Experiments.common.trial import Trial
 from Utils.config.resolved import Recipe
 from Utils.config.settings import Settings
 from Utils.config.target import Target
-from Utils.data.dataset import Data
 from Utils.errors import UserError
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
@@ -25,9 +23,7 @@ from Utils.sparsity.measure import Measurement
 from Utils.training.context import RunContext
 from Utils.training.evaluation import History, untrained
 from Utils.training.hooks import Hooks
-from Utils.training.loop import train
 from Utils.training.lr_schedules import learning_rate
-from Utils.training.task import task_of
 
 _LEAST_RATE = 1e-3
 """Smallest usable learning rate, as a fraction of the initial one: below it, a network does not train."""
@@ -40,27 +36,24 @@ LEVEL_COLUMNS = (
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
     """Prune one network level by level."""
-    data, model = load_data_and_model(settings)
-    return _Levels(settings, data, model, context).run()
+    return _Levels(Trial(settings, context)).run()
 
 
 @dataclass
 class _Levels:
     """The levels of one run: level 0 trains the unpruned network, each further level prunes and trains it."""
 
-    settings: Settings
-    data: Data
-    model: nn.Module
-    context: RunContext
+    trial: Trial
     levels: list[dict[str, Any]] = field(default_factory=list)
     """Rows of `levels.csv`, one for each training."""
     trainings: list[pd.DataFrame] = field(default_factory=list)
     """Histories of all trainings."""
 
     def __post_init__(self) -> None:
+        self.settings, self.model = self.trial.settings, self.trial.model
         options = self.settings.options
-        self.pruning = RepeatedPruning(self.model, self.data, self.settings)
-        self.count = 0 if self.pruning.is_dense else options.levels
+        self.pruning = RepeatedPruning(self.trial)
+        self.count = 0 if self.trial.pruner.is_dense else options.levels
         self.point = int(options.rewind) if options.rewind.isdigit() else 0
         """Number of steps of the first training after which weights are saved for rewinding."""
         self.rewound = state_of(self.model)
@@ -78,16 +71,13 @@ class _Levels:
         network = self.model
         if self.settings.pruning.reinitialize and self.levels[-1]["weights"] == "new":
             network = self.control
-        target_count = self.levels[-1]["target_kept"]
         seconds = sum(level["seconds"] for level in self.levels)
         tables = {
             "levels": pd.DataFrame(self.levels, columns=list(LEVEL_COLUMNS)),
             "trainings": pd.concat(self.trainings),
         }
-        columns = {"train_seconds": seconds, "levels": self.count}
-        return make_outcome(
-            network, self.data, measurement, history, target_count, self.pruning.seconds, columns, tables
-        )
+        columns = {"target_kept": self.levels[-1]["target_kept"], "train_seconds": seconds, "levels": self.count}
+        return self.trial.outcome(measurement, history, columns, tables, network)
 
     def _check_last_rate(self) -> None:
         """Raise `UserError` if fine-tuning would have a learning rate of almost 0."""
@@ -108,7 +98,7 @@ class _Levels:
             self.pruning.prune(self._target(level), level, is_carried=True, is_final=level == self.count)
             if self.settings.options.rewind not in ("none", "lr"):
                 restore(self.model, self.rewound)
-        measurement = measure_network(self.model, self.data, self.settings)
+        measurement = self.trial.measure()
         return measurement, self._train(level, measurement)
 
     def _target(self, level: int) -> Target:
@@ -123,7 +113,7 @@ class _Levels:
         if not level or not self.settings.pruning.reinitialize or history.error:
             return history
         self.control = copy.deepcopy(self.model)
-        restore(self.control, new_weights(self.settings, self.data))
+        restore(self.control, self.trial.new_weights())
         history = self._history(self.control, level, measurement, recipe, 0)
         self._record(self.control, level, "new", measurement, history)
         return history
@@ -144,7 +134,7 @@ class _Levels:
     def _history(self, model: nn.Module, level: int, measurement: Measurement, recipe: Recipe, start: int) -> History:
         """Train a network, and save the weights to rewind to; a collapsed network is only tested."""
         if not recipe.train or measurement.totals["collapsed"]:
-            return untrained(model, self.data, recipe, self.settings.machine)
+            return untrained(model, self.trial.data, recipe, self.settings.machine)
 
         def save_rewind_point(step: int, optimizer: torch.optim.Optimizer) -> None:
             if level == 0 and step == self.point:
@@ -159,8 +149,7 @@ class _Levels:
         hooks = Hooks(
             save_rewind_point, state=lambda: self.rewound if level == 0 else {}, restore=restore, only_looks=True
         )
-        task = replace(task_of(model, self.data, self.settings, recipe), label=label, start=start)
-        return train(task, self.context, hooks)
+        return self.trial.train(hooks, model=model, recipe=recipe, label=label, start=start)
 
     def _record(self, model: nn.Module, level: int, weights: str, measurement: Measurement, history: History) -> None:
         """Append a training to the tables; `weights` names its initial weights."""
@@ -168,7 +157,7 @@ class _Levels:
         row = {
             "level": level,
             "weights": weights,
-            "target_kept": target_kept(model, self.settings, self._target(level)),
+            "target_kept": self.trial.pruner.target_kept(model, self._target(level)),
         }
         row |= {name: totals[name] for name in LEVEL_COLUMNS if name in totals}
         row |= {"iterations": int(last["iteration"]), "best_top1": history.best("top1"), "seconds": last["seconds"]}

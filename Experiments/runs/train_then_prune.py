@@ -8,20 +8,17 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from Experiments.common.measuring import make_outcome, measure_network
-from Experiments.common.network import load_data_and_model, restore, state_of
+from Experiments.common.network import restore, state_of
+from Experiments.common.trial import Trial
 from Layers import Masks, prunable
 from Utils.config.settings import Settings
 from Utils.connectivity.interpreter import output_layers
-from Utils.data.dataset import Data
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.topk import strongest
 from Utils.training.context import RunContext
-from Utils.training.evaluation import evaluate, evaluation_batch_size, untrained
+from Utils.training.evaluation import Scores, evaluate, evaluation_batch_size
 from Utils.training.hooks import Hooks
-from Utils.training.loop import train
-from Utils.training.task import task_of
 
 COLUMNS = (
     "Sparsity (%)", "Test Accuracy (Weight)", "Test Accuracy (Unit)", "Test Loss: (Weight)", "Test Loss: (Unit)",
@@ -31,7 +28,8 @@ COLUMNS = (
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
     """Train one network, then test it with pruned weights and with pruned units."""
-    data, model = load_data_and_model(settings)
+    trial = Trial(settings, context)
+    model = trial.model
     hidden = hidden_layers(model)
     best = _Best(model)
     if settings.recipe.train:
@@ -41,17 +39,15 @@ def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext)
             restore=best.restore,
             penalty=_penalty(model, hidden, settings.options),
         )
-        history = train(task_of(model, data, settings), context, hooks)
-        if settings.options.keep_best and data.validation:
+        history = trial.train(hooks)
+        if settings.options.keep_best and trial.data.validation:
             restore(model, best.state)
     else:
-        history = untrained(model, data, settings.recipe, settings.machine)
-    table = tests(model, data, settings, hidden)
-    dense = _test(model, data, settings)
-    target_count = Masks.of(model).kept
-    measurement = measure_network(model, data, settings)
-    columns = {"top1": dense["top1"], "test_loss": dense["loss"], "best_iteration": best.iteration}
-    return make_outcome(model, data, measurement, history, target_count, 0.0, columns, {"results": table})
+        history = trial.test()
+    table = tests(trial, hidden)
+    dense = _test(trial, model)
+    columns = {"top1": dense.top1, "test_loss": dense.loss, "best_iteration": best.iteration}
+    return trial.outcome(trial.measure(), history, columns, {"results": table})
 
 
 def hidden_layers(model: nn.Module) -> list[str]:
@@ -60,16 +56,16 @@ def hidden_layers(model: nn.Module) -> list[str]:
     return [name for name, (weight, _) in prunable(model).items() if weight.dim() > 1 and name not in outputs]
 
 
-def tests(model: nn.Module, data: Data, settings: Settings, hidden: list[str]) -> pd.DataFrame:
+def tests(trial: Trial, hidden: list[str]) -> pd.DataFrame:
     """Top-1 accuracy and loss with pruned weights and with pruned units, one row for each fraction k."""
-    pruned = copy.deepcopy(model)
+    pruned = copy.deepcopy(trial.model)
     rows = []
-    for k in settings.options.k_vals:
+    for k in trial.settings.options.k_vals:
         scores = []
-        for masks in (weight_masks(model, hidden, k), unit_masks(model, hidden, k)):
+        for masks in (weight_masks(trial.model, hidden, k), unit_masks(trial.model, hidden, k)):
             masks.install(pruned)
-            scores.append(_test(pruned, data, settings))
-        values = [scores[0]["top1"], scores[1]["top1"], scores[0]["loss"], scores[1]["loss"]]
+            scores.append(_test(trial, pruned))
+        values = [scores[0].top1, scores[1].top1, scores[0].loss, scores[1].loss]
         rows.append(dict(zip(COLUMNS, [float(k), *(round(value, 4) for value in values)], strict=True)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -94,10 +90,9 @@ def _masks(model: nn.Module, hidden: list[str], k: Decimal, size: Any) -> Masks:
     return Masks(masks)
 
 
-def _test(model: nn.Module, data: Data, settings: Settings) -> dict[str, float]:
-    size = evaluation_batch_size(settings.recipe, data.input_shape)
-    scores = evaluate(model, data, data.test, size)
-    return {"top1": scores.top1, "loss": scores.loss}
+def _test(trial: Trial, model: nn.Module) -> Scores:
+    size = evaluation_batch_size(trial.settings.recipe, trial.data.input_shape)
+    return evaluate(model, trial.data, trial.data.test, size)
 
 
 def _penalty(model: nn.Module, hidden: list[str], options: Any) -> Any:

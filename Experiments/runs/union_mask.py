@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from Experiments.common.masks_for_run import counted_sparsity
 from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
+from Experiments.common.trial import Trial
 from Layers import Masks
 from Pruners.schedules.sparsity_ramps import Ramp
 from Utils.config.resolved import Recipe
@@ -25,7 +25,8 @@ from Utils.training.context import RunContext
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
     """Train and prune one network by the method or as a baseline."""
-    return prune_while_training(settings, context, Cycles, cyclic_recipe(settings), {"arm": settings.options.arm})
+    trial = Trial(settings, context)
+    return prune_while_training(trial, Cycles, cyclic_recipe(settings), {"arm": settings.options.arm})
 
 
 def span(settings: Settings) -> tuple[int, int]:
@@ -51,13 +52,12 @@ class Cycles:
     """Schedule that prunes a network in cycles and unites their masks; in the baselines it prunes once."""
 
     def __init__(self, pruning: RepeatedPruning) -> None:
-        settings = pruning.settings
+        self.trial, settings = pruning.trial, pruning.trial.settings
         self.pruning, self.options, self.target = pruning, settings.options, settings.target
         self.start, self.end = span(settings)
         count = self.options.cycles if self.options.arm == "union" else 1
         self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
         """Steps between cycles, with the first and the last step of pruning."""
-        self.device = next(pruning.model.parameters()).device
         self.final = 1 - settings.target.density
         self.found: list[Masks] = []
         """Masks of the finished cycles, in order."""
@@ -70,7 +70,7 @@ class Cycles:
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Prune if a pruning is due after `step` steps; unite masks at the end of a cycle."""
-        if self.pruning.is_dense or not self.start <= step <= self.end:
+        if self.trial.pruner.is_dense or not self.start <= step <= self.end:
             return
         if step == self.end:
             self.pruning.prune(self.target, step, is_carried=self.united is not None, is_final=True)
@@ -90,7 +90,7 @@ class Cycles:
     def _finish_cycle(self, step: int) -> None:
         """Prune to the target, add the mask to the union, and start the next cycle."""
         self.pruning.prune(self.target, step, is_carried=False, is_final=True)
-        masks = Masks.of(self.pruning.model)
+        masks = Masks.of(self.trial.model)
         self.found.append(masks)
         self.unions.append(masks | self.unions[-1] if self.unions else masks)
         if step != self.bounds[-2]:
@@ -98,7 +98,7 @@ class Cycles:
             return
         self.united = self.unions[-1]
         self.pruning.replace_masks(self.united, step)
-        self.initial = counted_sparsity(self.pruning.model, self.pruning.settings)
+        self.initial = self.trial.pruner.sparsity(self.trial.model)
 
     def state(self) -> dict[str, Any]:
         """Masks of the finished cycles, whether the last cycle has begun, and its initial sparsity."""
@@ -107,7 +107,7 @@ class Cycles:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a result of `state`."""
-        self.found = [Masks(masks).to(self.device) for masks in state["found"]]
+        self.found = [Masks(masks).to(self.trial.device) for masks in state["found"]]
         self.unions = list(accumulate(self.found, operator.or_))
         self.united = self.unions[-1] if state["is_united"] else None
         self.initial = state["initial"]

@@ -16,7 +16,6 @@ from Utils.campaign.jobs import (
     Executor,
     Failed,
     Finished,
-    InProcessExecutor,
     Job,
     Message,
     Report,
@@ -28,6 +27,7 @@ from Utils.campaign.queue import Entry, JobQueue
 from Utils.campaign.recorder import Recorder
 from Utils.campaign.reporter import Reporter
 from Utils.campaign.run_state import RunStates
+from Utils.campaign.worker import InProcessExecutor
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
 from Utils.results.store import Store

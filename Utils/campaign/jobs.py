@@ -1,20 +1,14 @@
 """Jobs and reports: what an executor needs to execute one run, and what it reports about it."""
 
-import time
-import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol
 
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
-from Utils.training.context import Event, RunContext, WarningIssued
-
-Listener = Callable[[Event], None]
+from Utils.training.context import Event
 
 DEATHS_AT_START = 5
 """Give up after this many consecutive workers die before completing any work."""
@@ -108,72 +102,8 @@ class Executor(Protocol):
         ...
 
 
-def execute(job: Job, listener: Listener, has_bar: bool) -> Finished | Failed:
-    """Execute a job in this process."""
-    started = time.perf_counter()
-    context = RunContext(listener, job.checkpoints, job.checkpoint_every, job.name, has_bar, job.bars_above)
-    module, _, function = job.implementation.partition(":")
-    try:
-        outcome = getattr(import_module(module), function)(job.settings, job.inputs, context)
-    except Exception as error:
-        trace = "" if isinstance(error, UserError) else traceback.format_exc()
-        return Failed(job.name, error, trace)
-    return Finished(job.name, outcome, time.perf_counter() - started)
-
-
-def execute_remotely(job: Job, send: Callable[[Message], None]) -> Finished | Failed:
-    """Execute a job in a worker process: warnings become messages, and errors become ones that can be pickled."""
-
-    def listener(event: Event) -> None:
-        send(Message(job.name, event))
-
-    def warn(message: Any, *place: object) -> None:
-        listener(WarningIssued(str(message)))
-
-    before, warnings.showwarning = warnings.showwarning, warn
-    try:
-        report = execute(job, listener, has_bar=False)
-    finally:
-        warnings.showwarning = before
-    if isinstance(report, Failed) and not isinstance(report.error, UserError):
-        return Failed(report.name, RemoteError(describe_error(report.error)), report.trace)
-    return report
-
-
 def describe_error(error: Exception) -> str:
     """An error as one line."""
     if isinstance(error, UserError | RemoteError):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-@dataclass
-class InProcessExecutor:
-    """Executes jobs in this process, one at a time."""
-
-    waiting: list[Job] = field(default_factory=list)
-    is_remote: bool = False
-    is_group: bool = False
-
-    def listen(self, listener: Callable[[Report], None]) -> None:
-        """Pass the messages of a job on while `wait` executes it."""
-        self.listener = listener
-
-    def free_slots(self) -> list[int]:
-        """One slot, unless a job is waiting."""
-        return [] if self.waiting else [0]
-
-    def submit(self, job: Job, slot: int) -> None:
-        """Hold a job until the next `wait`."""
-        self.waiting.append(job)
-
-    def wait(self, seconds: float) -> list[Report]:
-        """Execute the waiting job; the listener receives its messages at once."""
-        if not self.waiting:
-            time.sleep(seconds)
-            return []
-        job = self.waiting.pop()
-        return [execute(job, lambda event: self.listener(Message(job.name, event)), has_bar=True)]
-
-    def close(self) -> None:
-        """Nothing to end: no worker outlives a call."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import field
+from decimal import Decimal
 from typing import Any
 
 Check = tuple[Callable[[Any], bool], str]
@@ -73,3 +74,11 @@ def setting(
         "check": check, "aliases": aliases or {}, "flag": flag, "placeholder": placeholder,
     }  # fmt: skip
     return field(default=default, metadata=metadata)
+
+
+def plain(value: Any) -> Any:
+    """A JSON-compatible value; equal decimal numbers become equal strings."""
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+    return [plain(item) for item in value] if isinstance(value, tuple) else value

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from Utils.config.settings import plain
+from Utils.config.fields import plain
 
 
 def as_flags(values: dict[str, Any]) -> str:

@@ -32,9 +32,10 @@ from Utils.config.fields import (
     RATE,
     RISING,
     SIZE,
+    plain,
     setting,
 )
-from Utils.config.resolved import Recipe
+from Utils.config.resolved import DataSpec, NetworkSpec, Recipe
 from Utils.config.target import Target
 
 
@@ -234,6 +235,16 @@ class Settings:
         return Recipe.of(self.training)
 
     @property
+    def data_spec(self) -> DataSpec:
+        """The data that the run reads."""
+        return DataSpec.of(self.run, self.training)
+
+    @property
+    def network_spec(self) -> NetworkSpec:
+        """The network that the run starts with."""
+        return NetworkSpec.of(self.run, self.pruning, self.training)
+
+    @property
     def target(self) -> Target:
         """The pruning target."""
         return Target(self.pruning.target_sparsity, self.pruning.com_exp)
@@ -287,11 +298,3 @@ class Settings:
             amount = f"10^{self.pruning.com_exp}x" if is_power else f"{self.pruning.target_sparsity}"
             words += f" {self.pruning.pruning_type} {amount}"
         return f"{words} sample {self.run.sample}"
-
-
-def plain(value: Any) -> Any:
-    """A JSON-compatible value; equal decimal numbers become equal strings."""
-    if isinstance(value, Decimal):
-        text = format(value, "f")
-        return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
-    return [plain(item) for item in value] if isinstance(value, tuple) else value

@@ -184,7 +184,19 @@ def load(
     default to those of the training set. Raises `UserError` for damaged files, for too many held-out images, and for
     images that do not fit the spec.
     """
-    images = read(name, path, spec)
+    return prepare(name, read(name, path, spec), sample, validation, device, mean, std)
+
+
+def prepare(
+    name: str,
+    images: ImageArrays | ImageStreams,
+    sample: int = 0,
+    validation: int = 0,
+    device: torch.device | str = "cpu",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Data:
+    """Hold out images of a data set that `read` returned, and move it to the device; arguments are those of `load`."""
     train, test = (
         (images.train, images.test) if isinstance(images, ImageStreams) else (Split(*images.train), Split(*images.test))
     )
@@ -210,20 +222,9 @@ def load(
     )
 
 
-_PROVIDED: dict[tuple[str, str, ImageSpec], ImageArrays] = {}
-"""Images from `provide`, by name, path and spec."""
-
-
-def provide(name: str, path: str, spec: ImageSpec, images: ImageArrays) -> None:
-    """Set the images that `read` returns, for a process without access to the files."""
-    _PROVIDED[name, path, spec] = images
-
-
 @lru_cache(maxsize=1)
 def read(name: str, path: str, spec: ImageSpec) -> ImageArrays | ImageStreams:
     """Images and labels of both sets, read once for all runs of a command."""
-    if (name, path, spec) in _PROVIDED:
-        return _PROVIDED[name, path, spec]
     entry, content = DATASETS[name], _source(name, path, spec).load()
     if isinstance(content, ImageStreams):
         return content

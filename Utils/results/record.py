@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from Utils.config.settings import Settings, plain
+from Utils.config.fields import plain
+from Utils.config.settings import Settings
 from Utils.results.outcome import Outcome
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")

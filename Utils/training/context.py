@@ -13,9 +13,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+from Utils.training.memory import WorkerMemory
+
+Result = TypeVar("Result")
 
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
 """Used if no number of steps is given."""
@@ -61,15 +65,20 @@ class CheckpointSaved:
 Event = Progress | Evaluation | WarningIssued | CheckpointSaved
 
 
-def _ignore(event: Event) -> None:
-    pass
+def ignore(event: Event) -> None:
+    """Listener to events that nobody needs."""
+
+
+def call(function: Callable[[], Result]) -> Result:
+    """Call a function: what a single process agrees on."""
+    return function()
 
 
 @dataclass
 class RunContext:
-    """The environment of a run: the listener to its events, its checkpoints and its progress bars."""
+    """The environment of a run: the listener to its events, its checkpoints, its worker and its progress bars."""
 
-    listener: Callable[[Event], None] = _ignore
+    listener: Callable[[Event], None] = ignore
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     """Checkpoint files of the interrupted run, by name."""
     checkpoint_every: int | None = 0
@@ -80,10 +89,18 @@ class RunContext:
     """Whether training shows its own progress bar."""
     bars_above: int = 0
     """Number of other progress bars above it."""
+    memory: WorkerMemory = field(default_factory=WorkerMemory)
+    """What the worker keeps between runs."""
+    first_process: Callable[[Callable[[], Any]], Any] = call
+    """Calls a function in the first process of the run, and returns its result in all of them."""
     trainings: int = 0
     """Number of trainings started so far."""
     saved_at: float = field(default_factory=time.monotonic)
     """Time of the last checkpoint, initially of the start, on the monotonic clock."""
+
+    def agree(self, function: Callable[[], Result]) -> Result:
+        """The result of a function that only the first process of the run calls; tensors must be on the CPU."""
+        return self.first_process(function)
 
     def next_stage(self) -> "TrainingStage":
         """Start the next training, and return its stage."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from Utils.config.resolved import Recipe
-from Utils.config.settings import Machine, Settings
+from Utils.config.settings import Machine
 from Utils.data.dataset import Data
 
 
@@ -23,8 +23,3 @@ class TrainingTask:
     machine: Machine = Machine()
     start: int = 0
     """Steps that are left out: training uses the learning rates and batches of the steps from there on."""
-
-
-def task_of(model: nn.Module, data: Data, settings: Settings, recipe: Recipe | None = None) -> TrainingTask:
-    """The training of a run's network by its recipe, or by another one."""
-    return TrainingTask(model, data, recipe or settings.recipe, settings.run.sample, settings.title(), settings.machine)

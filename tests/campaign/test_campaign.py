@@ -48,11 +48,11 @@ def test_dense_networks_that_others_need_are_made_once_and_first(tmp_path, capsy
 @pytest.mark.parametrize(("pruner", "times"), [("snip", 2), ("synflow", 4)])
 def test_equal_scores_are_computed_once(tmp_path, monkeypatch, pruner, times):
     """One-shot criteria once for all levels and both types, iterative ones once for each level."""
-    from Experiments.common import masks_for_run
+    from Experiments.common.run_pruner import RunPruner
 
     scored = []
-    original = masks_for_run.score
-    monkeypatch.setattr(masks_for_run, "score", lambda *rest: (scored.append(1), original(*rest))[1])
+    original = RunPruner.scores
+    monkeypatch.setattr(RunPruner, "scores", lambda *rest: (scored.append(1), original(*rest))[1])
     words = [f"--pruner={pruner}", "--target_sparsity=0.5,0.9", "--pruning_type=direct,effective", "--sample=7,8"]
     assert call(tmp_path, *words) == 0
     assert len(scored) == times

@@ -7,8 +7,8 @@ import pytest
 from commands import runs
 
 from Experiments.registry import EXPERIMENTS
-from Utils.config.fields import setting
-from Utils.config.settings import GROUPS, plain
+from Utils.config.fields import plain, setting
+from Utils.config.settings import GROUPS
 
 PINNED = {
     "": "a7bef87ec0",

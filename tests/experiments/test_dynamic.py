@@ -83,7 +83,7 @@ def test_a_run(tmp_path, monkeypatch, grow, optimizer):
 
     def checked(self, optimizer, new):
         original_forget(self, optimizer, new)
-        for name, (parameter, _) in prunable(self.pruning.model).items():
+        for name, (parameter, _) in prunable(self.trial.model).items():
             states = [v for v in optimizer.state[parameter].values() if v.shape == parameter.shape]
             assert states and all(not state[new[name]].any() and state.any() for state in states)
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import Experiments.runs.multishot as multishot
 import main
+from Experiments.common import trial
 from Experiments.common.network import state_of
 from Layers import Masks
 from Utils.config.target import Target
@@ -30,7 +31,7 @@ def call(tmp_path: Path, *words: str, length: list[str] = SHORT, row: str = "") 
 @pytest.fixture
 def trainings(monkeypatch):
     """What each training starts with and ends with: (state, masks, recipe, start, state afterwards)."""
-    seen, original = [], multishot.train
+    seen, original = [], trial.train
 
     def spied(task, *others):
         before, masks = state_of(task.model), Masks.of(task.model)
@@ -38,7 +39,7 @@ def trainings(monkeypatch):
         seen.append((before, masks, task.recipe, task.start, state_of(task.model)))
         return history
 
-    monkeypatch.setattr(multishot, "train", spied)
+    monkeypatch.setattr(trial, "train", spied)
     return seen
 
 
@@ -87,14 +88,14 @@ def test_early_rewinding_goes_back_to_a_step_and_on_from_there(tmp_path, trainin
 def test_training_from_a_later_step_is_the_rest_of_training(tmp_path, monkeypatch):
     """Without momentum and pruning, rewinding to a step and training on ends where the whole training does."""
     ends = []
-    original = multishot.train
+    original = trial.train
 
     def spied(task, *others):
         history = original(task, *others)
         ends.append(state_of(task.model))
         return history
 
-    monkeypatch.setattr(multishot, "train", spied)
+    monkeypatch.setattr(trial, "train", spied)
     words = ["--target_sparsity=0", "--rewind=31", "--optimizer=sgd", "--iterations=70", "--augmentation=crop-flip"]
     call(tmp_path, *words, "--levels=1", "--lr_drops", "10", "40", length=["--evaluate_every=30"])
     assert len(ends) == 2 and same(ends[0], ends[1])

@@ -10,9 +10,9 @@ from commands import runs
 from conftest import OWN_NETWORK, layer_counts, masks_and_weights, rows_of, run_folder
 from scored import network
 
-import Experiments.common.masks_for_run as experiment
 import main
-from Experiments.common.masks_for_run import ScoreCache
+from Experiments.common.run_pruner import RunPruner
+from Experiments.common.trial import Trial
 from Layers import Masks, add_masks, mask_model, prunable
 from Models import build
 from Pruners import make_pruner
@@ -20,6 +20,7 @@ from Pruners.allocation import allocate
 from Utils import randomness
 from Utils.connectivity import effective_masks
 from Utils.results.artifacts import Artifact
+from Utils.training.context import RunContext
 
 OWN = f"{OWN_NETWORK}:residual"
 UNTRAINED = ["--data=digits", "--iterations=0"]
@@ -189,20 +190,18 @@ def test_scored_weights_are_rewound(tmp_path, name):
 def test_scores_are_made_once_for_both_pruning_types(tmp_path, monkeypatch, name, calls):
     """Once for all targets too, unless a criterion prunes step by step towards each."""
     made = []
-    original = experiment.score
+    original = RunPruner.scores
 
     def counted(*arguments):
         made.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr(experiment, "score", counted)
-    monkeypatch.setattr(experiment, "SCORE_CACHE", experiment.ScoreCache())
+    monkeypatch.setattr(RunPruner, "scores", counted)
     words = [f"--pruner={name}", "--prune_iterations=5" if calls == 2 else "--prune_iterations=1"]
     words += ["--prune_examples=20"] * (name != "synflow")
     rows = call(tmp_path, *words, "--pruning_type=direct,effective", "--target_sparsity=0.9,0.99")
     assert len(made) == calls and len(rows) == 4
     for _, row in rows.iterrows():
-        monkeypatch.setattr(experiment, "SCORE_CACHE", experiment.ScoreCache())
         alone = [f"--target_sparsity={row['target_sparsity']}", f"--pruning_type={row['pruning_type']}"]
         again = call(tmp_path / row["run"], *words, *alone)
         assert masks_and_weights(tmp_path / row["run"], again.iloc[0])[0] == masks_and_weights(tmp_path, row)[0]
@@ -214,5 +213,5 @@ def test_remembered_scores_are_told_apart_by_digests_and_no_weights_are_read():
             raise AssertionError("weights are read")
 
     (run,) = runs("--pruner=magnitude")
-    keys = {ScoreCache._key(run, Artifact(digest, Unread())) for digest in ("a", "b", "a")}
-    assert len(keys) == 2 and ScoreCache._key(run, None) not in keys
+    keys = {Trial(run, RunContext(), Artifact(digest, Unread())).cache_key for digest in ("a", "b", "a")}
+    assert len(keys) == 2 and Trial(run, RunContext()).cache_key not in keys

@@ -32,7 +32,7 @@ def outcome(error: str = "") -> Outcome:
 
 
 def write(store: Store, run: Settings, error: str = "") -> None:
-    store.write(run, baseline(run), outcome(error), 1.0)
+    store.write(run, baseline(run.run, run.training.validation), outcome(error), 1.0)
 
 
 def test_a_run_is_kept_and_found(tmp_path):
@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 def test_a_run_made_again_keeps_nothing_of_the_old_one(tmp_path):
     store, run = Store(tmp_path), settings()
     write(store, run)
-    store.write(run, baseline(run), Outcome.failed("it broke"), 1.0)
+    store.write(run, baseline(run.run, run.training.validation), Outcome.failed("it broke"), 1.0)
     assert {path.name for path in store.folder(run).iterdir()} == {
         "run.json", "summary.csv", "layers.csv", "training.csv"
     }  # fmt: skip
@@ -183,13 +183,13 @@ def test_runs_are_found_at_any_depth(tmp_path, depth):
 def test_a_study_has_a_folder_by_its_key_and_keeps_its_attachments(tmp_path):
     store, study = Store(tmp_path), replace(settings(), is_study=True)
     result = Outcome.of_study({"spread": pd.DataFrame({"a": [1]})}, {"top1": 0.5}, {"report.html": b"first"})
-    store.write(study, baseline(study), result, 1.0)
+    store.write(study, baseline(study.run, study.training.validation), result, 1.0)
     folder = tmp_path / "singleshot" / study.key()
     assert store.folder(study) == folder and (folder / "report.html").read_bytes() == b"first"
     assert load_summaries(tmp_path)["top1"].tolist() == [0.5]
     tables = store.read_artifact(Need("study", study, "tables")).tables
     assert tables["spread"]["a"].tolist() == [1] and tables["summary"]["top1"].tolist() == [0.5]
-    store.write(study, baseline(study), Outcome.of_study({}), 1.0)
+    store.write(study, baseline(study.run, study.training.validation), Outcome.of_study({}), 1.0)
     assert not (folder / "report.html").exists() and not (folder / "spread.csv").exists()
 
 

@@ -21,7 +21,7 @@ from Utils.results.summaries import load_summaries, read_summaries
 
 TABLE = pd.DataFrame(columns=list(LAYER_COLUMNS))
 PLAIN = resolve(Settings().with_values(data="digits")).settings
-USUAL = baseline(PLAIN)
+USUAL = baseline(PLAIN.run, PLAIN.training.validation)
 
 
 def write(folder: Path, sample: int, **summary) -> Path:

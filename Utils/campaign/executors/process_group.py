@@ -3,17 +3,19 @@
 The first process plans, reads, writes and reports; the others follow it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from Utils.campaign.jobs import Failed, InProcessExecutor, Job, execute
+from Utils.campaign.jobs import Failed, Job
+from Utils.campaign.worker import InProcessExecutor, Worker
 from Utils.distributed.process_group import agree
-from Utils.training.context import Event
+from Utils.training.context import ignore
 
 
 @dataclass
 class GroupExecutor(InProcessExecutor):
     """Executes jobs in this process and in those that follow it, one at a time."""
 
+    worker: Worker = field(default_factory=lambda: Worker(first_process=agree))
     is_group: bool = True
 
     def submit(self, job: Job, slot: int) -> None:
@@ -27,11 +29,12 @@ def follow() -> None:
 
     An error is raised, so that no process waits for a follower that has stopped.
     """
+    worker = Worker(has_bars=False, first_process=agree)
     while True:
         job: Job | None = agree(lambda: None)
         if job is None:
             return
-        report = execute(job, _ignore, has_bar=False)
+        report = worker.execute(job, ignore)
         if isinstance(report, Failed):
             raise report.error
 
@@ -39,7 +42,3 @@ def follow() -> None:
 def dismiss() -> None:
     """End the processes that follow this one."""
     agree(lambda: None)
-
-
-def _ignore(event: Event) -> None:
-    pass

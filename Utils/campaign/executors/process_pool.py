@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Report, WorkerDied, execute_remotely
+from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Report, WorkerDied
+from Utils.campaign.worker import RemoteWorker
 from Utils.errors import UserError
 
 _PATIENCE = 5.0
@@ -163,11 +164,12 @@ def _serve(connection: Connection, number: int) -> None:
     def send(report: Report | None) -> None:
         connection.send_bytes(pickle.dumps(report))
 
+    worker = RemoteWorker()
     with suppress(EOFError, BrokenPipeError):
         send(None)  # ready
         while True:
             job: Job = pickle.loads(connection.recv_bytes())
-            send(execute_remotely(job, send))
+            send(worker.execute_remotely(job, send))
 
 
 def _end_with_parent() -> None:

@@ -18,11 +18,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Message, Report, WorkerDied, execute_remotely
+from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Message, Report, WorkerDied
+from Utils.campaign.worker import RemoteWorker
 from Utils.config.settings import Settings
-from Utils.data.dataset import ImageSpec, provide
-from Utils.data.image_spec import ImageArrays
+from Utils.data.image_spec import ImageArrays, ImageSpec
 from Utils.errors import UserError
+from Utils.training.memory import WorkerMemory
 
 ROOT = Path(__file__).parents[3]
 _SHIPPED_FOLDERS = ("Experiments", "Layers", "Models", "Pruners", "Utils")
@@ -37,14 +38,8 @@ class Resources:
     gpus: float
 
 
-@dataclass(frozen=True)
-class ShippedData:
-    """A data set in the form in which it is shipped to workers."""
-
-    name: str
-    path: str
-    spec: ImageSpec
-    images: ImageArrays
+ImageKey = tuple[str, str, ImageSpec]
+"""Name, path and spec of a data set that is sent to workers."""
 
 
 @dataclass
@@ -66,7 +61,8 @@ class RayPool:
     count: int
     """Number of runs to execute, an upper bound on useful workers."""
     workers: int | None = None
-    data: list[ShippedData] = field(default_factory=list)
+    images: dict[ImageKey, ImageArrays] = field(default_factory=dict)
+    """Images that are sent to the workers."""
     slots: list[_Slot] = field(default_factory=list)
     deaths: int = 0
     is_remote: bool = True
@@ -77,7 +73,7 @@ class RayPool:
         from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self.references = [self.ray.put(pickle.dumps(shipped)) for shipped in self.data]
+        self.references = [self.ray.put(pickle.dumps(images)) for images in self.images.items()]
         # Messages must outlive the machines that send them.
         here = NodeAffinitySchedulingStrategy(self.ray.get_runtime_context().get_node_id(), soft=False)
         self.messages: Any = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
@@ -178,9 +174,8 @@ class _Actor:
 
     def __init__(self, messages: Any, *shipped: bytes) -> None:
         self.messages = messages
-        for content in shipped:
-            data: ShippedData = pickle.loads(content)
-            provide(data.name, data.path, data.spec, data.images)
+        images: dict[ImageKey, ImageArrays] = dict(map(pickle.loads, shipped))
+        self.worker = RemoteWorker(memory=WorkerMemory(images))
 
     def ping(self) -> bool:
         """Answer, which shows that the actor has started."""
@@ -189,7 +184,7 @@ class _Actor:
     def execute(self, content: bytes) -> bytes:
         """Execute a pickled job; returns its pickled report."""
         job: Job = pickle.loads(content)
-        report: Finished | Failed = execute_remotely(job, self.send)
+        report: Finished | Failed = self.worker.execute_remotely(job, self.send)
         return pickle.dumps(report)
 
     def send(self, message: Message) -> None:
