@@ -25,13 +25,16 @@ def figure_kinds() -> dict[str, FigureKind]:
 
 
 def figures_of(name: str) -> list[str]:
-    """The kinds of figures of an experiment, in order; for an experiment that is gone, those of any."""
-    listed = {kind for one in EXPERIMENTS.values() for kind in one.figures or ()}
-    experiment = EXPERIMENTS.get(name)
-    shared = [kind for kind in FIGURES if kind not in listed]
-    if experiment is None:
-        return shared
-    return [*(shared if experiment.figures is None else experiment.figures), *experiment.own_figures]
+    """The kinds of figures of an experiment, in order: those that it lists, then its own.
+
+    An experiment that lists none has all that no experiment lists. So do results whose experiment is not registered.
+    """
+    listed = {kind for experiment in EXPERIMENTS.values() for kind in experiment.figures or ()}
+    unlisted = [kind for kind in FIGURES if kind not in listed]
+    if name not in EXPERIMENTS:
+        return unlisted
+    experiment = EXPERIMENTS[name]
+    return [*(unlisted if experiment.figures is None else experiment.figures), *experiment.own_figures]
 
 
 def valid_names() -> dict[str, ValidNames]:

@@ -14,22 +14,25 @@ _RETRY = " (--retry_failed runs it again)"
 def before(states: RunStates) -> list[str]:
     """The runs that are executed first because others need them, and the runs that an earlier command finished."""
     failed = states.failures_before()
-    return _inputs(states, failed) + _finished(states, failed)
+    return _missing_inputs(states) + _failed_inputs(states, failed) + _finished(states, failed)
 
 
-def _inputs(states: RunStates, failed: Mapping[str, str]) -> list[str]:
-    requested = states.plan.requested
-    missing = [run for run in states.to_do if run.key not in requested]
-    lines = []
-    if missing:
-        names = missing[0].title if len(missing) == 1 else f"{len(missing)} networks"
-        reason = _reason(all(states.plan.is_only_scored(run) for run in missing))
-        lines.append(f"training {names} first, {reason}")
-    for run in states.inputs_before:
-        if run.key in failed and run.key not in requested:
-            reason = _reason(states.plan.is_only_scored(run))
-            lines.append(f"{run.title}, {reason}: failed before, {failed[run.key]}{_RETRY}")
-    return lines
+def _missing_inputs(states: RunStates) -> list[str]:
+    """One line about the runs that are executed only because others need them."""
+    missing = [run for run in states.to_do if run.key not in states.plan.requested]
+    if not missing:
+        return []
+    names = missing[0].title if len(missing) == 1 else f"{len(missing)} networks"
+    return [f"training {names} first, {_reason(all(states.plan.is_only_scored(run) for run in missing))}"]
+
+
+def _failed_inputs(states: RunStates, failed: Mapping[str, str]) -> list[str]:
+    """A line about each run that others need and that an earlier command could not finish."""
+    runs = (run for run in states.inputs_before if run.key in failed and run.key not in states.plan.requested)
+    return [
+        f"{run.title}, {_reason(states.plan.is_only_scored(run))}: failed before, {failed[run.key]}{_RETRY}"
+        for run in runs
+    ]
 
 
 def _reason(is_only_scored: bool) -> str:
@@ -53,11 +56,11 @@ def _finished(states: RunStates, failed: Mapping[str, str]) -> list[str]:
 
 def failures(runs: Sequence[PlannedRun], failed: Mapping[str, str]) -> list[str]:
     """The failed runs of a campaign of several, with their reasons."""
-    losers = [run for run in runs if run.key in failed]
-    if not losers or len(runs) == 1:
+    unfinished = [run for run in runs if run.key in failed]
+    if not unfinished or len(runs) == 1:
         return []
-    lines = [f"{len(losers)} of {len(runs)} networks failed; --retry_failed runs them again:"]
-    lines += [f"  {run.title}: {failed[run.key]}" for run in losers[:_FEW]]
-    if len(losers) > _FEW:
-        lines.append(f"  and {len(losers) - _FEW} more; --status lists them")
+    lines = [f"{len(unfinished)} of {len(runs)} networks failed; --retry_failed runs them again:"]
+    lines += [f"  {run.title}: {failed[run.key]}" for run in unfinished[:_FEW]]
+    if len(unfinished) > _FEW:
+        lines.append(f"  and {len(unfinished) - _FEW} more; --status lists them")
     return lines
