@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from benchmarks.timing import keep
+from Layers.forms.dynamic import Dynamic
 from Models import build
 from Utils import randomness
 from Utils.config.resolved import Recipe
@@ -52,7 +53,8 @@ def initial_network(sample: int) -> nn.Module:
 
 def train_on_tensors(data: Data, recipe: Recipe, sample: int) -> tuple[list[float], float]:
     """Train with this project's loop; returns the seconds of each epoch and the final top-1."""
-    rows = train(TrainingTask(initial_network(sample), data, recipe, sample), RunContext(has_bar=False)).rows
+    (history,) = train(TrainingTask(initial_network(sample), data, recipe, sample), RunContext(has_bar=False))
+    rows = history.rows
     times = [row["seconds"] for row in rows]
     return [later - earlier for earlier, later in itertools.pairwise(times)], rows[-1]["top1"]
 
@@ -70,7 +72,9 @@ def train_on_loader(data: Data, batches: Iterable, recipe: Recipe, sample: int) 
     """Train with a plain loop over a DataLoader; returns the seconds of each epoch and the final top-1."""
     torch.manual_seed(sample)
     model = initial_network(sample)
-    optimizer = make_optimizer(model, recipe)
+    form = Dynamic()
+    form.enter(model)
+    optimizer = make_optimizer(form.parameters(), recipe)
     seconds, iteration = [], 0
     for _ in range(EPOCHS):
         started = time.perf_counter()

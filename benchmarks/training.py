@@ -22,7 +22,8 @@ from torch import nn
 
 from benchmarks.timing import keep
 from Layers import unmask
-from Layers.forms.baked import baked_masks
+from Layers.forms.baked import Baked
+from Layers.forms.dynamic import Dynamic
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
@@ -65,7 +66,8 @@ def stepper(
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, fused=True)
     forward = Compute(model, machine).forward() if uses_compute else model
-    prepare: Callable[[], object] = stack.enter_context(baked_masks(model)) if stack else int
+    form = Baked() if stack else Dynamic()
+    (stack or ExitStack()).enter_context(form.holding(model))
     model.train()
 
     def step() -> float:
@@ -73,7 +75,7 @@ def stepper(
         loss = F.cross_entropy(forward(images), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        prepare()
+        form.after_backward()
         optimizer.step()
         return loss.item()
 

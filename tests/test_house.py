@@ -141,8 +141,8 @@ def test_processes_that_train_one_network_appear_in_few_places():
         if "Utils.distributed.process_group" in map(module_of, used) and package_of(path) != "Utils.distributed"
     }
     assert users == {
-        "Utils.training.loop", "Utils.training.evaluation", "Utils.campaign.executors.process_group",
-        "Utils.data.dataset", "Experiments.planning.make_executor",
+        "Utils.training.loop", "Utils.training.evaluation", "Utils.training.checkpoints",
+        "Utils.campaign.executors.process_group", "Utils.data.dataset", "Experiments.planning.make_executor",
     }  # fmt: skip
 
 

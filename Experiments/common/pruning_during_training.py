@@ -1,92 +1,49 @@
 """Pruning during training: a schedule decides when, and each pruning is recorded."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
-import torch
 
 from Experiments.common.trial import Trial
 from Layers import Masks
+from Layers.forms.dynamic import Dynamic
 from Utils import randomness
 from Utils.config.resolved import Recipe
 from Utils.config.target import Target
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
-from Utils.training.hooks import Hooks
+from Utils.training.callbacks import Callback
 
 
-class Stateful(Protocol):
-    """Schedule that changes a network at some steps of its training, and resumes from its saved state."""
+class RepeatedPruning(Callback):
+    """Prunes a network repeatedly, each time by its current weights, and records each pruning.
 
-    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Change the network if a change is due after `step` steps."""
-        ...
+    A schedule is a subclass, whose `after_step` decides when to prune.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial, self.options = trial, trial.settings.options
+        self.rows: list[dict[str, Any]] = []
+        """One row for each pruning: iteration, kept weights, and overlap with the previous masks."""
+        self.base = Masks.of(trial.model)
+        """Initial masks: entries that they prune never return."""
+        self.generator = randomness.generator(trial.settings.run.sample, "random scores")
 
     def state(self) -> dict[str, Any]:
-        """State of the schedule, in tensors and plain values."""
-        ...
+        """The record, the seconds of pruning, and the state of random scores."""
+        return {"rows": self.rows, "seconds": self.trial.prune_seconds, "generator": self.generator.get_state()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore a result of `state`."""
-        ...
-
-
-class Timetable(Stateful, Protocol):
-    """Schedule that prunes a network at some steps of its training."""
+        self.rows, self.trial.prune_seconds = state["rows"], state["seconds"]
+        self.generator.set_state(state["generator"])
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Tables of the schedule, in addition to the record of prunings."""
-        ...
-
-
-def prune_while_training(
-    trial: Trial,
-    timetable: Callable[["RepeatedPruning"], Timetable],
-    recipe: Recipe | None = None,
-    columns: dict[str, Any] | None = None,
-) -> Outcome:
-    """Train one network and prune it by a schedule.
-
-    `timetable` makes the schedule. `recipe` replaces the recipe of the run. `columns` are summary columns of the
-    experiment, with values.
-    """
-    pruning = RepeatedPruning(trial)
-    pruning.check_target()
-    schedule = timetable(pruning)
-    history = trial.train(pruning.hooks(schedule), recipe=recipe or trial.settings.recipe)
-    tables = {} if trial.pruner.is_dense else {"sparsity": pruning.table(), **schedule.tables()}
-    return trial.outcome(trial.measure(), history, columns, tables)
-
-
-@dataclass
-class RepeatedPruning:
-    """Prunes a network repeatedly, each time by its current weights, and records each pruning."""
-
-    trial: Trial
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """One row for each pruning: iteration, kept weights, and overlap with the previous masks."""
-
-    def __post_init__(self) -> None:
-        self.base = Masks.of(self.trial.model)
-        """Initial masks: entries that they prune never return."""
-        self.generator = randomness.generator(self.trial.settings.run.sample, "random scores")
-
-    def hooks(self, schedule: Stateful) -> Hooks:
-        """Hooks of a training in which a schedule decides when to prune."""
-
-        def restore(state: dict[str, Any]) -> None:
-            self.rows, self.trial.prune_seconds = state["rows"], state["seconds"]
-            self.generator.set_state(state["generator"])
-            schedule.restore(state["times"])
-
-        def state() -> dict[str, Any]:
-            record = {"rows": self.rows, "seconds": self.trial.prune_seconds, "generator": self.generator.get_state()}
-            return record | {"times": schedule.state()}
-
-        return Hooks(schedule.after_step, state=state, restore=restore)
+        """Tables of the run: the record of prunings, if there are any."""
+        columns = ["iteration", "kept_direct", "direct_sparsity", "overlap"]
+        return {} if self.trial.pruner.is_dense else {"sparsity": pd.DataFrame(self.rows, columns=columns)}
 
     def check_target(self) -> None:
         """Raise `UserError` before training if the target cannot be reached."""
@@ -132,6 +89,15 @@ class RepeatedPruning:
         row = {"iteration": iteration, "kept_direct": masks.kept, "direct_sparsity": 1 - masks.kept / masks.total}
         self.rows.append({**row, "overlap": masks.overlap(before)})
 
-    def table(self) -> pd.DataFrame:
-        """Rows of all prunings."""
-        return pd.DataFrame(self.rows, columns=["iteration", "kept_direct", "direct_sparsity", "overlap"])
+
+def prune_while_training(
+    schedule: RepeatedPruning, recipe: Recipe | None = None, columns: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Train the network of a schedule's trial, and prune it by the schedule.
+
+    `recipe` replaces the recipe of the run. `columns` are summary columns of the experiment, with values.
+    """
+    trial = schedule.trial
+    schedule.check_target()
+    history = trial.train(schedule, form=Dynamic(), recipe=recipe or trial.settings.recipe)
+    return trial.outcome(trial.measure(), history, columns, schedule.tables())

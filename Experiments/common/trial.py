@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from Experiments.common.network import initial_model, load_data, new_weights, restore, state_of
 from Experiments.common.run_pruner import RunPruner
 from Layers import Masks, prunable
+from Layers.forms.weight_form import WeightForm
 from Pruners.criteria.scores import Scores
 from Pruners.registry import parts
 from Utils import randomness
@@ -25,9 +26,9 @@ from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.results.schema import TRAINING_COLUMNS
 from Utils.sparsity.measure import Measurement, measure
+from Utils.training.callbacks import Callback
 from Utils.training.context import RunContext
 from Utils.training.evaluation import History, untrained
-from Utils.training.hooks import NO_HOOKS, Hooks
 from Utils.training.loop import train
 from Utils.training.task import TrainingTask
 
@@ -107,9 +108,10 @@ class Trial:
         )
         return replace(task, **changes)
 
-    def train(self, hooks: Hooks = NO_HOOKS, **changes: Any) -> History:
-        """Train the network; `changes` are other values of fields of the task."""
-        return train(self.task(**changes), self.context, hooks)
+    def train(self, *callbacks: Callback, form: WeightForm | None = None, **changes: Any) -> History:
+        """Train the network, by default with fixed masks; `changes` are other values of fields of the task."""
+        (history,) = train(self.task(**changes), self.context, form, callbacks)
+        return history
 
     def test(self) -> History:
         """Test the network without training it."""

@@ -16,6 +16,7 @@ from torch import nn
 from Experiments.common.trial import Trial
 from Experiments.registry import EXPERIMENTS
 from Layers import Masks
+from Layers.forms.dynamic import Dynamic
 from Utils.campaign.plan import PlannedRun
 from Utils.config.fields import plain
 from Utils.config.settings import Settings
@@ -143,7 +144,9 @@ def _from_steps(settings: Settings) -> _Cost:
         return _Cost(0.0, tested * per_image, disk, "test batches timed here (pruning not counted)")
     size, every = recipe.batch_size, recipe.evaluate_every
     batches = data.training_batches(settings.run.sample, size, recipe.augmentation)
-    step = _seconds_per_batch(model, batches, make_optimizer(model, recipe))
+    form = Dynamic()
+    with form.holding(model):
+        step = _seconds_per_batch(model, batches, make_optimizer(form.parameters(), recipe))
     if isinstance(data.train, Files):
         batches.close()  # type: ignore[attr-defined]
     return _Cost(step * (1 + tested / size / every / 3), 0.0, disk, f"{_STEPS} steps timed here (pruning not counted)")

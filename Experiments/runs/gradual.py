@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import pandas as pd
-import torch
-
 from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
 from Experiments.common.trial import Trial
 from Pruners.schedules.sparsity_ramps import Ramp
@@ -15,47 +12,43 @@ from Utils.config.target import Target
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.training.context import RunContext
+from Utils.training.state import TrainingState
 
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
     """Train and prune one network."""
-    return prune_while_training(Trial(settings, context), RampSchedule)
+    return prune_while_training(RampSchedule(Trial(settings, context)))
 
 
-class RampSchedule:
+class RampSchedule(RepeatedPruning):
     """Schedule that prunes a network along a sparsity ramp while it trains."""
 
-    def __init__(self, pruning: RepeatedPruning) -> None:
-        settings = pruning.trial.settings
-        self.pruning, self.options, self.target = pruning, settings.options, settings.target
-        self.is_dense = pruning.trial.pruner.is_dense
-        self.ramp = make_ramp(settings)
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial)
+        self.target, self.ramp = trial.settings.target, make_ramp(trial.settings)
         self.reached = 0.0
 
-    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Prune if a pruning is due after `step` steps."""
-        start, end = self.ramp.start, self.ramp.end
-        if self.is_dense or not start <= step <= end:
+    def after_step(self, training: TrainingState) -> None:
+        """Prune if a pruning is due."""
+        step, start, end = training.step, self.ramp.start, self.ramp.end
+        if self.trial.pruner.is_dense or not start <= step <= end:
             return
         if step == end:
-            self.pruning.prune(self.target, step, self.options.carry_mask, is_final=True)
+            self.prune(self.target, step, self.options.carry_mask, is_final=True)
         elif (step - start) % self.options.prune_every == 0:
             sparsity = self.ramp.sparsity(step)
             if self.options.carry_mask:
                 sparsity = self.reached = max(self.reached, sparsity)
-            self.pruning.prune(Target(Decimal(repr(sparsity))), step, self.options.carry_mask)
+            self.prune(Target(Decimal(repr(sparsity))), step, self.options.carry_mask)
 
     def state(self) -> dict[str, Any]:
-        """The highest sparsity so far."""
-        return {"reached": self.reached}
+        """Also the highest sparsity so far."""
+        return super().state() | {"reached": self.reached}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore a result of `state`."""
+        super().load(state)
         self.reached = state["reached"]
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """No tables beyond the record of prunings."""
-        return {}
 
 
 def make_ramp(settings: Settings) -> Ramp:

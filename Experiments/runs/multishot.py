@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from Experiments.common.network import restore, state_of
@@ -20,10 +19,11 @@ from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.results.schema import TRAINING_COLUMNS
 from Utils.sparsity.measure import Measurement
+from Utils.training.callbacks import Callback
 from Utils.training.context import RunContext
 from Utils.training.evaluation import History, untrained
-from Utils.training.hooks import Hooks
 from Utils.training.lr_schedules import learning_rate
+from Utils.training.state import TrainingState
 
 _LEAST_RATE = 1e-3
 """Smallest usable learning rate, as a fraction of the initial one: below it, a network does not train."""
@@ -54,9 +54,7 @@ class _Levels:
         options = self.settings.options
         self.pruning = RepeatedPruning(self.trial)
         self.count = 0 if self.trial.pruner.is_dense else options.levels
-        self.point = int(options.rewind) if options.rewind.isdigit() else 0
-        """Number of steps of the first training after which weights are saved for rewinding."""
-        self.rewound = state_of(self.model)
+        self.rewind_point = RewindPoint(self.model, int(options.rewind) if options.rewind.isdigit() else 0)
 
     def run(self) -> Outcome:
         """Execute all levels, or stop after a training that failed."""
@@ -97,7 +95,7 @@ class _Levels:
         if level:
             self.pruning.prune(self._target(level), level, is_carried=True, is_final=level == self.count)
             if self.settings.options.rewind not in ("none", "lr"):
-                restore(self.model, self.rewound)
+                restore(self.model, self.rewind_point.weights)
         measurement = self.trial.measure()
         return measurement, self._train(level, measurement)
 
@@ -123,7 +121,7 @@ class _Levels:
         recipe, before = self.settings.recipe, self.settings.pruning.pre_iterations
         if level < self.count and before is not None:
             recipe = replace(recipe, iterations=before)
-        return recipe, self.point if level else 0
+        return recipe, self.rewind_point.step if level else 0
 
     def _continued(self, recipe: Recipe) -> Recipe:
         """The recipe at the last learning rate with `--rewind=none`, otherwise the recipe as it is."""
@@ -135,21 +133,10 @@ class _Levels:
         """Train a network, and save the weights to rewind to; a collapsed network is only tested."""
         if not recipe.train or measurement.totals["collapsed"]:
             return untrained(model, self.trial.data, recipe, self.settings.machine)
-
-        def save_rewind_point(step: int, optimizer: torch.optim.Optimizer) -> None:
-            if level == 0 and step == self.point:
-                self.rewound = state_of(model)
-
+        name = f"level-{level}" + ("" if model is self.model else "-new")
         label = f"{self.settings.title()} level {level}"
-
-        def restore(state: dict[str, Tensor]) -> None:
-            if level == 0:
-                self.rewound = {name: value.to(self.rewound[name].device) for name, value in state.items()}
-
-        hooks = Hooks(
-            save_rewind_point, state=lambda: self.rewound if level == 0 else {}, restore=restore, only_looks=True
-        )
-        return self.trial.train(hooks, model=model, recipe=recipe, label=label, start=start)
+        callbacks = () if level else (self.rewind_point,)
+        return self.trial.train(*callbacks, model=model, recipe=recipe, name=name, label=label, start=start)
 
     def _record(self, model: nn.Module, level: int, weights: str, measurement: Measurement, history: History) -> None:
         """Append a training to the tables; `weights` names its initial weights."""
@@ -164,3 +151,23 @@ class _Levels:
         self.levels.append(row | {name: last[name] for name in ("top1", "test_loss", "train_loss")})
         rows = pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS))
         self.trainings.append(rows.assign(level=level, weights=weights))
+
+
+class RewindPoint(Callback):
+    """Saves the weights of a network after some steps of its training, for rewinding."""
+
+    def __init__(self, model: nn.Module, step: int) -> None:
+        self.model, self.step, self.weights = model, step, state_of(model)
+
+    def after_step(self, training: TrainingState) -> None:
+        """Save the weights at the step."""
+        if training.step == self.step:
+            self.weights = state_of(self.model)
+
+    def state(self) -> dict[str, Tensor]:
+        """The saved weights."""
+        return self.weights
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore a result of `state`."""
+        self.weights = {name: value.to(self.weights[name].device) for name, value in state.items()}

@@ -1,8 +1,10 @@
 """Pruning after training: trains one network, and tests it without some of its weights and of its units."""
 
 import copy
+import operator
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 import pandas as pd
@@ -16,9 +18,10 @@ from Utils.connectivity.interpreter import output_layers
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.topk import strongest
+from Utils.training.callbacks import Callback
 from Utils.training.context import RunContext
 from Utils.training.evaluation import Scores, evaluate, evaluation_batch_size
-from Utils.training.hooks import Hooks
+from Utils.training.state import TrainingState
 
 COLUMNS = (
     "Sparsity (%)", "Test Accuracy (Weight)", "Test Accuracy (Unit)", "Test Loss: (Weight)", "Test Loss: (Unit)",
@@ -31,17 +34,12 @@ def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext)
     trial = Trial(settings, context)
     model = trial.model
     hidden = hidden_layers(model)
-    best = _Best(model)
+    best = BestWeights(model)
     if settings.recipe.train:
-        hooks = Hooks(
-            after_test=best.update,
-            state=best.checkpoint,
-            restore=best.restore,
-            penalty=_penalty(model, hidden, settings.options),
-        )
-        history = trial.train(hooks)
+        penalty = HiddenPenalty(model, hidden, settings.options.l1_reg, settings.options.l2_reg)
+        history = trial.train(best, penalty)
         if settings.options.keep_best and trial.data.validation:
-            restore(model, best.state)
+            restore(model, best.weights)
     else:
         history = trial.test()
     table = tests(trial, hidden)
@@ -95,31 +93,38 @@ def _test(trial: Trial, model: nn.Module) -> Scores:
     return evaluate(model, trial.data, trial.data.test, size)
 
 
-def _penalty(model: nn.Module, hidden: list[str], options: Any) -> Any:
-    """Function that returns the L1 and L2 penalty of hidden weights; None without a penalty."""
-    if not options.l1_reg and not options.l2_reg:
-        return None
-    weights = [prunable(model)[name][0] for name in hidden]
-    l1, l2 = options.l1_reg, options.l2_reg
-    return lambda: sum(l1 * weight.abs().sum() + l2 * weight.square().sum() for weight in weights)
+class HiddenPenalty(Callback):
+    """Adds the L1 and L2 norms of hidden weights to the loss."""
+
+    def __init__(self, model: nn.Module, hidden: list[str], l1: float, l2: float) -> None:
+        self.weights = [prunable(model)[name][0] for name in hidden]
+        self.l1, self.l2 = l1, l2
+
+    def penalty(self, training: TrainingState) -> Tensor | None:
+        """The sum of absolute and of squared weights, each times its coefficient."""
+        if not self.l1 and not self.l2:
+            return None
+        terms = [self.l1 * weight.abs().sum() + self.l2 * weight.square().sum() for weight in self.weights]
+        return reduce(operator.add, terms) if terms else None
 
 
-class _Best:
-    """State of a network at its lowest validation loss."""
+class BestWeights(Callback):
+    """Keeps the weights of a network at its lowest validation loss."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.loss, self.iteration = model, float("inf"), 0
-        self.state = state_of(model)
+        self.weights = state_of(model)
 
-    def checkpoint(self) -> dict[str, Any]:
-        """The lowest loss, its iteration, and the state of the network."""
-        return {"loss": self.loss, "iteration": self.iteration, "state": self.state}
-
-    def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Restore a result of `checkpoint`."""
-        self.loss, self.iteration, self.state = checkpoint["loss"], checkpoint["iteration"], checkpoint["state"]
-
-    def update(self, row: dict[str, float]) -> None:
-        """Save the network if a row of its history has a lower validation loss."""
+    def after_test(self, training: TrainingState, member: int) -> None:
+        """Keep the weights if the validation loss is the lowest after a step."""
+        row = training.histories[member].last
         if row["iteration"] and row["val_loss"] < self.loss:
-            self.loss, self.iteration, self.state = row["val_loss"], int(row["iteration"]), state_of(self.model)
+            self.loss, self.iteration, self.weights = row["val_loss"], int(row["iteration"]), state_of(self.model)
+
+    def state(self) -> dict[str, Any]:
+        """The lowest loss, its iteration, and the weights."""
+        return {"loss": self.loss, "iteration": self.iteration, "weights": self.weights}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore a result of `state`."""
+        self.loss, self.iteration, self.weights = state["loss"], state["iteration"], state["weights"]

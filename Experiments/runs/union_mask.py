@@ -9,7 +9,6 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import pandas as pd
-import torch
 
 from Experiments.common.pruning_during_training import RepeatedPruning, prune_while_training
 from Experiments.common.trial import Trial
@@ -21,12 +20,13 @@ from Utils.config.target import Target
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.training.context import RunContext
+from Utils.training.state import TrainingState
 
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
     """Train and prune one network by the method or as a baseline."""
-    trial = Trial(settings, context)
-    return prune_while_training(trial, Cycles, cyclic_recipe(settings), {"arm": settings.options.arm})
+    schedule = Cycles(Trial(settings, context))
+    return prune_while_training(schedule, cyclic_recipe(settings), {"arm": settings.options.arm})
 
 
 def span(settings: Settings) -> tuple[int, int]:
@@ -48,12 +48,13 @@ def cyclic_recipe(settings: Settings) -> Recipe:
     return replace(recipe, lr_schedule="cyclic", lr_cycle=(half, half))
 
 
-class Cycles:
+class Cycles(RepeatedPruning):
     """Schedule that prunes a network in cycles and unites their masks; in the baselines it prunes once."""
 
-    def __init__(self, pruning: RepeatedPruning) -> None:
-        self.trial, settings = pruning.trial, pruning.trial.settings
-        self.pruning, self.options, self.target = pruning, settings.options, settings.target
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial)
+        settings = trial.settings
+        self.target = settings.target
         self.start, self.end = span(settings)
         count = self.options.cycles if self.options.arm == "union" else 1
         self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
@@ -68,17 +69,18 @@ class Cycles:
         self.initial = 0.0
         """Sparsity of the union, at which the last ramp starts."""
 
-    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Prune if a pruning is due after `step` steps; unite masks at the end of a cycle."""
+    def after_step(self, training: TrainingState) -> None:
+        """Prune if a pruning is due; unite masks at the end of a cycle."""
+        step = training.step
         if self.trial.pruner.is_dense or not self.start <= step <= self.end:
             return
         if step == self.end:
-            self.pruning.prune(self.target, step, is_carried=self.united is not None, is_final=True)
+            self.prune(self.target, step, is_carried=self.united is not None, is_final=True)
         elif step in self.bounds[1:-1]:
             self._finish_cycle(step)
         elif (step - self.start) % self.options.prune_every == 0:
             sparsity = Decimal(repr(self._ramp(step).sparsity(step)))
-            self.pruning.prune(Target(sparsity), step, is_carried=self.united is not None)
+            self.prune(Target(sparsity), step, is_carried=self.united is not None)
 
     def _ramp(self, step: int) -> Ramp:
         """Sparsity ramp of the cycle that contains `step`."""
@@ -89,33 +91,35 @@ class Cycles:
 
     def _finish_cycle(self, step: int) -> None:
         """Prune to the target, add the mask to the union, and start the next cycle."""
-        self.pruning.prune(self.target, step, is_carried=False, is_final=True)
+        self.prune(self.target, step, is_carried=False, is_final=True)
         masks = Masks.of(self.trial.model)
         self.found.append(masks)
         self.unions.append(masks | self.unions[-1] if self.unions else masks)
         if step != self.bounds[-2]:
-            self.pruning.replace_masks(self.pruning.base, step)
+            self.replace_masks(self.base, step)
             return
         self.united = self.unions[-1]
-        self.pruning.replace_masks(self.united, step)
+        self.replace_masks(self.united, step)
         self.initial = self.trial.pruner.sparsity(self.trial.model)
 
     def state(self) -> dict[str, Any]:
-        """Masks of the finished cycles, whether the last cycle has begun, and its initial sparsity."""
+        """Also masks of the finished cycles, whether the last cycle has begun, and its initial sparsity."""
         cycle_masks = [dict(masks) for masks in self.found]
-        return {"found": cycle_masks, "is_united": self.united is not None, "initial": self.initial}
+        cycles = {"found": cycle_masks, "is_united": self.united is not None, "initial": self.initial}
+        return super().state() | cycles
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore a result of `state`."""
+        super().load(state)
         self.found = [Masks(masks).to(self.trial.device) for masks in state["found"]]
         self.unions = list(accumulate(self.found, operator.or_))
         self.united = self.unions[-1] if state["is_united"] else None
         self.initial = state["initial"]
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """`cycles`: size of each cycle's mask and of the union so far; `overlaps`: overlap of each pair of masks."""
+        """Also `cycles`, the size of each cycle's mask and of the union so far, and `overlaps` of pairs of masks."""
         if not self.found:
-            return {}
+            return super().tables()
         cycles = []
         for number, (masks, united) in enumerate(zip(self.found, self.unions, strict=True), 1):
             row = {"cycle": number, "iteration": self.bounds[number], "kept_direct": masks.kept}
@@ -125,4 +129,4 @@ class Cycles:
             for first, masks in enumerate(self.found, 1)
             for second, others in enumerate(self.found, 1)
         ]
-        return {"cycles": pd.DataFrame(cycles), "overlaps": pd.DataFrame(pairs)}
+        return super().tables() | {"cycles": pd.DataFrame(cycles), "overlaps": pd.DataFrame(pairs)}

@@ -158,7 +158,7 @@ class _Campaign:
         checkpoints, every = self.recorder.checkpoints(run)
         self.reporter.start(run)
         job = Job(run.key, run.settings, run.implementation, inputs, checkpoints, every, self.reporter.bars)
-        self.executor.submit(job, slot)
+        self.executor.submit((job,), slot)
 
     def _handle(self, report: Report) -> None:
         run = self._run(report.name)

@@ -35,6 +35,10 @@ class Job:
     bars_above: int = 0
 
 
+Bundle = tuple[Job, ...]
+"""Jobs that one worker executes together."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run was executed to its end; its training may have diverged."""
@@ -67,6 +71,7 @@ class Message:
     """An event of a run that is being executed."""
 
     name: str
+    """The key of the run that the event is about, one of a bundle."""
     event: Event
 
 
@@ -74,7 +79,7 @@ Report = Finished | Failed | WorkerDied | Message
 
 
 class Executor(Protocol):
-    """Executes jobs."""
+    """Executes bundles of jobs; the reports of a bundle come together."""
 
     is_remote: bool
     """Whether jobs are executed in other processes, whose progress is reported rather than shown by them."""
@@ -86,11 +91,11 @@ class Executor(Protocol):
         ...
 
     def free_slots(self) -> list[int]:
-        """Numbers of the workers that can take a job now. A worker keeps its number, and its caches, between jobs."""
+        """Numbers of the workers that can take a bundle now. A worker keeps its number and its memory."""
         ...
 
-    def submit(self, job: Job, slot: int) -> None:
-        """Give a job to the worker of a free slot."""
+    def submit(self, bundle: Bundle, slot: int) -> None:
+        """Give a bundle to the worker of a free slot."""
         ...
 
     def wait(self, seconds: float) -> list[Report]:

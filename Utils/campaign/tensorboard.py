@@ -11,6 +11,7 @@ from Utils.config.settings import Settings
 from Utils.errors import UserError
 from Utils.results.folders import folder_name
 from Utils.training.context import Evaluation
+from Utils.training.task import MAIN
 
 _KEPT_OPEN = 32
 
@@ -34,7 +35,7 @@ class TensorBoardWriter:
     def add(self, settings: Settings, evaluation: Evaluation) -> None:
         """Write the numbers of one evaluation, NaN left out."""
         title = folder_name(settings.title().replace(" ", "_"))
-        name = f"{title}_{settings.key()}" + (f"/training-{evaluation.training}" if evaluation.training else "")
+        name = f"{title}_{settings.key()}" + ("" if evaluation.training == MAIN else f"/{evaluation.training}")
         writer = self.writers.pop(name, None) or self.make(str(self.folder / name))
         self.writers[name] = writer
         for column, value in evaluation.values.items():

@@ -1,14 +1,14 @@
-"""Worker: executes jobs in this process, one after another, and keeps between them what they have in common."""
+"""Worker: executes bundles of jobs in this process, and keeps between them what they have in common."""
 
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from Utils.campaign.jobs import Failed, Finished, Job, Message, RemoteError, Report, describe_error
+from Utils.campaign.jobs import Bundle, Failed, Finished, Job, Message, RemoteError, Report, describe_error
 from Utils.errors import UserError
 from Utils.training.context import Event, RunContext, WarningIssued, call
 from Utils.training.memory import WorkerMemory
@@ -24,9 +24,17 @@ class Worker:
     first_process: Callable[[Callable[[], Any]], Any] = call
     """Calls a function in the first of several processes that execute each job together."""
 
-    def execute(self, job: Job, listener: Callable[[Event], None]) -> Finished | Failed:
-        """Execute a job; events go to the listener."""
+    def execute(self, bundle: Bundle, send: Callable[[Message], None]) -> list[Finished | Failed]:
+        """Execute the jobs of a bundle, one after another; their messages are sent at once."""
+        return [self._execute(job, (job.name,), send) for job in bundle]
+
+    def _execute(self, job: Job, members: Sequence[str], send: Callable[[Message], None]) -> Finished | Failed:
+        """Execute a job; `members` are the keys of the runs that its events are about."""
         started = time.perf_counter()
+
+        def listener(event: Event) -> None:
+            send(Message(members[event.member], event))
+
         context = RunContext(
             listener, job.checkpoints, job.checkpoint_every, job.name, self.has_bars, job.bars_above, self.memory,
             self.first_process,
@@ -42,57 +50,57 @@ class Worker:
 
 @dataclass
 class RemoteWorker(Worker):
-    """A worker whose events and reports are sent to another process."""
+    """A worker whose messages and reports are sent to another process."""
 
     has_bars: bool = False
 
-    def execute_remotely(self, job: Job, send: Callable[[Message], None]) -> Finished | Failed:
-        """Execute a job: warnings become messages, and errors become ones that can be pickled."""
-
-        def listener(event: Event) -> None:
-            send(Message(job.name, event))
+    def execute(self, bundle: Bundle, send: Callable[[Message], None]) -> list[Finished | Failed]:
+        """Execute a bundle: warnings become messages, and errors become ones that can be pickled."""
 
         def warn(message: Any, *place: object) -> None:
-            listener(WarningIssued(str(message)))
+            send(Message(bundle[0].name, WarningIssued(str(message))))
 
         before, warnings.showwarning = warnings.showwarning, warn
         try:
-            report = self.execute(job, listener)
+            reports = super().execute(bundle, send)
         finally:
             warnings.showwarning = before
-        if isinstance(report, Failed) and not isinstance(report.error, UserError):
-            return Failed(report.name, RemoteError(describe_error(report.error)), report.trace)
-        return report
+        return [_picklable(report) for report in reports]
+
+
+def _picklable(report: Finished | Failed) -> Finished | Failed:
+    if isinstance(report, Failed) and not isinstance(report.error, UserError):
+        return Failed(report.name, RemoteError(describe_error(report.error)), report.trace)
+    return report
 
 
 @dataclass
 class InProcessExecutor:
-    """Executes jobs in this process, one at a time."""
+    """Executes bundles in this process, one at a time."""
 
     worker: Worker = field(default_factory=Worker)
-    waiting: list[Job] = field(default_factory=list)
+    waiting: list[Bundle] = field(default_factory=list)
     is_remote: bool = False
     is_group: bool = False
 
     def listen(self, listener: Callable[[Report], None]) -> None:
-        """Pass the messages of a job on while `wait` executes it."""
+        """Pass messages on while `wait` executes a bundle."""
         self.listener = listener
 
     def free_slots(self) -> list[int]:
-        """One slot, unless a job is waiting."""
+        """One slot, unless a bundle is waiting."""
         return [] if self.waiting else [0]
 
-    def submit(self, job: Job, slot: int) -> None:
-        """Hold a job until the next `wait`."""
-        self.waiting.append(job)
+    def submit(self, bundle: Bundle, slot: int) -> None:
+        """Hold a bundle until the next `wait`."""
+        self.waiting.append(bundle)
 
     def wait(self, seconds: float) -> list[Report]:
-        """Execute the waiting job; the listener receives its messages at once."""
+        """Execute the waiting bundle; the listener receives its messages at once."""
         if not self.waiting:
             time.sleep(seconds)
             return []
-        job = self.waiting.pop()
-        return [self.worker.execute(job, lambda event: self.listener(Message(job.name, event)))]
+        return list(self.worker.execute(self.waiting.pop(), self.listener))
 
     def close(self) -> None:
         """Nothing to end: no worker outlives a call."""

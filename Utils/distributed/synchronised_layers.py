@@ -7,13 +7,12 @@ generators in the same state in all processes, and each process uses its own par
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from Layers.masked import Masked
-from Utils.distributed.process_group import Share, share, total
+from Utils.distributed.batch_norm import SynchronisedNorm
+from Utils.distributed.process_group import Share, share
 
 
 class SynchronisedLayers:
@@ -34,7 +33,7 @@ class SynchronisedLayers:
         dropout_types = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, StochasticDepth
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                self.forwards[module] = partial(_normalise, module, module.forward)
+                self.forwards[module] = SynchronisedNorm(module)
             elif isinstance(module, dropout_types):
                 self.forwards[module] = partial(self._drop, module, module.forward)
 
@@ -61,46 +60,3 @@ class SynchronisedLayers:
             ones = ones.contiguous(memory_format=torch.channels_last)  # random numbers are drawn in memory order
         start = (local.start - whole.start) * rows_per_image
         return x * forward(ones)[start : start + x.shape[0]]
-
-
-def _normalise(module: nn.modules.batchnorm._BatchNorm, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Output of the layer, in training with the statistics of all processes; `nn.SyncBatchNorm` works on GPUs only."""
-    if not module.training:
-        return forward(x)
-    axes = [axis for axis in range(x.dim()) if axis != 1]
-    shape = [1, -1, *[1] * (x.dim() - 2)]
-    single = x.to(torch.promote_types(x.dtype, torch.float32))
-    count = total(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
-    mean = _Sum.apply(single.sum(axes)) / count
-    centred = single - mean.reshape(shape)
-    variance = _Sum.apply(centred.square().sum(axes)) / count
-    _update_running_statistics(module, mean.detach(), variance.detach() * count / (count - 1))
-    normalised = centred * (variance + module.eps).rsqrt().reshape(shape)
-    scale, shift = (
-        (module.masked("weight"), module.masked("bias")) if isinstance(module, Masked) else (module.weight, module.bias)
-    )
-    if scale is not None:
-        normalised = normalised * scale.reshape(shape)
-    return (normalised if shift is None else normalised + shift.reshape(shape)).to(x.dtype)
-
-
-@torch.no_grad()
-def _update_running_statistics(module: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    if module.running_mean is None or module.running_var is None or module.num_batches_tracked is None:
-        return
-    module.num_batches_tracked.add_(1)
-    momentum = 1 / float(module.num_batches_tracked) if module.momentum is None else module.momentum
-    module.running_mean.lerp_(mean, momentum)
-    module.running_var.lerp_(variance, momentum)
-
-
-class _Sum(torch.autograd.Function):
-    """Sum over all processes; each process holds a part of the loss, so the gradient is the sum as well."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return total(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return total(gradients[0])

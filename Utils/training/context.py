@@ -1,7 +1,7 @@
 """Per-run context: where events are sent, and which checkpoints to resume from.
 
-A run has one checkpoint file for each of its trainings, in order. A finished training is restored in its final state;
-an interrupted training resumes after the step of its checkpoint. Everything between trainings is computed again, with
+A run has one checkpoint file for each of its trainings, by name. A finished training is restored in its final state; an
+interrupted training resumes after the step of its checkpoint. Everything between trainings is computed again, with
 the same result. A file holds tensors and plain values, preceded by a digest of this content, the run and the file name.
 It is read without executing code.
 """
@@ -24,15 +24,23 @@ Result = TypeVar("Result")
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
 """Used if no number of steps is given."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Version of the content of checkpoints: a new version invalidates older checkpoints."""
 
 _DIGEST = sha256().digest_size
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Event: the progress of a training, in steps, with a summary of loss and accuracy."""
+class Event:
+    """What happens while a bundle of runs is executed."""
+
+    member: int = field(default=0, kw_only=True)
+    """The run that the event is about, by its position in the bundle."""
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """The progress of a training, in steps, with a summary of loss and accuracy."""
 
     iteration: int
     iterations: int
@@ -40,32 +48,29 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Event: the result of an evaluation, a row of `training.csv`, with the index of its training in the run."""
+class Evaluation(Event):
+    """The result of an evaluation, a row of `training.csv`, with the name of its training."""
 
-    training: int
+    training: str
     values: dict[str, float]
 
 
 @dataclass(frozen=True)
-class WarningIssued:
-    """Event: a warning to the user."""
+class WarningIssued(Event):
+    """A warning to the user."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class CheckpointSaved:
-    """Event: the name and content of a new checkpoint file."""
+class CheckpointSaved(Event):
+    """The name and content of a new checkpoint file."""
 
     name: str
     content: bytes
 
 
-Event = Progress | Evaluation | WarningIssued | CheckpointSaved
-
-
-def ignore(event: Event) -> None:
+def _ignore(event: Event) -> None:
     """Listener to events that nobody needs."""
 
 
@@ -78,7 +83,7 @@ def call(function: Callable[[], Result]) -> Result:
 class RunContext:
     """The environment of a run: the listener to its events, its checkpoints, its worker and its progress bars."""
 
-    listener: Callable[[Event], None] = ignore
+    listener: Callable[[Event], None] = _ignore
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     """Checkpoint files of the interrupted run, by name."""
     checkpoint_every: int | None = 0
@@ -93,8 +98,8 @@ class RunContext:
     """What the worker keeps between runs."""
     first_process: Callable[[Callable[[], Any]], Any] = call
     """Calls a function in the first process of the run, and returns its result in all of them."""
-    trainings: int = 0
-    """Number of trainings started so far."""
+    trainings: set[str] = field(default_factory=set)
+    """Names of the trainings started so far."""
     saved_at: float = field(default_factory=time.monotonic)
     """Time of the last checkpoint, initially of the start, on the monotonic clock."""
 
@@ -102,10 +107,12 @@ class RunContext:
         """The result of a function that only the first process of the run calls; tensors must be on the CPU."""
         return self.first_process(function)
 
-    def next_stage(self) -> "TrainingStage":
-        """Start the next training, and return its stage."""
-        self.trainings += 1
-        return TrainingStage(self, self.trainings - 1)
+    def stage(self, name: str) -> "TrainingStage":
+        """Start a training; raises `ValueError` if the run already has one of this name."""
+        if name in self.trainings:
+            raise ValueError(f"the run has already a training {name!r}, so its checkpoint would be replaced")
+        self.trainings.add(name)
+        return TrainingStage(self, name)
 
 
 @dataclass
@@ -113,12 +120,12 @@ class TrainingStage:
     """One training of a run: loads and saves its checkpoint, and reports its events."""
 
     context: RunContext
-    number: int
+    training: str
 
     @property
     def name(self) -> str:
         """Name of the checkpoint file."""
-        return f"checkpoint-{self.number}.pt"
+        return f"checkpoint-{self.training}.pt"
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """State of the interrupted training; None if there is no checkpoint, or, with a warning, no valid one."""
@@ -157,11 +164,3 @@ class TrainingStage:
         content = buffer.getvalue()
         self.context.listener(CheckpointSaved(self.name, self._digest(content) + content))
         self.context.saved_at = time.monotonic()
-
-    def report_progress(self, iteration: int, iterations: int, summary: str) -> None:
-        """Send the progress of the training to the listener."""
-        self.context.listener(Progress(iteration, iterations, summary))
-
-    def report_evaluation(self, row: dict[str, float]) -> None:
-        """Send a row of the training history to the listener."""
-        self.context.listener(Evaluation(self.number, row))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from Utils.config.resolved import Recipe
 from Utils.config.settings import Machine
@@ -49,6 +49,30 @@ class History:
         return max(row[column] for row in self.rows)
 
 
+class RunningScores:
+    """Mean loss and accuracy of training images, summed on the device and read only when they are asked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)
+        """Loss, correct predictions and images."""
+
+    @torch.no_grad()
+    def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
+        """Add images with a mean loss."""
+        self.sums[0] += loss.detach() * len(labels)
+        self.sums[1] += (outputs.argmax(1) == labels).sum()
+        self.sums[2] += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and top-1 accuracy of the images of all processes; NaN without any."""
+        loss, correct, count = process_group.total(self.sums).tolist()
+        return (loss / count, correct / count) if count else (math.nan, math.nan)
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self.sums.zero_()
+
+
 @torch.no_grad()
 def evaluate(
     model: nn.Module, data: Data, split: Split | Files, batch_size: int = _TEST_BATCH, forward: Forward | None = None
@@ -82,9 +106,8 @@ def evaluation_batch_size(recipe: Recipe, input_shape: tuple[int, int, int]) -> 
 def untrained(model: nn.Module, data: Data, recipe: Recipe, machine: Machine | None = None) -> History:
     """History of a network that is tested but not trained: one row, for iteration 0."""
     empty_row = dict.fromkeys(TRAINING_COLUMNS, math.nan)
-    compute = Compute(model, machine or Machine())
-    test_columns = test_row(model, data, recipe, compute.forward())
-    compute.restore()
+    with Compute(model, machine or Machine()) as compute:
+        test_columns = test_row(model, data, recipe, compute.forward())
     return History([empty_row | {"iteration": 0, "epoch": 0, "seconds": 0.0} | test_columns])
 
 

@@ -1,20 +1,16 @@
 """Optimizers: creates the optimizer of a recipe, with weight decay on kernels only."""
 
 import torch
-from torch import nn
 
-from Layers import prunable
+from Layers.forms.weight_form import Parameters
 from Utils.config.resolved import Recipe
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Parameters, recipe: Recipe) -> torch.optim.Optimizer:
     """Create the optimizer of a resolved recipe; weight decay excludes biases and normalisation."""
-    kernels = {name for name, (weight, _) in prunable(model).items() if weight.dim() > 1}
-    kernels |= {name for name, parameter in model.named_parameters() if parameter.dim() > 1}
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for name, parameter in named if name in kernels], "weight_decay": recipe.weight_decay},
-        {"params": [parameter for name, parameter in named if name not in kernels], "weight_decay": 0.0},
+        {"params": parameters.decayed, "weight_decay": recipe.weight_decay},
+        {"params": parameters.undecayed, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "adam":

@@ -16,7 +16,10 @@ Forward = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Compute:
-    """Executes a network with the settings of `--precision` and `--compile`."""
+    """Executes a network with the settings of `--precision` and `--compile`; a context that restores its layout.
+
+    Raises `UserError` for a failed compilation.
+    """
 
     model: nn.Module
     machine: Machine
@@ -45,17 +48,17 @@ class Compute:
 
         return call if self.machine.precision == "bf16" or is_channels_last else function
 
-    @staticmethod
-    def compile_error(error: Exception) -> UserError | None:
-        """The `UserError` for a failed compilation; None for other errors."""
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            return None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return UserError(f"--compile failed ({reason}); it needs a C++ compiler (on a GPU, Triton): run without it")
+    def __enter__(self) -> "Compute":
+        return self
 
-    def restore(self) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Return parameters and buffers to the contiguous layout."""
         self.model.to(memory_format=torch.contiguous_format)
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"--compile failed ({reason}); it needs a C++ compiler (on a GPU, Triton): run without it"
+            ) from error
 
     def _precision(self, images: Tensor) -> AbstractContextManager:
         if self.machine.precision == "fp32":

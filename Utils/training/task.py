@@ -8,6 +8,9 @@ from Utils.config.resolved import Recipe
 from Utils.config.settings import Machine
 from Utils.data.dataset import Data
 
+MAIN = "training"
+"""Name of the training of a run that has one."""
+
 
 @dataclass(frozen=True)
 class TrainingTask:
@@ -21,5 +24,7 @@ class TrainingTask:
     label: str = ""
     """The description on the progress bar."""
     machine: Machine = Machine()
+    name: str = MAIN
+    """Name among the trainings of a run, and of its checkpoint."""
     start: int = 0
     """Steps that are left out: training uses the learning rates and batches of the steps from there on."""

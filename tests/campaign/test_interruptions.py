@@ -121,7 +121,7 @@ def test_a_complete_campaign_needs_no_room(tmp_path, monkeypatch, capsys):
 
 def test_a_checkpoint_that_cannot_be_removed_is_told_of(tmp_path, capsys):
     (settings,) = runs(*QUICK, "--pruner=random", f"--out_path={tmp_path}")
-    (Store(tmp_path).folder(settings) / "checkpoint-0.pt").mkdir(parents=True)
+    (Store(tmp_path).folder(settings) / "checkpoint-training.pt").mkdir(parents=True)
     assert call(tmp_path, "--pruner=random", "--overwrite") == 2
     assert "cannot write to" in (error := capsys.readouterr().err) and error.count("\n") == 1
 

@@ -19,7 +19,7 @@ from Layers import (
     add_masks,
     prunable,
 )
-from Layers.forms.baked import baked_masks
+from Layers.forms.baked import Baked
 
 
 @settings(max_examples=50, deadline=None)
@@ -200,10 +200,11 @@ def test_fixed_masks_compute_the_same_and_leave_pruned_entries_as_they_were():
     x = torch.randn(7, 3, 6, 6)
     expected = model(x)
     gradients = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
-    with baked_masks(model) as zero_pruned_gradients:
+    form = Baked()
+    with form.holding(model):
         found = model(x)
         found.square().sum().backward()
-        zero_pruned_gradients()
+        form.after_backward()
         assert torch.equal(found, expected)
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             assert torch.equal(parameter.grad, gradient)
@@ -218,6 +219,6 @@ def test_fixed_masks_compute_the_same_and_leave_pruned_entries_as_they_were():
 def test_a_mask_that_is_changed_while_fixed_is_noticed():
     layer = MaskedLinear(5, 4)
     layer.weight_mask[0] = False
-    with pytest.raises(RuntimeError, match="a mask was changed while masks were fixed"), baked_masks(layer):
+    with pytest.raises(RuntimeError, match="a mask was changed while masks were fixed"), Baked().holding(layer):
         layer.weight_mask[1] = False
     assert not layer._is_fixed

@@ -95,15 +95,18 @@ def residual_network() -> nn.Module:
     return model
 
 
-def step_in_double_precision(number: int, of: int, place: str, make: Callable, parts: int) -> dict[str, torch.Tensor]:
+def step_in_double_precision(
+    number: int, of: int, place: str, make: Callable, parts: int, device: str = "cpu"
+) -> dict[str, torch.Tensor]:
     """Gradients and statistics of one step of this process's share of a batch."""
     if of > 1:
         os.environ.update(LOCAL)
         dist.init_process_group("gloo", f"file://{place}/meeting", rank=number, world_size=of)
     model = make()
     images, labels = torch.rand(14, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.arange(14) % 10
-    images = images.double().contiguous(memory_format=torch.channels_last)
-    model = model.double().train().to(memory_format=torch.channels_last)
+    images = images.to(device).double().contiguous(memory_format=torch.channels_last)
+    labels = labels.to(device)
+    model = model.to(device).double().train().to(memory_format=torch.channels_last)
     network, joint = parallel(model), SynchronisedLayers(model, 14, parts)
     torch.manual_seed(2)
     for part, positions in enumerate(share().positions(14, parts)):
@@ -127,6 +130,17 @@ def test_gradients_and_statistics_are_those_of_the_whole_batch(tmp_path, make, p
     for number in range(3):
         found = torch.load(tmp_path / str(number), weights_only=True)
         assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, atol=1e-10, rtol=1e-8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_batch_normalisation_on_a_gpu_has_the_statistics_of_the_whole_batch(tmp_path):
+    """Two processes share a GPU."""
+    torch.multiprocessing.spawn(step_in_double_precision, (2, str(tmp_path), residual_network, 1, "cuda"), nprocs=2)
+    expected = step_in_double_precision(0, 1, str(tmp_path), residual_network, 1, "cuda")
+    for number in range(2):
+        found = torch.load(tmp_path / str(number), weights_only=True)
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, atol=1e-10, rtol=1e-8)
 
@@ -190,7 +204,7 @@ def test_several_processes_go_on_where_they_were_killed(tmp_path):
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "main.py", *words]
     environment = {**os.environ, **LOCAL, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen([*start, f"--out_path={tmp_path / 'killed'}"], cwd=ROOT, env=environment)
-    while process.poll() is None and not list((tmp_path / "killed").rglob("checkpoint-0.pt")):
+    while process.poll() is None and not list((tmp_path / "killed").rglob("checkpoint-training.pt")):
         time.sleep(0.02)
     children = [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     for one in (process.pid, *children):
@@ -209,7 +223,7 @@ def test_several_processes_go_on_where_they_were_killed(tmp_path):
 
 def test_a_follower_that_fails_alone_ends(monkeypatch):
     """The first process would wait for it in the next sum of gradients."""
-    sent = iter([Job("run", Settings(), "test_distributed:fails_alone"), None])
+    sent = iter([(Job("run", Settings(), "test_distributed:fails_alone"),), None])
     monkeypatch.setattr(executor, "agree", lambda function: next(sent))
     with pytest.raises(RuntimeError, match="no memory"):
         executor.follow()

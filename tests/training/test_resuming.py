@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_starts_the_training_again_and_says_so(tmp_path, mo
     path.write_bytes(change(path.read_bytes(), other))
     capsys.readouterr()
     assert main.main(words) == 0
-    assert "checkpoint-0.pt is damaged" in capsys.readouterr().err
+    assert "checkpoint-training.pt is damaged" in capsys.readouterr().err
     assert main.main([*QUICK, f"--out_path={tmp_path}/calm"]) == 0
     check_same(tmp_path / "killed", tmp_path / "calm")
 
@@ -150,12 +150,12 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch, capsys):
     (path,) = tmp_path.rglob("checkpoint-*.pt")
     heard: list = []
     # With the digest that one of ours would have, which anybody can compute.
-    context.RunContext(heard.append, run_key=path.parent.name.rpartition("_")[2]).next_stage().save_checkpoint(
+    context.RunContext(heard.append, run_key=path.parent.name.rpartition("_")[2]).stage("training").save_checkpoint(
         {"iteration": Evil()}
     )
     path.write_bytes(heard[0].content)
     assert main.main(words) == 0
-    assert "checkpoint-0.pt is damaged" in capsys.readouterr().err and not (tmp_path / "evil").exists()
+    assert "checkpoint-training.pt is damaged" in capsys.readouterr().err and not (tmp_path / "evil").exists()
 
 
 def test_overwriting_starts_from_the_beginning(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_by_default_a_checkpoint_is_kept_every_few_minutes(tmp_path, monkeypatch
     assert not kept, "no time has passed"
     monkeypatch.setattr(context, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     assert main.main([*QUICK, "--sample=1", f"--out_path={tmp_path}"]) == 0
-    assert set(kept) == {"checkpoint-0.pt"}
+    assert set(kept) == {"checkpoint-training.pt"}
     kept.clear()
     assert main.main([*QUICK, "--sample=2", "--checkpoint_every=0", f"--out_path={tmp_path}"]) == 0
     assert not kept

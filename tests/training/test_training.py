@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from Layers import MaskedLinear, Masks, prunable
+from Layers.forms.baked import Baked
+from Layers.forms.dynamic import Dynamic
 from Models import build
 from Models.registry import ARCHITECTURES
 from Utils.config.resolved import Recipe
@@ -17,8 +19,7 @@ from Utils.data import dataset
 from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.training.context import RunContext
-from Utils.training.evaluation import evaluate, evaluation_batch_size
-from Utils.training.hooks import Hooks
+from Utils.training.evaluation import History, evaluate, evaluation_batch_size
 from Utils.training.loop import train
 from Utils.training.lr_schedules import learning_rate
 from Utils.training.optimizers import make_optimizer
@@ -39,8 +40,16 @@ def fresh() -> nn.Module:
     return build("lenet300100", generator=torch.Generator().manual_seed(0))
 
 
-def run(model: nn.Module, training: Recipe, sample: int = 0):
-    return train(TrainingTask(model, digits(), training, sample), RunContext())
+def run(model: nn.Module, training: Recipe, sample: int = 0, form=None, **flags) -> History:
+    task = TrainingTask(model, digits(), training, sample, machine=Machine(**flags))
+    (history,) = train(task, RunContext(), form)
+    return history
+
+
+def optimizer_of(model: nn.Module, training: Recipe) -> torch.optim.Optimizer:
+    form = Dynamic()
+    form.enter(model)
+    return make_optimizer(form.parameters(), training)
 
 
 def test_training_equals_a_plain_loop():
@@ -105,7 +114,7 @@ def test_keras_l2_coefficient_is_half_a_weight_decay_on_kernels():
     loaded = digits()
     images, labels = next(loaded.training_batches(0, 100, "none"))
     training = dataclasses.replace(RECIPE, weight_decay=2 * c, optimizer="sgd")
-    step = make_optimizer(ours, training)
+    step = optimizer_of(ours, training)
     F.cross_entropy(ours(images), labels).backward()
     step.step()
     loss = F.cross_entropy(keras(images), labels)
@@ -139,7 +148,7 @@ def test_every_optimizer_learns_and_leaves_pruned_weights_out(name):
     ("sgd", torch.optim.SGD, {"momentum": 0}),
 ])  # fmt: skip
 def test_optimizers(name, kind, options):
-    optimizer = make_optimizer(fresh(), dataclasses.replace(RECIPE, optimizer=name))
+    optimizer = optimizer_of(fresh(), dataclasses.replace(RECIPE, optimizer=name))
     assert type(optimizer) is kind and options.items() <= optimizer.defaults.items()
     assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-3, 0.0]
     assert [len(group["params"]) for group in optimizer.param_groups] == [3, 3 * 3]
@@ -164,7 +173,7 @@ def test_no_steps_only_test():
 def test_validation_is_reported():
     loaded = dataset.load("digits", "none", ImageSpec((1, 28, 28)), 0, 100)
     model = fresh()
-    history = train(TrainingTask(model, loaded, RECIPE), RunContext())
+    (history,) = train(TrainingTask(model, loaded, RECIPE), RunContext())
     scores = evaluate(model, loaded, loaded.validation)
     assert history.last["val_top1"] == scores.top1 and history.last["val_loss"] == pytest.approx(scores.loss)
 
@@ -191,7 +200,7 @@ def test_half_precision_learns_as_well(name):
     for precision in ("fp32", "bf16"):
         model = build(name, generator=torch.Generator().manual_seed(0))
         loaded = dataset.load("digits", "", ImageSpec(ARCHITECTURES[name].input_shape))
-        history = train(TrainingTask(model, loaded, recipe, machine=Machine(precision=precision)), RunContext())
+        (history,) = train(TrainingTask(model, loaded, recipe, machine=Machine(precision=precision)), RunContext())
         top1[precision] = history.last["top1"]
         assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert min(top1.values()) > 0.8 and abs(top1["fp32"] - top1["bf16"]) < 0.08
@@ -201,10 +210,9 @@ def test_the_layout_of_memory_is_given_back_and_changes_no_result():
     model = build("lenet5", generator=torch.Generator().manual_seed(0)).eval()
     images = torch.rand(8, 3, 32, 32)
     expected = model(images)
-    compute = Compute(model, Machine())
-    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(compute.forward()(images), expected, rtol=1e-4, atol=1e-5)
-    compute.restore()
+    with Compute(model, Machine()) as compute:
+        assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(compute.forward()(images), expected, rtol=1e-4, atol=1e-5)
     assert all(tensor.is_contiguous() for tensor in (*model.parameters(), *model.buffers()))
     assert torch.equal(model(images), expected)
 
@@ -215,7 +223,7 @@ def test_a_network_that_cannot_be_compiled(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda model: fails)
     with pytest.raises(UserError, match=r"--compile failed \(no compiler found\); it needs a C\+\+ compiler"):
-        train(TrainingTask(fresh(), digits(), RECIPE, machine=Machine(compile=True)), RunContext())
+        run(fresh(), RECIPE, compile=True)
 
 
 @pytest.mark.slow
@@ -225,7 +233,7 @@ def test_a_compiled_network_is_the_same_network():
         model = build("lenet300100", generator=torch.Generator().manual_seed(0))
         prunable(model)["fc1.weight"][1][:100] = False
         recipe = dataclasses.replace(RECIPE, iterations=20)
-        history = train(TrainingTask(model, digits(), recipe, machine=Machine(compile=is_compiled)), RunContext())
+        history = run(model, recipe, compile=is_compiled)
         rows.append((history.last["train_loss"], history.last["test_loss"]))
     assert rows[0] == pytest.approx(rows[1], rel=1e-3)
 
@@ -234,11 +242,11 @@ def test_a_compiled_network_is_the_same_network():
 def test_masks_that_stay_train_as_masks_that_may_change(optimizer):
     training = dataclasses.replace(RECIPE, optimizer=optimizer, lr=0.01)
     trained, histories = [], []
-    for hooks in (Hooks(), Hooks(after_step=lambda step, optimizer: None)):
+    for form in (Baked(), Dynamic()):
         model = fresh()
         for index, (_, mask) in enumerate(prunable(model).values()):
             mask.copy_(torch.rand(mask.shape, generator=torch.Generator().manual_seed(index)) < 0.1)
-        histories.append(train(TrainingTask(model, digits(), training), RunContext(), hooks))
+        histories.append(run(model, training, form=form))
         trained.append({name: (weight * mask).detach() for name, (weight, mask) in prunable(model).items()})
     for name, weight in trained[0].items():
         assert torch.equal(weight, trained[1][name])

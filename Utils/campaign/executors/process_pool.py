@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Report, WorkerDied
+from Utils.campaign.jobs import DEATHS_AT_START, Bundle, Failed, Finished, Report, WorkerDied
 from Utils.campaign.worker import RemoteWorker
 from Utils.errors import UserError
 
@@ -31,7 +31,8 @@ _PATIENCE = 5.0
 class _Worker:
     process: Any
     connection: Connection
-    job: Job | None = None
+    bundle: Bundle = ()
+    """Jobs that it is executing."""
     is_ready: bool = False
 
 
@@ -67,15 +68,15 @@ class ProcessPool:
 
     def free_slots(self) -> list[int]:
         """Numbers of the idle workers."""
-        return [number for number, worker in enumerate(self.workers) if worker.is_ready and worker.job is None]
+        return [number for number, worker in enumerate(self.workers) if worker.is_ready and not worker.bundle]
 
-    def submit(self, job: Job, slot: int) -> None:
-        """Give a job to an idle worker."""
+    def submit(self, bundle: Bundle, slot: int) -> None:
+        """Give a bundle to an idle worker."""
         worker = self.workers[slot]
-        worker.job = job
-        # If the worker has died, `wait` reports it and the job is requeued.
+        worker.bundle = bundle
+        # If the worker has died, `wait` reports it and the jobs are requeued.
         with suppress(OSError):
-            worker.connection.send_bytes(pickle.dumps(job))
+            worker.connection.send_bytes(pickle.dumps(bundle))
 
     def wait(self, seconds: float) -> list[Report]:
         """Reports of the workers; workers that died are replaced."""
@@ -94,7 +95,7 @@ class ProcessPool:
     def close(self) -> None:
         """End all workers, whatever they are doing."""
         for worker in self.workers:
-            if worker.job is not None:
+            if worker.bundle:
                 worker.process.kill()
             worker.connection.close()  # an idle worker takes this as the end
         for worker in self.workers:
@@ -114,13 +115,11 @@ class ProcessPool:
         """Receive everything a worker has sent; False if the worker is dead."""
         try:
             while worker.connection.poll():
-                report: Report | None = pickle.loads(worker.connection.recv_bytes())
+                received: list[Report] = pickle.loads(worker.connection.recv_bytes())
                 worker.is_ready, self.deaths = True, 0
-                if report is None:
-                    continue
-                if isinstance(report, Finished | Failed):
-                    worker.job = None
-                reports.append(report)
+                if any(isinstance(report, Finished | Failed) for report in received):
+                    worker.bundle = ()
+                reports += received
         except (EOFError, OSError, pickle.UnpicklingError):
             return False
         return True
@@ -133,8 +132,8 @@ class ProcessPool:
         worker.process.join()
         worker.connection.close()
         reason = _describe_exit(worker.process.exitcode)
-        if worker.job is not None:
-            return [*reports, WorkerDied(worker.job.name, reason)]
+        if worker.bundle:
+            return reports + [WorkerDied(job.name, reason) for job in worker.bundle]
         self.deaths += not worker.is_ready
         if self.deaths >= DEATHS_AT_START:
             raise UserError(f"workers die before they do anything ({reason}); try fewer --workers, or none")
@@ -150,7 +149,7 @@ def _describe_exit(exit_code: int | None) -> str:
 
 
 def _serve(connection: Connection, number: int) -> None:
-    """Execute jobs until the parent process ends. Several GPUs are divided among the workers."""
+    """Execute bundles until the parent process ends. Several GPUs are divided among the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdin = open(os.devnull)  # noqa: SIM115
@@ -161,15 +160,15 @@ def _serve(connection: Connection, number: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
 
-    def send(report: Report | None) -> None:
-        connection.send_bytes(pickle.dumps(report))
+    def send(reports: Sequence[Report]) -> None:
+        connection.send_bytes(pickle.dumps(reports))
 
     worker = RemoteWorker()
     with suppress(EOFError, BrokenPipeError):
-        send(None)  # ready
+        send([])  # ready
         while True:
-            job: Job = pickle.loads(connection.recv_bytes())
-            send(worker.execute_remotely(job, send))
+            bundle: Bundle = pickle.loads(connection.recv_bytes())
+            send(worker.execute(bundle, lambda message: send([message])))
 
 
 def _end_with_parent() -> None:

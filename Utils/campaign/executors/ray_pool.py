@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from Utils.campaign.jobs import DEATHS_AT_START, Failed, Finished, Job, Message, Report, WorkerDied
+from Utils.campaign.jobs import DEATHS_AT_START, Bundle, Message, Report, WorkerDied
 from Utils.campaign.worker import RemoteWorker
 from Utils.config.settings import Settings
 from Utils.data.image_spec import ImageArrays, ImageSpec
@@ -47,9 +47,9 @@ class _Slot:
     actor: Any
     ready: Any
     """Reference that resolves when the actor has started; None afterwards."""
-    job: Job | None = None
+    bundle: Bundle = ()
     result: Any = None
-    """Reference that resolves when the job ends."""
+    """Reference that resolves when the bundle ends."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ class RayPool:
     def free_slots(self) -> list[int]:
         """Numbers of the idle workers."""
         self._check_starting()
-        return [number for number, slot in enumerate(self.slots) if slot.ready is None and slot.job is None]
+        return [number for number, slot in enumerate(self.slots) if slot.ready is None and not slot.bundle]
 
     def _check_starting(self) -> None:
         """Note which workers have started."""
@@ -94,18 +94,17 @@ class RayPool:
         for reference in ready:
             self._finish_start(starting[reference])
 
-    def submit(self, job: Job, slot: int) -> None:
-        """Give a job to an idle worker."""
+    def submit(self, bundle: Bundle, slot: int) -> None:
+        """Give a bundle to an idle worker."""
         worker = self.slots[slot]
-        worker.job = job
-        worker.result = worker.actor.execute.remote(
-            pickle.dumps(replace(job, settings=with_absolute_paths(job.settings)))
-        )
+        worker.bundle = bundle
+        jobs = tuple(replace(job, settings=with_absolute_paths(job.settings)) for job in bundle)
+        worker.result = worker.actor.execute.remote(pickle.dumps(jobs))
 
     def wait(self, seconds: float) -> list[Report]:
         """Reports of the workers; workers that died are replaced."""
         self._check_starting()
-        busy = {slot.result: number for number, slot in enumerate(self.slots) if slot.job is not None}
+        busy = {slot.result: number for number, slot in enumerate(self.slots) if slot.bundle}
         starting = [slot.ready for slot in self.slots if slot.ready is not None]
         if busy or starting:
             ready, _ = self.ray.wait([*busy, *starting], num_returns=1, timeout=seconds)
@@ -115,12 +114,11 @@ class RayPool:
         reports = self._read_messages()
         for number in (busy[result] for result in ready if result in busy):
             slot = self.slots[number]
-            assert slot.job is not None
-            name, slot.job = slot.job.name, None
+            bundle, slot.bundle = slot.bundle, ()
             try:
-                reports.append(pickle.loads(self.ray.get(slot.result)))
+                reports += pickle.loads(self.ray.get(slot.result))
             except self.ray.exceptions.RayError as error:
-                reports.append(WorkerDied(name, _describe_loss(error)))
+                reports += [WorkerDied(job.name, _describe_loss(error)) for job in bundle]
                 self.slots[number] = self._start()
         return reports
 
@@ -151,7 +149,7 @@ class RayPool:
             slot.ready, self.deaths = None, 0
 
     def _read_messages(self) -> list[Report]:
-        running = {slot.job.name for slot in self.slots if slot.job is not None}
+        running = {job.name for slot in self.slots for job in slot.bundle}
         try:
             waiting = self.messages.qsize()
             reports = [pickle.loads(content) for content in self.messages.get_nowait_batch(waiting)] if waiting else []
@@ -182,10 +180,9 @@ class _Actor:
         return True
 
     def execute(self, content: bytes) -> bytes:
-        """Execute a pickled job; returns its pickled report."""
-        job: Job = pickle.loads(content)
-        report: Finished | Failed = self.worker.execute_remotely(job, self.send)
-        return pickle.dumps(report)
+        """Execute a pickled bundle; returns its pickled reports."""
+        bundle: Bundle = pickle.loads(content)
+        return pickle.dumps(self.worker.execute(bundle, self.send))
 
     def send(self, message: Message) -> None:
         """Send a message to the campaign."""
