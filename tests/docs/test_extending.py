@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from conftest import ROOT, make_batches, rows_of, run_folder
 from extending import PAGE, QUICK, Section, execute, extend
+from safetensors.torch import load_file
 from torch import nn
 
 from Layers import Masks, mask_model, prunable
@@ -186,10 +187,28 @@ def check_operation(section: Section, results: Path) -> None:
     assert differing
 
 
+def check_form(section: Section, results: Path) -> None:
+    rows = rows_of(results).set_index("limit")
+    assert set(rows.index) == {0.02, 0.1} and (rows["status"] == "complete").all()
+    for limit, row in rows.iterrows():
+        weights = load_file(run_folder(results, row) / "weights.safetensors")
+        kernels = torch.cat([weight.flatten() for name, weight in weights.items() if weight.dim() > 1])
+        assert kernels.abs().max() == torch.tensor(limit) and int((kernels != 0).sum()) <= row["kept_direct"]
+    assert rows["top1"].nunique() == 2
+    model, form = build("lenet300100"), section.definitions("Layers/forms/clipped.py")["Clipped"](0.01)
+    prunable(model)["fc1.weight"][1][:100] = False
+    before = prunable(model)["fc1.weight"][0].detach().clone()
+    with form.holding(model):
+        held, state = model.fc1.weight.detach().clone(), form.state()
+    assert not held[:100].any() and torch.equal(held[100:], before[100:].clamp(-0.01, 0.01))
+    for after in (model.fc1.weight, state["fc1.weight"]):
+        assert torch.equal(after, torch.cat([before[:100], before[100:].clamp(-0.01, 0.01)]))
+
+
 CHECKS = {
     "Pruner": (QUICK, check_pruner), "Quota": (QUICK, check_quota), "Architecture": (QUICK, check_architecture),
-    "Data set": (QUICK[1:], check_data), "Experiment": (QUICK, check_experiment), "Figure": (QUICK[:1], check_figure),
-    "Operation of the graph": (QUICK, check_operation),
+    "Data set": (QUICK[1:], check_data), "Experiment": (QUICK, check_experiment), "Weight form": (QUICK, check_form),
+    "Figure": (QUICK[:1], check_figure), "Operation of the graph": (QUICK, check_operation),
 }  # fmt: skip
 """For each section, the words that make its commands short, and what they must have done."""
 
