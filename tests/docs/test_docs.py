@@ -79,7 +79,7 @@ def test_flags_exist(page):
     text = re.sub(r"^\|[^|]*\|", "|", TEXTS[page], flags=re.MULTILINE)
     others = {"nproc_per_node", "nodes", "networks", "kills", "help"}  # of torchrun, sbatch and tests/faults.py
     if page.name == "extending.md":
-        others |= {"bits", "samples"}  # of its own experiments
+        others |= {"bits", "limit", "samples"}  # of its own experiments
     if page.name == "deviations.md":
         return  # it names flags of the original programs
     assert set(re.findall(r"(?<![\w-])--([a-z_0-9]+)", text)) - others - {"flag"} <= known_flags()
