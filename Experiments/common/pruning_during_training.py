@@ -15,21 +15,33 @@ from Utils.config.target import Target
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
 from Utils.training.callbacks import Callback
+from Utils.training.state import TrainingState
 
 
 class RepeatedPruning(Callback):
     """Prunes a network repeatedly, each time by its current weights, and records each pruning.
 
-    A schedule is a subclass, whose `after_step` decides when to prune.
+    A schedule is a subclass, whose `change_masks` decides when to prune.
     """
 
     def __init__(self, trial: Trial) -> None:
         self.trial, self.options = trial, trial.settings.options
         self.rows: list[dict[str, Any]] = []
-        """One row for each pruning: iteration, kept weights, and overlap with the previous masks."""
+        """One row for the initial masks and each pruning: iteration, kept weights, overlap with the previous masks."""
         self.base = Masks.of(trial.model)
         """Initial masks: entries that they prune never return."""
         self.generator = randomness.generator(trial.settings.run.sample, "random scores")
+
+    def after_step(self, training: TrainingState) -> None:
+        """Change masks if the schedule says so; record the initial ones."""
+        if self.trial.pruner.is_dense:
+            return
+        self.change_masks(training)
+        if training.step == 0 and not self.rows:
+            self.record(0, Masks.of(self.trial.model))
+
+    def change_masks(self, training: TrainingState) -> None:
+        """Change masks if a change is due after this step."""
 
     def state(self) -> dict[str, Any]:
         """The record, the seconds of pruning, and the state of random scores."""

@@ -46,10 +46,10 @@ class Exchanges(RepeatedPruning):
         self.end = round(self.options.end_step * self.recipe.iterations)
         self.choices = randomness.generator(trial.settings.run.sample, "growth")
 
-    def after_step(self, training: TrainingState) -> None:
+    def change_masks(self, training: TrainingState) -> None:
         """Exchange weights if an exchange is due."""
         step = training.step
-        if self.trial.pruner.is_dense or not 0 < step < self.end or step % self.options.exchange_every:
+        if not 0 < step < self.end or step % self.options.exchange_every:
             return
         model, device = self.trial.model, self.trial.device
         before = Masks.of(model)

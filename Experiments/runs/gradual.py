@@ -28,10 +28,10 @@ class RampSchedule(RepeatedPruning):
         self.target, self.ramp = trial.settings.target, make_ramp(trial.settings)
         self.reached = 0.0
 
-    def after_step(self, training: TrainingState) -> None:
+    def change_masks(self, training: TrainingState) -> None:
         """Prune if a pruning is due."""
         step, start, end = training.step, self.ramp.start, self.ramp.end
-        if self.trial.pruner.is_dense or not start <= step <= end:
+        if not start <= step <= end:
             return
         if step == end:
             self.prune(self.target, step, self.options.carry_mask, is_final=True)

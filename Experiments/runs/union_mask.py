@@ -69,10 +69,10 @@ class Cycles(RepeatedPruning):
         self.initial = 0.0
         """Sparsity of the union, at which the last ramp starts."""
 
-    def after_step(self, training: TrainingState) -> None:
+    def change_masks(self, training: TrainingState) -> None:
         """Prune if a pruning is due; unite masks at the end of a cycle."""
         step = training.step
-        if self.trial.pruner.is_dense or not self.start <= step <= self.end:
+        if not self.start <= step <= self.end:
             return
         if step == self.end:
             self.prune(self.target, step, is_carried=self.united is not None, is_final=True)

@@ -49,8 +49,8 @@ def _draw_series(column: Sequence[Axes], item: Series, level: float, colour: str
         return []
     training = read_table(runs["folder"].iloc[0], "training")
     last = training["iteration"].max() if training is not None else table["iteration"].max()
-    steps = np.array([0, *table["iteration"], last])
-    densities = np.array([1.0, *(1 - table["direct_sparsity"]), 1 - table["direct_sparsity"].iloc[-1]])
+    steps = np.array([*table["iteration"], last])
+    densities = 1 - np.array([*table["direct_sparsity"], table["direct_sparsity"].iloc[-1]])
     handles = column[0].step(
         steps, densities, where="post", color=colour, linewidth=1, label=item.label, gid=f"{item.label}|density"
     )

@@ -203,12 +203,13 @@ def summary_row(settings: Settings, defaults: Settings, outcome: Outcome) -> pd.
     """The row of `summary.csv`: `SUMMARY_COLUMNS`, then the experiment's additional columns."""
     run, pruning = settings.run, settings.pruning
     identity, default = settings.identity(), defaults.identity()
+    identity.pop("sample", None)  # has a column of its own, so that samples of one network have equal settings
     row = dict.fromkeys(SUMMARY_COLUMNS)
     row |= {
         "run": settings.key(),
         "status": "failed" if outcome.error else "complete",
         "error": outcome.error,
-        "settings": as_flags({name: value for name, value in identity.items() if default.get(name) != value}),
+        "settings": as_flags({name: identity[name] for name in identity if identity[name] != default.get(name)}),
         "experiment": run.experiment,
         "architecture": run.architecture,
         "data": run.data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pandas as pd
 from Utils.errors import UserError
 from Utils.results import summary_index
 from Utils.results.schema import NUMBER_COLUMNS, SUMMARY_COLUMNS, TEXT_COLUMNS
+
+_SAMPLE = re.compile(r"(?:^| )--sample=\d+(?= |$)")
 
 
 def load_summaries(path: str | Path = "Results", status: str | None = "complete") -> pd.DataFrame:
@@ -33,6 +36,8 @@ def read_summaries(path: str | Path) -> tuple[pd.DataFrame, list[Path]]:
     rows = summary_index.table(entries, TEXT_COLUMNS)
     rows["folder"] = [str(path / folder) for folder in rows["folder"]]
     rows[list(TEXT_COLUMNS)] = rows[list(TEXT_COLUMNS)].fillna("")
+    # Rows of earlier versions name the sample among the settings.
+    rows["settings"] = rows["settings"].str.replace(_SAMPLE, "", regex=True)
     return rows, damaged
 
 

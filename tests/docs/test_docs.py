@@ -1,5 +1,6 @@
 """README and pages: links, names, flags and generated tables are true, and every command and every function works."""
 
+import csv
 import re
 import shlex
 from dataclasses import fields
@@ -105,6 +106,28 @@ def test_examples_in_python_work(page, code, tmp_path, monkeypatch):
     (tmp_path / "Results").symlink_to(ROOT / "Results")
     monkeypatch.chdir(tmp_path)
     exec(code, {})
+
+
+def test_the_line_of_the_readme_averages_over_samples(capsys, monkeypatch):
+    """Computed again from the files, without the index and its columns."""
+    monkeypatch.chdir(ROOT)
+    (code,) = re.findall(
+        r"^```python\n(from Utils.results import load_summaries\n.*?)^```", TEXTS[README], re.DOTALL | re.M
+    )
+    *setting, line = code.strip().splitlines()
+    namespace: dict = {}
+    exec("\n".join([*setting, f"means = {line.removeprefix('print(').removesuffix(')')}"]), namespace)
+    groups: dict[tuple, list[float]] = {}
+    for path in (ROOT / "Results").rglob("summary.csv"):
+        with path.open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        settings = re.sub(r"(^| )--sample=\d+", "", row["settings"])
+        key = (row["experiment"], row["pruner"], row["pruning_type"], float(row["target_sparsity"]), settings)
+        if row["status"] == "complete":
+            groups.setdefault(key, []).append(float(row["top1"]))
+    means = namespace["means"].to_dict()
+    assert means.keys() == groups.keys() and max(map(len, groups.values())) > 1
+    assert all(means[key] == pytest.approx(sum(values) / len(values)) for key, values in groups.items())
 
 
 def test_the_pruner_of_the_readme_is_the_one_of_the_page():

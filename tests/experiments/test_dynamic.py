@@ -92,7 +92,8 @@ def test_a_run(tmp_path, monkeypatch, grow, optimizer):
     row = call(tmp_path, f"--grow={grow}", f"--optimizer={optimizer}", *lr)
     assert [fraction for fraction, _ in news] == pytest.approx([drop_share(0.3, step, 45) for step in (10, 20, 30, 40)])
     table = pd.read_csv(run_folder(tmp_path, row) / "sparsity.csv")
-    assert table["iteration"].tolist() == [10, 20, 30, 40] and (table["kept_direct"] == 26_620).all()
+    assert table["iteration"].tolist() == [0, 10, 20, 30, 40] and (table["kept_direct"] == 26_620).all()
+    assert table["overlap"][0] == 1 and (table["overlap"][1:] < 1).all()
     assert row["kept_direct"] == row["target_kept"] == 26_620 and row["grow"] in ("gradient", "random")
 
 

@@ -39,13 +39,13 @@ def line(figure, gid: str):
 
 def test_sparsity_shows_every_step_of_the_masks(tmp_path):
     tables = {
-        "sparsity": pd.DataFrame({"iteration": [10, 20], "direct_sparsity": [0.5, 0.9], "kept_direct": [5, 1]}),
+        "sparsity": pd.DataFrame({"iteration": [0, 20], "direct_sparsity": [0.5, 0.9], "kept_direct": [5, 1]}),
         "training": pd.DataFrame({"iteration": [0, 40], "top1": [0.1, 0.8]}),
     }
     figure = sparsity(rows_with(tmp_path, tables), style)
     density, accuracy = line(figure, "Magnitude|density"), line(figure, "Magnitude|top1")
-    assert density.get_xdata().tolist() == [0, 10, 20, 40]
-    assert density.get_ydata().tolist() == pytest.approx([1, 0.5, 0.1, 0.1]) and density.get_drawstyle() == "steps-post"
+    assert density.get_xdata().tolist() == [0, 20, 40], "nothing that is no row"
+    assert density.get_ydata().tolist() == pytest.approx([0.5, 0.1, 0.1]) and density.get_drawstyle() == "steps-post"
     assert accuracy.get_ydata().tolist() == [0.1, 0.8]
     with pytest.raises(NothingToDrawError):
         sparsity(rows_with(tmp_path, {}).assign(folder="nowhere"), style)

@@ -56,9 +56,22 @@ def test_the_row(tmp_path):
     rows = load_summaries(tmp_path)
     assert tuple(rows.columns) == (*SUMMARY_COLUMNS, "chance") and len(rows) == 1
     row = rows.iloc[0]
-    assert row["settings"] == "--data=digits --sample=2 --pruner=random/igq --lr=0.5"
+    assert row["settings"] == "--data=digits --pruner=random/igq --lr=0.5", "the sample has a column of its own"
     assert (row["run"], row["pruner"], row["target_sparsity"], row["error"]) == (run.key(), "random/igq", 0.9, "")
     assert row["target_compression"] == pytest.approx(10)
+
+
+def test_samples_of_one_network_have_equal_settings(tmp_path):
+    for sample in range(3):
+        write(Store(tmp_path), settings(lr=0.5, sample=sample))
+    write(Store(tmp_path), settings(lr=0.5, sample=1, momentum=0.5))
+    (old,) = (path for path in tmp_path.rglob("summary.csv") if "momentum" in path.read_text())
+    for before, sample in (("--lr=0.5", "--sample=1 --lr=0.5"), ("--momentum=0.5", "--momentum=0.5 --sample=12")):
+        old.write_text(old.read_text().replace(before, sample))  # as earlier versions wrote it
+    rows = load_summaries(tmp_path)
+    assert rows.groupby("settings").size().to_dict() == {
+        "--data=digits --lr=0.5": 3, "--data=digits --lr=0.5 --momentum=0.5": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "text", "sparsity"), [("1", "10", 0.9), ("0.1", "1.25893", 1 - 10**-0.1)])
