@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from Layers.inheritance import differing_method
 from Layers.masked import Masked, MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
 
 _TWINS: dict[type[nn.Module], type[Masked]] = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}
@@ -139,9 +140,9 @@ def _convertible(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
                 "norm, torch.nn.utils.prune); make it a plain parameter first"
             )
         plain = nn.Linear if isinstance(module, nn.Linear) else nn.Conv2d
-        for method in ("forward", "_conv_forward"):
-            if getattr(type(module), method, None) is not getattr(plain, method, None):
-                raise ValueError(f"{_label(module, name)} has a {method} of its own, which would ignore a mask")
+        method = differing_method(type(module), plain)
+        if method is not None:
+            raise ValueError(f"{_label(module, name)} has a {method} of its own, which would ignore a mask")
         yield name, module
 
 

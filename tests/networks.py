@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import Permute
 
-from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, Masks
+from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, Masks, prunable
 
 
 class Residual(nn.Module):
@@ -125,13 +125,15 @@ def random_masks(model: nn.Module, density: float, seed: int) -> Masks:
     return Masks({name: torch.rand(mask.shape, generator=generator) < density for name, mask in own.items()})
 
 
-def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], level: float = 1e-3) -> dict[str, Tensor]:
     """Effective masks from a float64 sum over paths: positive weights, no shift, averages for maxima.
 
     Every path then adds something positive to the derivative of the outputs, so nothing can cancel.
     """
     positive = copy.deepcopy(model).double().eval()
     masks.install(positive)
+    for weight, _ in prunable(positive).values():
+        weight.requires_grad_()  # also of identity skips, which do not train
     generator = torch.Generator().manual_seed(0)
     for name, parameter in positive.named_parameters():
         is_shift = name.endswith("bias")
@@ -147,12 +149,12 @@ def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) ->
     try:
         for name, average in averages.items():
             setattr(F, name, average)
-        # Small inputs keep sigmoid and tanh away from where their derivative rounds to zero.
-        output = positive(torch.full((1, *input_shape), 1e-3, dtype=torch.float64))
+        # Small inputs (`level`) keep sigmoid and tanh away from where their derivative rounds to zero.
+        output = positive(torch.full((1, *input_shape), level, dtype=torch.float64))
     finally:
         for name, original in originals.items():
             setattr(F, name, original)
-    weights = {name: parameter for name, parameter in positive.named_parameters() if name in masks}
+    weights = {name: weight for name, (weight, _) in prunable(positive).items()}
     derivatives = torch.autograd.grad(output.sum(), list(weights.values()), allow_unused=True)
     found = dict(zip(weights, derivatives, strict=True))
     return {

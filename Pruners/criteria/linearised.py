@@ -10,16 +10,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from Layers.masked import Masked, prunable
-from Utils.connectivity.ops.activations import ACTIVATION_FUNCTIONS, ACTIVATIONS
+from Utils.connectivity.ops.op import Linearised
+from Utils.connectivity.ops.table import called_op, declared_op
 from Utils.errors import UserError
-
-_SKIPPED = (*ACTIVATIONS, nn.Softmax, nn.LogSoftmax)
-_SKIPPED_FUNCTIONS = {getattr(function, "__name__", function) for function in ACTIVATION_FUNCTIONS}
-_SKIPPED_FUNCTIONS |= {"softmax", "log_softmax"}
-_PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
-_GROWING = ("conv2d", "linear", "add", "add_", "__add__", "__radd__", "__iadd__")
-_NOT_LINEAR = (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm)
-"""Normalisations by the statistics of the input, for which no positive linear counterpart exists."""
 
 _TINY = torch.finfo(torch.float64).tiny
 _FURTHEST = 1000
@@ -33,16 +26,17 @@ def linearise(model: nn.Module) -> None:
     """Make a model linear and positive, in place, in float64: weights |w|, no biases, no activations, same pooling.
 
     Batch normalisation becomes the factor |scale| / sqrt(variance + eps), with the running variance (1 if there is
-    none). Prunable biases and shifts stay, as |b|, because they are scored. Masks are no longer applied. Raises
-    `UserError` for a layer without a positive linear counterpart.
+    none). Prunable biases and shifts stay, as |b|, because they are scored. Masks are no longer applied. The operation
+    table says what becomes of each module. Raises `UserError` for a layer without a positive linear counterpart.
     """
     model.double().eval()
     for name, module in model.named_modules():
-        if isinstance(module, _NOT_LINEAR):
-            raise UserError(f"synflow cannot make {type(module).__name__} ({name}) linear; use another criterion")
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.forward = partial(_scale_channels, module)
-        elif isinstance(module, _SKIPPED):
+        linearised = declared_op(module, name).linearised
+        if linearised is Linearised.REFUSED:
+            raise _not_linear(f"{type(module).__name__} ({name})")
+        if linearised is Linearised.SCALE:
+            module.forward = partial(_scale_channels, module)  # type: ignore[arg-type]
+        elif linearised is Linearised.IDENTITY:
             module.forward = _unchanged
         if isinstance(module, Masked):
             # Pruned weights are set to zero instead: a product with the mask would cost as much as all the rest, in
@@ -57,8 +51,9 @@ def linearise(model: nn.Module) -> None:
 
 
 class Linear(TorchFunctionMode):
-    """Context in which to run a linearised model; activation functions return their input.
+    """Context in which to run a linearised model: each function does what the operation table says.
 
+    Activation functions return their input. Functions that the table does not know are executed as they are.
     An activation's value is its tensor times 2 to its exponent, so that sums over paths stay in range at any depth. A
     product of two activations is a gate. The gate gets the value 1, so that the flow is not squared at each product.
     The gradient splits into two halves, one through the gate and one through the gated activation, so that scores sum
@@ -66,18 +61,20 @@ class Linear(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        name = getattr(func, "__name__", None)
         exponents = [leaf._exponent for leaf in tree_leaves((args, kwargs)) if _is_activation(leaf)]
         if not exponents:
             return func(*args, **(kwargs or {}))
-        if name in _SKIPPED_FUNCTIONS:
+        op = called_op(func)
+        if op.linearised is Linearised.IDENTITY:
             return args[0]
-        if name in _PRODUCTS and all(_is_activation(factor) for factor in args[:2]):
+        if op.linearised is Linearised.REFUSED:
+            raise _not_linear(func.__name__)
+        if op.linearised is Linearised.GATE and all(_is_activation(factor) for factor in args[:2]):
             return _gated(*sorted(args[:2], key=Tensor.numel))
         exponent = max(exponents)
         args, kwargs = tree_map(partial(_aligned, exponent), (args, kwargs))
         result = func(*args, **(kwargs or {}))
-        if name in _GROWING:
+        if op.grows:
             result, exponent = _in_range(result, exponent)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.is_floating_point():
@@ -90,6 +87,10 @@ def source(shape: tuple[int, ...], device: torch.device) -> Tensor:
     ones = torch.ones(1, *shape, dtype=torch.float64, device=device)
     ones._exponent = 0  # type: ignore[attr-defined]
     return ones
+
+
+def _not_linear(operation: str) -> UserError:
+    return UserError(f"synflow cannot make {operation} linear; use another criterion")
 
 
 def _is_activation(value: Any) -> bool:

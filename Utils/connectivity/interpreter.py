@@ -1,11 +1,11 @@
 """Interpreter: sends ranks through a network, forward from its inputs and backward from its outputs.
 
 It runs the model's `torch.fx` graph with (max, min) in place of (+, x). The value of an activation is the maximum, over
-all paths from the inputs, of the lowest rank on the path. `ops/table.py` lists the rule of each operation.
+all paths from the inputs, of the lowest rank on the path. `ops/table.py` lists what each operation does to ranks.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from Utils.connectivity.ops.call import Call, PassRecord, Pullback, Rule
+from Utils.connectivity.ops.call import Call, PassRecord, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
-from Utils.connectivity.ops.table import is_product, is_weight_layer, module_rule, operation_rule, takes_parts
+from Utils.connectivity.ops.op import Op
+from Utils.connectivity.ops.table import UNKNOWN, module_op, target_op
+from Utils.connectivity.ops.weight_layers import WeightLayer
 from Utils.errors import UserError
 
 _QUERIES = ("size", "dim", "shape", "ndim", "dtype", "device")
@@ -56,7 +58,7 @@ def output_layers(model: nn.Module) -> frozenset[str]:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_rule(m) is not None or super().is_leaf_module(m, module_qualified_name)
+        return module_op(m, module_qualified_name) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
 def _defaults(model: nn.Module) -> dict[str, Any]:
@@ -68,12 +70,24 @@ def _defaults(model: nn.Module) -> dict[str, Any]:
 
 
 def trace(model: nn.Module) -> fx.Graph:
-    """Trace the graph of a model, with layers that have a rule as leaves; raises `UserError` if torch.fx fails."""
+    """Trace the graph of a model, with modules of the operation table as leaves.
+
+    Raises `UserError` if torch.fx fails, or for a layer whose forward method differs from that of its kind.
+    """
     try:
         return _Tracer().trace(model, _defaults(model))
+    except UserError:
+        raise
     except Exception as error:  # torch.fx raises many types, depending on the Python code that it cannot trace
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{type(model).__name__} cannot be traced by torch.fx: {message}") from error
+
+
+def node_op(node: fx.Node, modules: Mapping[str, nn.Module]) -> Op:
+    """The operation of a node of a traced graph; `modules` are those of the model by name."""
+    if node.op == "call_module":
+        return module_op(modules[str(node.target)]) or UNKNOWN
+    return target_op(_target(node)) if node.op in ("call_function", "call_method") else UNKNOWN
 
 
 class _Passes:
@@ -91,44 +105,62 @@ class _Passes:
         self.record = PassRecord(ranks)
 
     def run(self) -> Propagation:
-        nonzero = None
-        if any(is_product(node) for node in self.graph.nodes):
-            nonzero, _ = self._forward(asks_nonzero=True)
-        values, pullbacks = self._forward(nonzero=nonzero)
+        nonzero = (
+            self._nonzero() if any(node_op(node, self.modules).needs_nonzero for node in self.graph.nodes) else None
+        )
+        pullbacks: dict[fx.Node, Pullback] = {}
+
+        def flow(node: fx.Node, op: Op, call: Call) -> Any:
+            ranks, pullbacks[node] = op.flow(call)
+            return ranks
+
+        values = self._forward(flow, self.record, nonzero, constant=0)
         output = self._backward(values, pullbacks)
         return Propagation(self.record.complete(), output, self.record.positions, self.output_layers())
 
-    def _forward(
-        self, asks_nonzero: bool = False, nonzero: dict[fx.Node, Any] | None = None
-    ) -> tuple[dict[fx.Node, Any], dict[fx.Node, Pullback]]:
-        """Compute the value and the pullback of each node.
+    def _nonzero(self) -> dict[fx.Node, Any]:
+        """The highest thresholds at which the entries of each node's value can be other than zero."""
+        unused = PassRecord(self.ranks)  # positions are counted in the pass over ranks
+        return self._forward(lambda node, op, call: op.nonzero(call), unused, None, constant=INFINITE)
 
-        Values are the ranks that paths carry or, with `asks_nonzero`, the highest thresholds at which entries can be
-        nonzero. `nonzero` holds the values of that pass, for products.
-        """
+    def _forward(
+        self,
+        evaluate: Callable[[fx.Node, Op, Call], Any],
+        record: PassRecord,
+        nonzero: dict[fx.Node, Any] | None,
+        constant: int,
+    ) -> dict[fx.Node, Any]:
+        """The value of each node, by a function of its operation; `constant` is that of parameters and buffers."""
         values: dict[fx.Node, Any] = {}
-        pullbacks: dict[fx.Node, Pullback] = {}
         for node in self.graph.nodes:
             if node.op == "placeholder":
                 values[node] = self._input(node, is_first=not values)
             elif node.op == "get_attr":
-                values[node] = self._constant(str(node.target), is_source=asks_nonzero)
+                values[node] = self._constant(str(node.target), constant)
             elif node.op != "output":
                 args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
                 sources = _sources(node, values)
-                if sources and not _is_query(node):
-                    rule, module, layer = self._operation(node)
-                    inputs = [values[source] for source in sources]
-                    if any(not isinstance(value, Tensor) for value in inputs) and not takes_parts(rule):
-                        raise UserError(f"no rule says how {_name(node.target)} connects several tensors at once")
-                    levels = [nonzero[source] for source in sources] if nonzero is not None else None
-                    values[node], pullbacks[node] = rule(
-                        Call(node.target, module, layer, args, kwargs, inputs, self.per_channel, self.record,
-                             asks_nonzero, levels)
-                    )  # fmt: skip
-                else:
+                if not sources or _target(node) in _QUERIES:
                     values[node] = _evaluate(node, args, kwargs)
-        return values, pullbacks
+                    continue
+                op, inputs = node_op(node, self.modules), [values[source] for source in sources]
+                levels = [nonzero[source] for source in sources] if nonzero is not None else None
+                call = self._call(node, args, kwargs, inputs, record, levels)
+                if any(not isinstance(value, Tensor) for value in inputs) and not op.takes_parts:
+                    raise UserError(f"no rule says how {call.name} connects several tensors at once")
+                values[node] = evaluate(node, op, call)
+        return values
+
+    def _call(
+        self, node: fx.Node, args: tuple, kwargs: dict, inputs: list, record: PassRecord, nonzero: list | None
+    ) -> Call:
+        target = _target(node)
+        module = self.modules[str(target)] if node.op == "call_module" else None
+        operation = getattr(target, "__name__", str(target))
+        if module is not None:
+            operation = f"{type(module).__name__} ({target})"
+        name, layer = f"{operation} of {type(self.model).__name__}", self.names.get(id(module), "")
+        return Call(name, node.target, module, layer, args, kwargs, inputs, self.per_channel, record, nonzero)
 
     def _input(self, node: fx.Node, is_first: bool) -> Any:
         if is_first:
@@ -137,7 +169,7 @@ class _Passes:
             return node.args[0]
         raise UserError(f"{type(self.model).__name__} needs a second input, {node.name!r}; only one is supported")
 
-    def _constant(self, name: str, is_source: bool) -> Any:
+    def _constant(self, name: str, rank: int) -> Any:
         """The ranks of a parameter or buffer in the graph: it starts no path, but can make a product nonzero."""
         value: Any = self.model
         for attribute in name.split("."):
@@ -145,16 +177,7 @@ class _Passes:
         if not isinstance(value, Tensor):
             return value
         is_nonzero = torch.ones_like(value, dtype=torch.bool) if isinstance(value, nn.Parameter) else value != 0
-        return is_nonzero.to(self.device, torch.int32) * (INFINITE if is_source else 0)
-
-    def _operation(self, node: fx.Node) -> tuple[Rule, nn.Module | None, str]:
-        module = self.modules[str(node.target)] if node.op == "call_module" else None
-        target = node.args[1] if node.target is getattr else node.target
-        rule = module_rule(module) if module is not None else operation_rule(target)
-        if rule is None:
-            name = f"{type(module).__name__} ({node.target})" if module is not None else _name(target)
-            raise UserError(f"no rule says how the operation {name} of {type(self.model).__name__} connects units")
-        return rule, module, self.names[id(module)] if module is not None else ""
+        return is_nonzero.to(self.device, torch.int32) * rank
 
     def _backward(self, values: dict[fx.Node, Any], pullbacks: dict[fx.Node, Pullback]) -> int:
         """Pull back infinity from every output; returns the highest rank that reaches an output."""
@@ -176,9 +199,8 @@ class _Passes:
         open_nodes: set[fx.Node] = set()
         for node in reversed(self.graph.nodes):
             if node.op == "output" or any(user in open_nodes for user in node.users):
-                module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-                if module is not None and is_weight_layer(module):
-                    layers.add(self.names[id(module)])
+                if isinstance(node_op(node, self.modules), WeightLayer):
+                    layers.add(self.names[id(self.modules[str(node.target)])])
                 else:
                     open_nodes.add(node)
         return frozenset(layers)
@@ -191,8 +213,9 @@ def _sources(node: fx.Node, values: dict[fx.Node, Any]) -> list[fx.Node]:
     return [source for source in inputs if any(isinstance(part, Tensor) for part in _parts(values[source]))]
 
 
-def _is_query(node: fx.Node) -> bool:
-    return (node.args[1] if node.target is getattr else node.target) in _QUERIES
+def _target(node: fx.Node) -> Any:
+    """The function, or the name of the module, method or attribute."""
+    return node.args[1] if node.target is getattr else node.target
 
 
 def _evaluate(node: fx.Node, args: tuple, kwargs: dict) -> Any:
@@ -210,7 +233,3 @@ def _map(function: Any, *values: Any) -> Any:
     if isinstance(values[0], tuple | list):
         return [function(*parts) for parts in zip(*values, strict=True)]
     return function(*values)
-
-
-def _name(target: Any) -> str:
-    return target if isinstance(target, str) else getattr(target, "__name__", str(target))

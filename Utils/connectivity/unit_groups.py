@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from Utils.connectivity.interpreter import trace
-from Utils.connectivity.ops.table import is_alike, is_product, is_sum, is_weight_layer
+from Utils.connectivity.interpreter import node_op, trace
+from Utils.connectivity.ops.op import UnitEffect
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,28 @@ def unit_groups(model: nn.Module) -> list[tuple[str, ...]]:
     graph, modules = trace(model), dict(model.named_modules(remove_duplicate=False))
     names = {id(module): name for name, module in model.named_modules()}
     origins: dict[fx.Node, Origin] = {}
-    layers: dict[str, int] = {}
+    layers: dict[str, None] = {}  # in the order of the graph
     ties = _Ties()
     for node in graph.nodes:
         inputs = [origins[source] for source in node.all_input_nodes if source in origins]
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if node.op == "output" or is_product(node):
+        effect = node_op(node, modules).unit_effect
+        if node.op == "output" or effect is UnitEffect.FIXES:
             ties.fix(inputs)
         if node.op == "placeholder":
             origins[node] = Origin(frozenset({_INPUT}))
             ties.fix([origins[node]])
-        elif module is not None and is_weight_layer(module):
-            name = names[id(module)]
-            layers[name] = len(module.weight)  # type: ignore[arg-type]
+        elif effect is UnitEffect.STARTS:
+            name = names[id(modules[str(node.target)])]
+            layers.setdefault(name)
             origins[node] = Origin(frozenset({name}))
         elif inputs:
             merged = frozenset().union(*(origin.layers for origin in inputs))
             is_aligned = all(origin.is_aligned for origin in inputs)
-            if is_sum(node) and len(inputs) > 1:
+            if effect is UnitEffect.SUMS and len(inputs) > 1:
                 ties.join(merged)
                 if not is_aligned:
                     ties.fix(inputs)
-            origins[node] = Origin(merged, is_aligned and (is_sum(node) or is_alike(node, module)))
+            origins[node] = Origin(merged, is_aligned and effect in (UnitEffect.SUMS, UnitEffect.KEEPS))
     return ties.groups(layers)
 
 

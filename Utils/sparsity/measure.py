@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from Layers import prunable
 from Utils.connectivity.effective import dead_units, effective_masks, empty_layers, masks_or_own, propagate_masks
 from Utils.connectivity.interpreter import Propagation
-from Utils.connectivity.ops.table import is_weight_layer
 from Utils.results.schema import LAYER_COLUMNS
 
 
@@ -137,11 +136,8 @@ def _input_table(model: nn.Module, effective: Mapping[str, Tensor], input_shape:
 def _unmasked_macs(model: nn.Module, propagation: Propagation) -> int:
     """Multiply-adds of layers without masks, which pruning never saves."""
     masked = {name.rpartition(".")[0] for name in propagation.effective}
-    return sum(
-        module.weight.numel() * propagation.positions.get(name, 0)
-        for name, module in model.named_modules()
-        if is_weight_layer(module) and isinstance(module, nn.Linear | nn.Conv2d) and name not in masked
-    )
+    weights: dict[str, Any] = {name: model.get_submodule(name).weight for name in propagation.positions.keys() - masked}
+    return sum(weight.numel() * propagation.positions[name] for name, weight in weights.items())
 
 
 def _count(masks: Mapping[str, Tensor]) -> int:

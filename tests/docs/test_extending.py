@@ -27,7 +27,9 @@ from Pruners.allocation import allocate
 from Pruners.registry import style
 from Utils.connectivity import effective_masks
 from Utils.connectivity.ops import table
-from Utils.connectivity.ops.elementwise import pass_through
+from Utils.connectivity.ops.elementwise import PassThrough
+from Utils.connectivity.ops.op import Op
+from Utils.connectivity.unit_groups import unit_groups
 from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.figures.look import NothingToDrawError
@@ -165,7 +167,7 @@ def check_operation(section: Section, results: Path) -> None:
     model = mask_model(section.definitions("my_network.py")["network"]((1, 3, 5)), (1, 3, 5))
     with pytest.raises(UserError, match="no rule says how the operation InstanceNorm2d"):
         effective_masks(model, (1, 3, 5))
-    rule = section.definitions("Utils/connectivity/ops/instance.py")["instance_norm"]
+    entry = section.definitions("Utils/connectivity/ops/instance.py")["InstanceNorm"]()
     grouped = nn.Sequential(*model)
     for index in (1, 4):
         assert isinstance(model[index], nn.InstanceNorm2d)
@@ -176,15 +178,36 @@ def check_operation(section: Section, results: Path) -> None:
         scores = make_pruner("random").score(model, generator=generator)
         masks = allocate(model, scores, "0.97", (1, 3, 5), "direct")
         effective = {}
-        for name, network, own in (("own", model, rule), ("known", grouped, None), ("none", model, pass_through)):
+        for name, network, own in (("own", model, entry), ("known", grouped, None), ("none", model, PassThrough())):
             with pytest.MonkeyPatch.context() as patch:
                 if own is not None:
-                    patch.setitem(table._MODULES, nn.InstanceNorm2d, own)
+                    patch.setitem(table.OPERATIONS, nn.InstanceNorm2d, own)
                 effective[name] = effective_masks(network, (1, 3, 5), masks)
         assert 0 < Masks(effective["known"]).kept < masks.kept
         assert all(torch.equal(effective["own"][name], mask) for name, mask in effective["known"].items())
         differing += any(not torch.equal(effective["none"][name], mask) for name, mask in effective["known"].items())
     assert differing
+    check_other_answers(model, entry)
+
+
+def check_other_answers(model: nn.Module, entry: Op) -> None:
+    """The entry's answers to unit pruning and to SynFlow."""
+
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+            self.norm, self.head = nn.InstanceNorm2d(2), nn.Conv2d(2, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.left(x) + self.norm(self.right(x)))
+
+    assert unit_groups(Normalised()) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(table.OPERATIONS, nn.InstanceNorm2d, entry)
+        assert unit_groups(Normalised()) == [("left", "right")]
+        with pytest.raises(UserError, match=r"synflow cannot make InstanceNorm2d \(1\) linear"):
+            make_pruner("synflow").score(model, make_batches((1, 3, 5)))
 
 
 def check_form(section: Section, results: Path) -> None:

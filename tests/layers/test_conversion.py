@@ -96,6 +96,18 @@ def test_subclasses_hooks_and_frozen_weights_stay():
     assert type(unmask(layer)) is Named
 
 
+def test_a_forward_that_was_written_again_is_the_same():
+    class Repeated(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            """As in PyTorch."""
+            return F.linear(input, self.weight, self.bias)
+
+    layer = Repeated(3, 2)
+    mask_model(layer).weight_mask[0] = False
+    assert type(layer) is MaskedLinear and torch.equal(layer(torch.rand(1, 3))[0, 0], layer.bias[0])
+    assert type(unmask(layer)) is Repeated and not layer.weight[0].any()
+
+
 def test_lists_outside_of_the_module_tree_see_the_same_layers():
     class Listed(nn.Module):
         def __init__(self) -> None:
@@ -161,6 +173,11 @@ class Standardised(nn.Conv2d):
         return F.conv2d(input, self.weight - self.weight.mean(), self.bias)
 
 
+class Sharpened(nn.Conv2d):
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(input, weight.square(), bias)
+
+
 class Unused(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -192,6 +209,7 @@ REFUSED = [
     (lambda: named(nn.utils.spectral_norm(nn.Conv2d(1, 2, 3))), "the weight of wide (Conv2d) is computed from others"),
     (lambda: named(prune.l1_unstructured(nn.Linear(4, 4), "weight", 0.5)), "torch.nn.utils.prune"),
     (lambda: named(Standardised(1, 2, 3)), "wide (Standardised) has a forward of its own"),
+    (lambda: named(Sharpened(1, 2, 3)), "wide (Sharpened) has a _conv_forward of its own"),
     (lambda: named(nn.LazyLinear(3)), "wide (LazyLinear) has no weights yet"),
     (lambda: Reader(lambda m, x: F.linear(x, m.first.weight) + m.first(x)), "first.weight is read past its layer"),
     (lambda: Reader(lambda m, x: x @ m.first.weight.t()), "first.weight is read past its layer, by t"),

@@ -1,1 +1,1 @@
-"""Operations of the graph: one rule each for ranks, forward and backward; `table.py` lists all rules."""
+"""Operations of the graph: one class per kind, with all that the toolkit knows of it; `table.py` lists the names."""

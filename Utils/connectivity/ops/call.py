@@ -35,6 +35,8 @@ class PassRecord:
 class Call:
     """One operation of the graph, with ranks in place of activations."""
 
+    name: str
+    """The operation as messages name it."""
     target: Any
     module: Any
     layer: str
@@ -43,10 +45,8 @@ class Call:
     inputs: list[Any]
     per_channel: bool
     record: PassRecord
-    asks_nonzero: bool
-    """Whether this pass computes the highest thresholds at which entries can be nonzero, not the ranks on paths."""
     nonzero: list[Any] | None
-    """Such thresholds for each input, needed by products; None in the pass that computes them, or without products."""
+    """For each input, the highest thresholds at which entries can be nonzero; None unless an operation needs them."""
 
     def argument(self, position: int, keyword: str, default: Any = None) -> Any:
         """The argument of a function or method call, or the attribute of a module."""
@@ -56,8 +56,7 @@ class Call:
 
     def count_places(self, places: int) -> None:
         """Record the number of positions at which this layer's kernel is applied; several calls of a layer add up."""
-        if not self.asks_nonzero:
-            self.record.positions[self.layer] = self.record.positions.get(self.layer, 0) + places
+        self.record.positions[self.layer] = self.record.positions.get(self.layer, 0) + places
 
     def parameter(self, name: str) -> str:
         """The full name of a parameter of this layer."""
@@ -83,14 +82,6 @@ class Call:
         return self.target(value, *self.args[1:], **self.kwargs)
 
 
-Rule = Callable[[Call], tuple[Any, Pullback]]
-
-
 def pair(value: Any) -> tuple:
     """A value per axis, for two axes: a single value is repeated."""
     return (value, value) if value is None or isinstance(value, int) else tuple(value)
-
-
-def no_pullback(back: Any) -> list[Any]:
-    """Pullback of the pass over nonzero thresholds, which only runs forward."""
-    raise AssertionError("the pass over nonzero thresholds has no backward pass")

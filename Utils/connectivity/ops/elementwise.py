@@ -1,68 +1,113 @@
-"""Rules of elementwise operations, sums and products."""
+"""Elementwise operations: activations, sums and products."""
 
 import torch
 from torch import Tensor
 
-from Utils.connectivity.ops.call import Call, Pullback, no_pullback
+from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
+from Utils.connectivity.ops.op import Linearised, Op, UnitEffect
 from Utils.errors import UserError
 
 
-def pass_through(call: Call) -> tuple[Tensor, Pullback]:
-    """Return the ranks of the input: the operation changes no connection."""
-    return call.inputs[0], lambda back: [back]
+class PassThrough(Op):
+    """An operation that changes no connection, such as dropout or a cast."""
+
+    unit_effect = UnitEffect.KEEPS
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Return the ranks of the input."""
+        return call.inputs[0], lambda back: [back]
 
 
-def activation(call: Call) -> tuple[Tensor, Pullback]:
-    """An elementwise function f passes all ranks; if f(0) is not 0, its output can be nonzero at every threshold."""
-    (x,) = call.inputs
-    if call.args[0] is not x:
-        raise UserError(f"no rule says how the operation {call.target} on exponents connects units")
-    if call.asks_nonzero:
+class Arithmetic(PassThrough):
+    """An elementwise function of one tensor; SynFlow computes it as it is."""
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Return the ranks of the input; raises `UserError` for an activation as exponent."""
+        if call.args[0] is not call.inputs[0]:
+            raise UserError(f"no rule says how the operation {call.target} on exponents connects units")
+        return super().flow(call)
+
+    def nonzero(self, call: Call) -> Tensor:
+        """If f(0) is not 0, the output can be nonzero at every threshold."""
+        ranks, _ = self.flow(call)
         parameter = next(call.module.parameters(), None) if call.module is not None else None
-        zeros = torch.zeros(x.shape, dtype=parameter.dtype if parameter is not None else None, device=x.device)
-        return torch.where(call.apply(zeros) != 0, INFINITE, x), no_pullback
-    return pass_through(call)
+        zeros = torch.zeros(ranks.shape, dtype=parameter.dtype if parameter is not None else None, device=ranks.device)
+        return torch.where(call.apply(zeros) != 0, INFINITE, ranks)
 
 
-def add(call: Call) -> tuple[Tensor, Pullback]:
-    """A sum or difference carries the maximum rank of its terms."""
-    if len(call.inputs) == 1:
-        (x,) = call.inputs
+class Activation(Arithmetic):
+    """An activation function, which SynFlow leaves out."""
+
+    linearised = Linearised.IDENTITY
+
+
+class Difference(Op):
+    """A difference of two activations, or of an activation and a constant."""
+
+    unit_effect = UnitEffect.SUMS
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Carry the maximum rank of both terms."""
+        if len(call.inputs) == 1:
+            return call.inputs[0], lambda back: [back]
+        left, right = call.inputs
+        return torch.maximum(left, right), lambda back: [_unbroadcast(back, left), _unbroadcast(back, right)]
+
+    def nonzero(self, call: Call) -> Tensor:
+        """A sum with a constant other than 0 can be nonzero at every threshold."""
+        ranks, _ = self.flow(call)
         constants = [argument for argument in call.args if not isinstance(argument, Tensor)]
-        if call.asks_nonzero and any(constants):
-            return torch.full_like(x, INFINITE), no_pullback
-        return pass_through(call)
-    left, right = call.inputs
-    return torch.maximum(left, right), lambda back: [_unbroadcast(back, left), _unbroadcast(back, right)]
+        return torch.full_like(ranks, INFINITE) if len(call.inputs) == 1 and any(constants) else ranks
 
 
-def multiply(call: Call) -> tuple[Tensor, Pullback]:
-    """A product carries the ranks of each factor, up to the highest threshold at which the other can be nonzero."""
-    if len(call.inputs) == 1:
+class Sum(Difference):
+    """A sum of two activations, or of an activation and a constant."""
+
+    grows = True
+
+
+class Product(Op):
+    """A product of two activations, or of an activation and a constant."""
+
+    linearised = Linearised.GATE
+    unit_effect = UnitEffect.FIXES
+    needs_nonzero = True
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Carry the ranks of each factor, up to the highest threshold at which the other can be nonzero."""
+        if len(call.inputs) == 1:
+            return self._multiple(call)
+        left, right = call.inputs
+        assert call.nonzero is not None
+        left_nonzero, right_nonzero = call.nonzero
+        out = torch.maximum(torch.minimum(left, right_nonzero), torch.minimum(right, left_nonzero))
+
+        def pullback(back: Tensor) -> list[Tensor]:
+            to_left, to_right = torch.minimum(back, right_nonzero), torch.minimum(back, left_nonzero)
+            return [_unbroadcast(to_left, left), _unbroadcast(to_right, right)]
+
+        return out, pullback
+
+    def nonzero(self, call: Call) -> Tensor:
+        """A product can be nonzero where both factors can."""
+        return torch.minimum(*call.inputs) if len(call.inputs) == 2 else self._multiple(call)[0]
+
+    def _multiple(self, call: Call) -> tuple[Tensor, Pullback]:
         (x,) = call.inputs
         if any(argument == 0 for argument in call.args if not isinstance(argument, Tensor)):
             return torch.zeros_like(x), lambda back: [torch.zeros_like(x)]
-        return pass_through(call)
-    left, right = call.inputs
-    if call.asks_nonzero:
-        return torch.minimum(left, right), no_pullback
-    assert call.nonzero is not None
-    left_nonzero, right_nonzero = call.nonzero
-    out = torch.maximum(torch.minimum(left, right_nonzero), torch.minimum(right, left_nonzero))
-
-    def pullback(back: Tensor) -> list[Tensor]:
-        to_left, to_right = torch.minimum(back, right_nonzero), torch.minimum(back, left_nonzero)
-        return [_unbroadcast(to_left, left), _unbroadcast(to_right, right)]
-
-    return out, pullback
+        return x, lambda back: [back]
 
 
-def divide(call: Call) -> tuple[Tensor, Pullback]:
-    """Division by a number changes no connection."""
-    if len(call.inputs) != 1 or not isinstance(call.args[0], Tensor):
-        raise UserError("no rule says how the operation divide, with a tensor as divisor, connects units")
-    return pass_through(call)
+class Division(Op):
+    """A division by a number."""
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Return the ranks of the input; raises `UserError` for an activation as divisor."""
+        if len(call.inputs) != 1 or not isinstance(call.args[0], Tensor):
+            raise UserError("no rule says how the operation divide, with a tensor as divisor, connects units")
+        return call.inputs[0], lambda back: [back]
 
 
 def _unbroadcast(ranks: Tensor, like: Tensor) -> Tensor:

@@ -1,34 +1,54 @@
-"""Rules of softmax and of normalisation over units: every output depends on all inputs of its group."""
+"""Softmax and normalisation by the statistics of an input: every output depends on all inputs of its group."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from Utils.connectivity.ops.call import Call, Pullback, no_pullback
+from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
+from Utils.connectivity.ops.op import Linearised, Op
 
 
-def softmax(call: Call) -> tuple[Tensor, Pullback]:
-    """Every output depends on all inputs along the axis, and is nonzero at every threshold."""
-    (x,) = call.inputs
-    axis = call.argument(1, "dim", -1)
-    if call.asks_nonzero:
-        return torch.full_like(x, INFINITE), no_pullback
-    return x.amax(axis, keepdim=True).expand(x.shape), lambda back: [back.amax(axis, keepdim=True).expand(x.shape)]
+class Softmax(Op):
+    """Softmax or its logarithm, which SynFlow leaves out."""
+
+    linearised = Linearised.IDENTITY
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Join all entries along the axis."""
+        (x,) = call.inputs
+        axis = call.argument(1, "dim", -1)
+        return x.amax(axis, keepdim=True).expand(x.shape), lambda back: [back.amax(axis, keepdim=True).expand(x.shape)]
+
+    def nonzero(self, call: Call) -> Tensor:
+        """Every output is nonzero at every threshold."""
+        return torch.full_like(call.inputs[0], INFINITE)
 
 
-def layer_norm(call: Call) -> tuple[Tensor, Pullback]:
-    """Mean and variance are taken over the last axes, so every output depends on all inputs along them."""
-    x, *constants = call.inputs
-    axes = tuple(range(-len(call.argument(1, "normalized_shape")), 0))
-    return _join_groups(x, x, axes, constants)
+class StatisticsNorm(Op):
+    """Normalisation by the statistics of an input, for which no positive linear network exists; without a rule."""
+
+    linearised = Linearised.REFUSED
 
 
-def group_norm(call: Call) -> tuple[Tensor, Pullback]:
-    """Mean and variance are taken over a group of channels, so every output depends on all inputs of its group."""
-    x, *constants = call.inputs
-    return _join_groups(x, x.reshape(1, call.argument(1, "num_groups"), -1), (-1,), constants)
+class LayerNorm(StatisticsNorm):
+    """Layer normalisation: mean and variance are taken over the last axes."""
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Join all entries along the last axes."""
+        x, *constants = call.inputs
+        axes = tuple(range(-len(call.argument(1, "normalized_shape")), 0))
+        return _join_groups(x, x, axes, constants)
+
+
+class GroupNorm(StatisticsNorm):
+    """Group normalisation: mean and variance are taken over a group of channels."""
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Join all entries of a group of channels."""
+        x, *constants = call.inputs
+        return _join_groups(x, x.reshape(1, call.argument(1, "num_groups"), -1), (-1,), constants)
 
 
 def _join_groups(x: Tensor, grouped: Tensor, axes: tuple[int, ...], constants: list[Any]) -> tuple[Tensor, Pullback]:

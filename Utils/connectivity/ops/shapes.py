@@ -1,4 +1,4 @@
-"""Rules of operations that move entries: concatenation, indexing, reshaping, padding."""
+"""Operations that move entries: concatenation, indexing, reshaping, padding."""
 
 from typing import Any
 
@@ -7,60 +7,76 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from Utils.connectivity.ops.call import Call, Pullback
+from Utils.connectivity.ops.op import Op
 from Utils.errors import UserError
 
 
-def concatenate(call: Call) -> tuple[Tensor, Pullback]:
-    """Concatenate several inputs, or the tensors of one operation."""
-    axis = call.argument(1, "dim", 0)
-    is_sequence = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
-    parts = list(call.inputs[0]) if is_sequence else call.inputs
-    sizes = [part.shape[axis] for part in parts]
+class Concatenation(Op):
+    """A concatenation of several activations, or of the tensors that one operation returned."""
 
-    def pullback(back: Tensor) -> list[Any]:
-        backs = list(back.split(sizes, axis))
-        return [backs] if is_sequence else backs
+    takes_parts = True
 
-    return torch.cat(parts, axis), pullback
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Concatenate the ranks."""
+        axis = call.argument(1, "dim", 0)
+        is_sequence = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
+        parts = list(call.inputs[0]) if is_sequence else call.inputs
+        sizes = [part.shape[axis] for part in parts]
+
+        def pullback(back: Tensor) -> list[Any]:
+            backs = list(back.split(sizes, axis))
+            return [backs] if is_sequence else backs
+
+        return torch.cat(parts, axis), pullback
 
 
-def part(call: Call) -> tuple[Any, Pullback]:
+class Move(Op):
+    """Any operation that only moves, copies or leaves out entries."""
+
+    def flow(self, call: Call) -> tuple[Any, Pullback]:
+        """Apply the operation to the numbers of the entries, with 0 for padding, and look up their ranks."""
+        (x,) = call.inputs
+        # float64, because padding does not support integers; it represents all integers up to 2^53.
+        numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64, device=x.device).reshape(x.shape)
+        moved = call.apply(numbers)
+        parts = [moved] if isinstance(moved, Tensor) else list(moved)
+        sources = [number.long() for number in parts]
+        padded = F.pad(x.reshape(-1), (1, 0))
+        outputs = [padded[source] for source in sources]
+
+        def pullback(back: Any) -> list[Tensor]:
+            backs = [back] if isinstance(moved, Tensor) else back
+            origin = torch.cat([source.reshape(-1) for source in sources])
+            ranks = torch.cat([part.reshape(-1) for part in backs])
+            return [torch.zeros_like(padded).scatter_reduce_(0, origin, ranks, "amax")[1:].reshape(x.shape)]
+
+        return outputs[0] if isinstance(moved, Tensor) else outputs, pullback
+
+
+class Part(Move):
     """`x[index]`, where x is a tensor, or the sequence of tensors that an operation returned."""
-    operand, index = call.args
-    if isinstance(operand, Tensor):
-        return move(call)
 
-    positions = list(range(len(operand)))[index]
+    takes_parts = True
 
-    def pullback(back: Any) -> list[Any]:
-        backs = dict(zip(positions, back, strict=True)) if isinstance(positions, list) else {positions: back}
-        return [[backs.get(position, torch.zeros_like(item)) for position, item in enumerate(operand)]]
+    def flow(self, call: Call) -> tuple[Any, Pullback]:
+        """Select the ranks."""
+        operand, index = call.args
+        if isinstance(operand, Tensor):
+            return super().flow(call)
+        positions = list(range(len(operand)))[index]
 
-    return operand[index], pullback
+        def pullback(back: Any) -> list[Any]:
+            backs = dict(zip(positions, back, strict=True)) if isinstance(positions, list) else {positions: back}
+            return [[backs.get(position, torch.zeros_like(item)) for position, item in enumerate(operand)]]
 
-
-def move(call: Call) -> tuple[Any, Pullback]:
-    """Any operation that only moves entries: it is applied to the numbers of the entries, with 0 for padding."""
-    (x,) = call.inputs
-    # float64, because padding does not support integers; it represents all integers up to 2^53.
-    numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64, device=x.device).reshape(x.shape)
-    moved = call.apply(numbers)
-    parts = [moved] if isinstance(moved, Tensor) else list(moved)
-    sources = [number.long() for number in parts]
-    padded = F.pad(x.reshape(-1), (1, 0))
-    outputs = [padded[source] for source in sources]
-
-    def pullback(back: Any) -> list[Tensor]:
-        backs = [back] if isinstance(moved, Tensor) else back
-        origin = torch.cat([source.reshape(-1) for source in sources])
-        ranks = torch.cat([part.reshape(-1) for part in backs])
-        return [torch.zeros_like(padded).scatter_reduce_(0, origin, ranks, "amax")[1:].reshape(x.shape)]
-
-    return outputs[0] if isinstance(moved, Tensor) else outputs, pullback
+        return operand[index], pullback
 
 
-def pad(call: Call) -> tuple[Any, Pullback]:
+class Padding(Move):
     """Padding with zeros, which start no path, or with copies of entries."""
-    if call.argument(3, "value"):
-        raise UserError("no rule says how the operation pad, with a value other than zero, connects units")
-    return move(call)
+
+    def flow(self, call: Call) -> tuple[Any, Pullback]:
+        """Pad the ranks; raises `UserError` for a value other than zero."""
+        if call.argument(3, "value"):
+            raise UserError("no rule says how the operation pad, with a value other than zero, connects units")
+        return super().flow(call)

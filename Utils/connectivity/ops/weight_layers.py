@@ -1,4 +1,4 @@
-"""Rules of layers with weights: linear, convolution and channel scale."""
+"""Layers with weights: linear, convolution and channel scale."""
 
 import math
 from collections.abc import Callable
@@ -7,57 +7,100 @@ import torch
 from torch import Tensor, nn
 
 from Utils.connectivity.ops.call import Call, Pullback
-from Utils.connectivity.ops.elementwise import pass_through
 from Utils.connectivity.ops.maxmin import product
-from Utils.connectivity.ops.windows import conv_windows, gather, scatter, tap_positions
+from Utils.connectivity.ops.op import Linearised, Op, UnitEffect
+from Utils.connectivity.ops.windows import conv_output_size, conv_windows, under_windows
 
 
-def linear(call: Call) -> tuple[Tensor, Pullback]:
+class WeightLayer(Op):
+    """A linear layer or a convolution: its outputs are new units."""
+
+    unit_effect = UnitEffect.STARTS
+    needs_same_forward = True
+
+
+class LinearLayer(WeightLayer):
     """A dense layer on the last axis; all other axes are positions."""
-    (x,) = call.inputs
-    weight = call.ranks("weight")
-    columns = x.reshape(-1, x.shape[-1]).t()
-    call.count_places(columns.shape[1])
-    out = product(weight[None], columns[None])[0]
 
-    def pullback(back: Tensor) -> list[Tensor]:
-        back = back.reshape(-1, back.shape[-1]).t()
-        _record_layer(call, product(back[None], columns.t()[None]), out, back)
-        return [product(weight.t()[None], back[None])[0].t().reshape(x.shape)]
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """The (max, min) product with the ranks of the weights."""
+        (x,) = call.inputs
+        weight = call.ranks("weight")
+        columns = x.reshape(-1, x.shape[-1]).t()
+        call.count_places(columns.shape[1])
+        out = product(weight[None], columns[None])[0]
 
-    return out.t().reshape(*x.shape[:-1], -1), pullback
+        def pullback(back: Tensor) -> list[Tensor]:
+            back = back.reshape(-1, back.shape[-1]).t()
+            _record_layer(call, product(back[None], columns.t()[None]), out, back)
+            return [product(weight.t()[None], back[None])[0].t().reshape(x.shape)]
+
+        return out.t().reshape(*x.shape[:-1], -1), pullback
 
 
-def conv2d(call: Call) -> tuple[Tensor, Pullback]:
+class Convolution(WeightLayer):
     """A convolution as a product with the patches under its kernel; per channel, the only patch is the whole map."""
-    (x,) = call.inputs
-    conv: nn.Conv2d = call.module
-    weight = call.ranks("weight")
-    groups, taps = conv.groups, math.prod(conv.kernel_size)
-    rows, columns = conv_windows(conv, x.shape[2:])
-    places = len(rows) * len(columns)
-    call.count_places(places)
-    patches, to_input = _whole_map(x, taps) if call.per_channel else under_windows(x, rows, columns)
-    patches = patches.reshape(groups, -1, patches.shape[2])
-    kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
-    out = product(kernels, patches)
 
-    def pullback(back: Tensor) -> list[Tensor]:
-        back = back[0].flatten(1)
-        if call.per_channel:
-            back = back.amax(1, keepdim=True)
-        back = back.reshape(groups, -1, back.shape[1])
-        _record_layer(call, product(back, patches.transpose(1, 2)), out, back)
-        return [to_input(product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1))]
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """The (max, min) product of the ranks of the kernels with those of the patches, by group."""
+        (x,) = call.inputs
+        conv: nn.Conv2d = call.module
+        weight = call.ranks("weight")
+        groups, taps = conv.groups, math.prod(conv.kernel_size)
+        size = conv_output_size(conv, x.shape[2:])
+        call.count_places(math.prod(size))
+        patches, to_input = (
+            _whole_map(x, taps) if call.per_channel else under_windows(x, conv_windows(conv, x.shape[2:]))
+        )
+        patches = patches.reshape(groups, -1, patches.shape[2])
+        kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
+        out = product(kernels, patches)
 
-    return out.reshape(1, weight.shape[0], -1).expand(-1, -1, places).unflatten(2, (len(rows), len(columns))), pullback
+        def pullback(back: Tensor) -> list[Tensor]:
+            back = back[0].flatten(1)
+            if call.per_channel:
+                back = back.amax(1, keepdim=True)
+            back = back.reshape(groups, -1, back.shape[1])
+            _record_layer(call, product(back, patches.transpose(1, 2)), out, back)
+            return [to_input(product(kernels.transpose(1, 2), back).reshape(x.shape[1], taps, -1))]
+
+        return out.reshape(1, weight.shape[0], -1).expand(-1, -1, math.prod(size)).unflatten(2, size), pullback
 
 
-def under_windows(x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The entries under each tap of each window, (channels, taps, windows), and the pullback to the input."""
-    positions = tap_positions(rows, columns, x.shape[3]).t().to(x.device)
-    flat = x[0].flatten(1)
-    return gather(flat, positions), lambda ranks: scatter(ranks, positions, flat.shape[1]).reshape(x.shape)
+class WeightFunction(Op):
+    """A linear layer or a convolution called as a function: without a rule, because no layer owns its weights."""
+
+    grows = True
+
+
+class ChannelScale(Op):
+    """A maskable identity: one edge per channel, of infinite rank if it is not prunable."""
+
+    unit_effect = UnitEffect.KEEPS
+    needs_same_forward = True
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Carry each channel up to the rank of its scale."""
+        (x,) = call.inputs
+        if not (call.is_ranked("weight") or call.is_ranked("bias")):
+            return x, lambda back: [back]
+        scale = call.ranks("weight").reshape(-1, *[1] * (x.dim() - 2))
+        out = torch.minimum(x, scale)
+
+        def pullback(back: Tensor) -> list[Tensor]:
+            for name, forward in (("weight", x), ("bias", out)):
+                if call.is_ranked(name):
+                    carried = torch.minimum(forward, back).transpose(0, 1).flatten(1).amax(1)
+                    call.record.add(call.parameter(name), carried)
+            return [torch.minimum(back, scale)]
+
+        return out, pullback
+
+
+class BatchNorm(ChannelScale):
+    """Batch normalisation: a scale per channel, by running statistics that do not depend on the input."""
+
+    linearised = Linearised.SCALE
 
 
 def _whole_map(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -72,21 +115,3 @@ def _record_layer(call: Call, carried: Tensor, out: Tensor, back: Tensor) -> Non
     if call.is_ranked("bias"):
         # A bias starts no path: it is effective up to the same threshold as its unit.
         call.record.add(call.parameter("bias"), torch.minimum(out, back).amax(-1))
-
-
-def channel_scale(call: Call) -> tuple[Tensor, Pullback]:
-    """Batch normalisation or a maskable identity: one edge per channel, of infinite rank if it is not prunable."""
-    (x,) = call.inputs
-    if not (call.is_ranked("weight") or call.is_ranked("bias")):
-        return pass_through(call)
-    scale = call.ranks("weight").reshape(-1, *[1] * (x.dim() - 2))
-    out = torch.minimum(x, scale)
-
-    def pullback(back: Tensor) -> list[Tensor]:
-        for name, forward in (("weight", x), ("bias", out)):
-            if call.is_ranked(name):
-                carried = torch.minimum(forward, back).transpose(0, 1).flatten(1).amax(1)
-                call.record.add(call.parameter(name), carried)
-        return [torch.minimum(back, scale)]
-
-    return out, pullback

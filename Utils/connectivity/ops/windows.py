@@ -1,87 +1,91 @@
-"""Windows: the input positions under each window of a convolution or a pooling.
+"""Windows: the input positions under each tap of each window of a convolution or a pooling.
 
-Each axis has its own tensor of input indices, (windows, taps), with -1 where a tap lies outside the input.
+Positions are int64 (taps, rows, columns): 1 + the flat index of the input entry, or 0 where a tap lies outside.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Pair = Sequence[int]
+"""A value for rows and one for columns."""
 
-def conv_windows(conv: nn.Conv2d, size: Sequence[int]) -> list[Tensor]:
-    """Rows and columns under each tap of a convolution's kernel; padding by copies has the indices of the originals."""
+
+def conv_windows(conv: nn.Conv2d, size: Pair) -> Tensor:
+    """Positions under each tap of a convolution's kernel; padding by copies has the positions of the originals."""
+    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    padding = conv._reversed_padding_repeated_twice
+    return _unfold(size, padding, mode, conv.kernel_size, conv.stride, conv.dilation)
+
+
+def conv_output_size(conv: nn.Conv2d, size: Pair) -> tuple[int, int]:
+    """Rows and columns of a convolution's output."""
     left, right, top, bottom = conv._reversed_padding_repeated_twice
-    windows = []
-    for axis, (before, after) in enumerate(((top, bottom), (left, right))):
-        reach = conv.dilation[axis] * (conv.kernel_size[axis] - 1) + 1
-        count = (size[axis] + before + after - reach) // conv.stride[axis] + 1
-        shape = (conv.kernel_size[axis], conv.stride[axis], before, conv.dilation[axis])
-        windows.append(_windows(size[axis], count, *shape, conv.padding_mode))
-    return windows
+    padded = size[0] + top + bottom, size[1] + left + right
+    return _window_counts(padded, conv.kernel_size, conv.stride, conv.dilation)
 
 
-def pool_windows(
-    size: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-) -> list[Tensor]:
-    """Rows and columns under each window of a pooling with a fixed window size."""
-    windows = []
-    for axis in range(2):
+def pool_windows(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Tensor:
+    """Positions in each window of a pooling with a fixed window size."""
+    before_and_after = []
+    for axis in (1, 0):  # as for `F.pad`: the last axis first
         length, reach = size[axis], dilation[axis] * (kernel[axis] - 1) + 1
-        steps = (length + 2 * padding[axis] - reach) / stride[axis]
-        count = (math.ceil(steps) if ceil_mode else math.floor(steps)) + 1
-        if ceil_mode and (count - 1) * stride[axis] >= length + padding[axis]:
-            count -= 1
-        windows.append(_windows(length, count, kernel[axis], stride[axis], padding[axis], dilation[axis], "zeros"))
-    return windows
+        missing = 0
+        if ceil_mode:
+            last = math.ceil((length + 2 * padding[axis] - reach) / stride[axis]) * stride[axis]
+            # A window that starts behind the input and its padding on the left is left out.
+            last -= stride[axis] * (last >= length + padding[axis])
+            missing = last + reach - length - 2 * padding[axis]
+        before_and_after += [padding[axis], padding[axis] + missing]
+    return _unfold(size, before_and_after, "constant", kernel, stride, dilation)
 
 
-def adaptive_windows(size: Sequence[int], counts: Sequence[int | None]) -> list[Tensor]:
-    """Rows and columns under each window of a pooling to a fixed number of windows; windows may overlap."""
-    windows = []
-    for length, count in zip(size, counts, strict=True):
-        count = count or length
-        starts = torch.arange(count) * length // count
-        ends = -(-torch.arange(1, count + 1) * length // count)
-        window = starts[:, None] + torch.arange(int((ends - starts).max()))
-        windows.append(window.masked_fill(window >= ends[:, None], -1))
-    return windows
+def adaptive_windows(size: Pair, counts: Sequence[int | None]) -> Tensor:
+    """Positions in each window of a pooling to a fixed number of windows; windows may overlap."""
+    rows, columns = (_adaptive_axis(length, count or length) for length, count in zip(size, counts, strict=True))
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    positions = (rows * size[1] + columns + 1).masked_fill((rows < 0) | (columns < 0), 0)
+    return positions.flatten(0, 1)
 
 
-def tap_positions(rows: Tensor, columns: Tensor, width: int) -> Tensor:
-    """1 + the flat index of each tap of each window, (windows, taps), or 0 where a tap lies outside."""
-    index = rows[:, None, :, None] * width + columns[None, :, None, :] + 1
-    outside = (rows < 0)[:, None, :, None] | (columns < 0)[None, :, None, :]
-    return index.masked_fill(outside, 0).reshape(len(rows) * len(columns), -1)
+def under_windows(x: Tensor, positions: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The entries under each tap of each window, (channels, taps, windows), and the pullback to the input."""
+    index = positions.flatten(1).to(x.device)
+    flat = x[0].flatten(1)
+    taps = F.pad(flat, (1, 0)).index_select(1, index.reshape(-1)).reshape(-1, *index.shape)
+    return taps, lambda ranks: _scatter(ranks, index, flat.shape[1]).reshape(x.shape)
 
 
-def gather(flat: Tensor, positions: Tensor) -> Tensor:
-    """Read the entry under each tap: (channels, places) -> (channels, *positions.shape); 0 for position 0."""
-    return F.pad(flat, (1, 0)).index_select(1, positions.reshape(-1)).reshape(-1, *positions.shape)
-
-
-def scatter(ranks: Tensor, positions: Tensor, places: int) -> Tensor:
-    """Reverse `gather`: (channels, *positions.shape) -> (channels, places), the maximum of all taps on a place."""
+def _scatter(ranks: Tensor, index: Tensor, places: int) -> Tensor:
+    """Ranks (channels, taps, windows) to (channels, places): the maximum of all taps on a place."""
     channels = ranks.shape[0]
-    index = positions.reshape(1, -1).expand(channels, -1)
     out = ranks.new_zeros(channels, places + 1)
-    return out.scatter_reduce_(1, index, ranks.reshape(channels, -1), "amax")[:, 1:]
+    return out.scatter_reduce_(1, index.reshape(1, -1).expand(channels, -1), ranks.reshape(channels, -1), "amax")[:, 1:]
 
 
-def _windows(size: int, count: int, kernel: int, stride: int, padding: int, dilation: int, mode: str) -> Tensor:
-    """Input index under each tap of each window along one axis, (count, kernel); -1 where a tap lies outside."""
-    index = torch.arange(count)[:, None] * stride - padding + torch.arange(kernel) * dilation
-    if mode == "replicate":
-        return index.clamp(0, size - 1)
-    if mode == "circular":
-        return index % size
-    if mode == "reflect":
-        return (size - 1) - ((size - 1) - index.abs()).abs()
-    return index.masked_fill((index < 0) | (index >= size), -1)
+def _unfold(size: Pair, padding: Pair, mode: str, kernel: Pair, stride: Pair, dilation: Pair) -> Tensor:
+    """Positions under each tap of each window, found by moving the numbers of the positions as the layer moves pixels.
+
+    `padding` is that of `F.pad`: before and after the columns, then before and after the rows.
+    """
+    # float64, because padding and unfolding do not support integers; it represents all integers up to 2^53.
+    numbers = torch.arange(1, size[0] * size[1] + 1, dtype=torch.float64).reshape(1, 1, *size)
+    padded = F.pad(numbers, list(padding), mode)
+    taps = F.unfold(padded, tuple(kernel), tuple(dilation), stride=tuple(stride))[0].long()
+    return taps.unflatten(1, _window_counts(padded.shape[2:], kernel, stride, dilation))
+
+
+def _window_counts(padded: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int]:
+    rows, columns = ((padded[axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1 for axis in range(2))
+    return rows, columns
+
+
+def _adaptive_axis(length: int, count: int) -> Tensor:
+    """Indices in each window along one axis, (taps, windows), or -1 beyond the window's end."""
+    starts = torch.arange(count) * length // count
+    ends = -(-torch.arange(1, count + 1) * length // count)
+    window = starts + torch.arange(int((ends - starts).max()))[:, None]
+    return window.masked_fill(window >= ends, -1)

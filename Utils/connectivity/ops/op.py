@@ -1,0 +1,65 @@
+"""Base class of operations: what an operation of the graph means to connectivity, SynFlow and unit pruning.
+
+An instance stands in `table.py` for all modules, functions and tensor methods of its kind. The defaults are those of an
+operation that nothing is known of: no rule for ranks, run as it is by SynFlow, and units lose their alignment.
+"""
+
+from enum import Enum
+from typing import Any, ClassVar
+
+from Utils.connectivity.ops.call import Call, Pullback
+from Utils.errors import UserError
+
+
+class Linearised(Enum):
+    """What becomes of an operation in the positive linear network of SynFlow."""
+
+    EXECUTED = "runs as it is"
+    IDENTITY = "returns its input"
+    GATE = "a product of two activations is a gate of value 1, any other product runs as it is"
+    SCALE = "a batch normalisation becomes a positive factor per channel"
+    REFUSED = "has no positive linear counterpart"
+
+
+class UnitEffect(Enum):
+    """What an operation does to the units whose outputs are its inputs; channels are the second axis."""
+
+    STARTS = "its channels are new units"
+    KEEPS = "channel j depends on channel j only"
+    SUMS = "channel j adds channel j of each input: units with the same index are removed together"
+    MIXES = "channels move or mix: channel j is no longer unit j"
+    FIXES = "no unit among its inputs can be removed"
+
+
+class Op:
+    """One kind of operation; subclasses override the answers that differ."""
+
+    linearised: ClassVar[Linearised] = Linearised.EXECUTED
+    grows: ClassVar[bool] = False
+    """Whether it adds up so many values that SynFlow rescales the result to stay in floating-point range."""
+    unit_effect: ClassVar[UnitEffect] = UnitEffect.MIXES
+    takes_parts: ClassVar[bool] = False
+    """Whether it accepts an operation's sequence of tensors as one input."""
+    needs_nonzero: ClassVar[bool] = False
+    """Whether `flow` reads `call.nonzero`: an edge is open only where another input can be other than zero."""
+    needs_same_forward: ClassVar[bool] = False
+    """Whether a subclass of the module with another forward method is refused; torch.fx traces into all others."""
+
+    def flow(self, call: Call) -> tuple[Any, Pullback]:
+        """The ranks of the output, and the pullback from ranks at the output to ranks at each input.
+
+        Where paths meet, the maximum counts; along a path, the minimum. Raises `UserError` if it has no rule.
+        """
+        raise UserError(f"no rule says how the operation {call.name} connects units")
+
+    def nonzero(self, call: Call) -> Any:
+        """The highest threshold at which each entry of the output can be other than zero, for those of the inputs.
+
+        By default, an entry can be nonzero where a path arrives. An operation overrides this if it makes something else
+        of zeros.
+        """
+        return self.flow(call)[0]
+
+
+class UnknownOp(Op):
+    """Any operation without an entry in the table, or one that has an entry for its linear counterpart only."""

@@ -1,0 +1,195 @@
+"""Every entry of the operation table against brute force: paths, SynFlow's conservation, unit groups."""
+
+import copy
+import math
+import operator
+from typing import Any
+
+import pytest
+import torch
+from examples import AS_RECORDED, EXAMPLES, VARIANTS, Chain, Gated, Joined
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import path_counts, random_masks
+from torch import Tensor, nn
+
+from Layers import Masks, prunable
+from Layers.masked import Masked
+from Pruners.criteria.linearised import linearise
+from Pruners.criteria.synflow import flow_scores
+from Utils.connectivity import effective_masks
+from Utils.connectivity.interpreter import trace
+from Utils.connectivity.ops.normalisation import StatisticsNorm
+from Utils.connectivity.ops.op import Linearised, Op, UnitEffect
+from Utils.connectivity.ops.table import OPERATIONS, called_op
+from Utils.connectivity.ops.weight_layers import WeightFunction
+from Utils.connectivity.unit_groups import unit_groups
+from Utils.errors import UserError
+
+WITHOUT_RULE = [key for key, op in OPERATIONS.items() if type(op).flow is Op.flow]
+
+
+def name_of(key: Any) -> str:
+    return getattr(key, "__name__", str(key)) + ("()" if isinstance(key, str) else "")
+
+
+CASES = [*EXAMPLES.items(), *VARIANTS]
+
+every_entry = pytest.mark.parametrize(("key", "example"), CASES, ids=[name_of(key) for key, _ in CASES])
+random_draws = given(density=st.sampled_from([0.1, 0.3, 0.6]), seed=st.integers(0, 10**6))
+
+
+def test_every_entry_has_an_example():
+    assert {*EXAMPLES, *AS_RECORDED} == OPERATIONS.keys()
+    for key, recorded in AS_RECORDED.items():
+        assert OPERATIONS[key] is OPERATIONS[recorded]
+
+
+@every_entry
+def test_examples_use_their_entry(key, example):
+    model = Chain(example)
+    keys: set[Any] = set()
+    for node in trace(model).nodes:
+        if node.op == "call_module":
+            keys |= {kind for kind in type(model.get_submodule(str(node.target))).__mro__ if kind in OPERATIONS}
+        else:
+            target = node.args[1] if node.target is getattr else node.target
+            keys |= {target, f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"}
+    assert key in keys
+
+
+def dependencies(model: Chain, alive: Tensor, generator: torch.Generator) -> Tensor:
+    """Which results depend on which inputs, (results, inputs), found by changing one entry after the other.
+
+    Inputs that are not alive are 0. Depending on an input means to differ between any two of its values, somewhere.
+    """
+    sizes = [math.prod(shape) for shape in model.shapes]
+
+    def run(flat: Tensor) -> Tensor:
+        parts = zip(flat.split(sizes), model.shapes, strict=True)
+        return model.apply_to(*(part.reshape(1, *shape).clone() for part, shape in parts))[0]
+
+    columns = []
+    for place in range(len(alive)):
+        differs = torch.zeros(model.head.in_features, dtype=torch.bool)
+        for sign in (1, -1) if alive[place] else ():
+            base = alive * sign * (torch.rand(len(alive), generator=generator, dtype=torch.float64) + 0.6)
+            results = []
+            for value in (-3, -0.3, 0.15, 1.7, 4):
+                base[place] = value
+                results.append(run(base))
+            spread = torch.stack(results).nan_to_num(nan=0)
+            differs |= (spread.amax(0) - spread.amin(0)).abs() > 1e-9
+        columns.append(differs)
+    return torch.stack(columns, 1)
+
+
+@torch.no_grad()
+def brute_force(model: Chain, masks: Masks, seed: int) -> dict[str, Tensor]:
+    """Effective masks of a chain by the dependencies of its operation at these masks."""
+    generator = torch.Generator().manual_seed(seed)
+    names = [f"layers.{index}.weight" for index in range(len(model.layers))]
+    alive = torch.cat([masks[name].any(1) for name in names])
+    model = copy.deepcopy(model).double()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()  # a constant opens no product
+    depends = dependencies(model, alive, generator)
+    read = (depends & masks["head.weight"].any(0)[:, None]).any(0).split([math.prod(shape) for shape in model.shapes])
+    effective = {name: masks[name] & row[:, None] for name, row in zip(names, read, strict=True)}
+    return effective | {"head.weight": masks["head.weight"] & depends.any(1)}
+
+
+@every_entry
+@pytest.mark.parametrize("network", [Chain, Gated])
+@settings(max_examples=3, deadline=None)
+@random_draws
+def test_effective_masks_equal_brute_force(network, key, example, density, seed):
+    """Behind a dense layer, and as a factor that opens a product wherever it can be other than zero."""
+    model = network(example).eval()
+    masks = random_masks(model, density, seed)
+    if key in WITHOUT_RULE:
+        assert type(OPERATIONS[key]) in (StatisticsNorm, WeightFunction)
+        with pytest.raises(UserError, match=r"no rule says how the operation .* of \w+ connects units"):
+            effective_masks(model, (3,), masks)
+        return
+    has_masks = isinstance(model.operation, Masked)
+    expected = path_counts(model, masks, (3,)) if has_masks else brute_force(model, masks, seed)
+    effective = effective_masks(model, (3,), masks)
+    assert effective.keys() == expected.keys()
+    for name, mask in expected.items():
+        assert torch.equal(effective[name], mask), name
+
+
+@every_entry
+@settings(max_examples=3, deadline=None)
+@random_draws
+def test_synflow_conserves_or_refuses(key, example, density, seed):
+    model = copy.deepcopy(Chain(example))
+    random_masks(model, density, seed).install(model)
+    if OPERATIONS[key].linearised is Linearised.REFUSED:
+        with pytest.raises(UserError, match=r"synflow cannot make .* linear; use another criterion"):
+            linearise(model)
+            flow_scores(model, (3,))
+        return
+    for weight, _ in prunable(model).values():
+        weight.requires_grad_()  # also of an identity skip, which does not train
+    linearise(model)
+    totals = {name: score.sum().item() for name, score in flow_scores(model, (3,)).items()}
+    before = sum(total for name, total in totals.items() if name.startswith("layers"))
+    after = [total for name, total in totals.items() if not name.startswith("layers")]
+    if not example.is_linear:
+        assert OPERATIONS[key].linearised is Linearised.EXECUTED
+    else:
+        assert after == pytest.approx([before] * len(after), rel=1e-6, abs=1e-6)
+
+
+@every_entry
+def test_unit_groups_are_removable(key, example):
+    effect = OPERATIONS[key].unit_effect
+    model = Joined(example).double().eval()
+    joined = effect in (UnitEffect.KEEPS, UnitEffect.SUMS)
+    if effect is UnitEffect.STARTS:
+        expected = [("a",), ("b",), ("operation",)]
+    elif joined:
+        expected = [("a", "b")]
+    else:
+        # A sum behind an operation that moves units fixes them; a concatenation alone does not.
+        expected = [("a",), ("b",)] if example.inputs == 2 and effect is UnitEffect.MIXES else []
+    assert sorted(unit_groups(model)) == expected
+    for unit in range(example.shape[0]) if joined else ():
+        check_removal(model, unit, (2, *example.shape[1:]))
+
+
+@torch.no_grad()
+def check_removal(model: Joined, unit: int, shape: tuple[int, ...]) -> None:
+    """Without a unit of both layers, its channel depends on nothing, and no other channel changes."""
+    kept: list[Tensor] = []
+    x = torch.rand(3, *shape, dtype=torch.float64)
+    for removed in ([], [unit]):
+        cut = copy.deepcopy(model)
+        cut.head.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+        for layer in (cut.a, cut.b):
+            layer.weight[removed], layer.bias[removed] = 0.0, 0.0
+        cut(x)
+    before, after = (value.nan_to_num().reshape(len(x), len(model.a.weight), -1) for value in kept)
+    others = [index for index in range(before.shape[1]) if index != unit]
+    assert torch.equal(before[:, others], after[:, others])
+    assert torch.equal(after[:, unit], after[:1, unit].expand(len(x), -1))
+
+
+@pytest.mark.parametrize(
+    ("function", "key"),
+    [
+        (torch.Tensor.add, operator.add), (torch.Tensor.__radd__, operator.add), (torch.Tensor.__iadd__, operator.add),
+        (torch.Tensor.__sub__, operator.sub), (torch.Tensor.__rsub__, operator.sub),
+        (torch.Tensor.__imul__, operator.mul), (torch.Tensor.__rmul__, operator.mul), (torch._C._nn.gelu, nn.GELU),
+        (torch.Tensor.relu, nn.ReLU), (torch.conv2d, torch.conv2d), (torch.layer_norm, nn.LayerNorm),
+    ],
+)  # fmt: skip
+def test_functions_that_pytorch_calls_are_found_by_name(function, key):
+    assert called_op(function) is OPERATIONS[key]
+
+
+def test_functions_that_the_table_does_not_know_are_executed():
+    assert called_op(torch.cumsum).linearised is Linearised.EXECUTED
