@@ -1,7 +1,15 @@
 """Masked layers, conversion of any network to masked layers, and mask sets as values."""
 
 from Layers.conversion import add_masks, drop_masks, mask_model, unmask
-from Layers.masked import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, prunable
+from Layers.masked import (
+    MaskedBatchNorm1d,
+    MaskedBatchNorm2d,
+    MaskedConv2d,
+    MaskedIdentity,
+    MaskedLinear,
+    prunable,
+    state_without_masks,
+)
 from Layers.masks import Masks
 
 __all__ = [
@@ -15,5 +23,6 @@ __all__ = [
     "drop_masks",
     "mask_model",
     "prunable",
+    "state_without_masks",
     "unmask",
 ]

@@ -151,3 +151,14 @@ def prunable(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
         for name in module.kinds
         if getattr(module, f"{name}_mask") is not None
     }
+
+
+def state_without_masks(model: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers of a model by name, as in its state dict, but without the masks of masked layers."""
+    masks = {
+        f"{prefix}.{name}_mask" if prefix else f"{name}_mask"
+        for prefix, module in model.named_modules()
+        if isinstance(module, Masked)
+        for name in module.kinds
+    }
+    return {name: value for name, value in model.state_dict().items() if name not in masks}

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from Layers import mask_model
+from Layers import mask_model, state_without_masks
 from Models.normalisation import use_batch_statistics
 
 _WITHOUT_AUXILIARY = ("googlenet", "inception_v3")
@@ -30,7 +30,7 @@ def load_pretrained(model: nn.Module, name: str) -> list[str]:
     current = model.state_dict()
     matching = {key: value for key, value in state.items() if key in current and current[key].shape == value.shape}
     model.load_state_dict({**current, **matching})
-    return [key for key in current if not key.endswith("_mask") and key not in matching]
+    return [key for key in state_without_masks(model) if key not in matching]
 
 
 def imagenet(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:

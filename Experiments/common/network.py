@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from Layers import Masks, add_masks, drop_masks
+from Layers import Masks, add_masks, drop_masks, state_without_masks
 from Models import build
 from Models.registry import native_shape
 from Utils import randomness
@@ -29,7 +29,9 @@ def initial_model(spec: NetworkSpec, data: Data) -> nn.Module:
         _start_from_imagenet(model, spec.architecture)
     if spec.weights_from is not None:
         path = state_dicts.find(spec.weights_from, spec.results)
-        state_dicts.load(model, state_dicts.read(path), f"--weights_from={spec.weights_from}")
+        state_dicts.load(
+            model, state_dicts.read(path, frozenset(state_without_masks(model))), f"--weights_from={spec.weights_from}"
+        )
     if spec.masks_from is not None:
         path = state_dicts.find(spec.masks_from, spec.results, "masks")
         try:
@@ -68,7 +70,7 @@ def new_weights(spec: NetworkSpec, data: Data) -> dict[str, Tensor]:
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """Copy the weights and buffers of a network, without masks."""
-    return {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    return {name: value.clone() for name, value in state_without_masks(model).items()}
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -74,13 +74,26 @@ def trace(model: nn.Module) -> fx.Graph:
 
     Raises `UserError` if torch.fx fails, or for a layer whose forward method differs from that of its kind.
     """
+    tracer = _Tracer()
+    # Tracing runs the forward methods of all modules but leaves, and these may write to their buffers.
+    written = [
+        buffer
+        for name, module in model.named_modules()
+        if not tracer.is_leaf_module(module, name)
+        for buffer in module.buffers(recurse=False)
+    ]
+    before = [buffer.clone() for buffer in written]
     try:
-        return _Tracer().trace(model, _defaults(model))
+        return tracer.trace(model, _defaults(model))
     except UserError:
         raise
     except Exception as error:  # torch.fx raises many types, depending on the Python code that it cannot trace
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{type(model).__name__} cannot be traced by torch.fx: {message}") from error
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(written, before, strict=True):
+                buffer.copy_(value)
 
 
 def node_op(node: fx.Node, modules: Mapping[str, nn.Module]) -> Op:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from Layers import state_without_masks
 from Utils.errors import UserError
 from Utils.results.folders import find_run
 
@@ -57,9 +58,12 @@ def content_key(path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, multiplied by their masks; raises `UserError` for any other file."""
-    return _bake(_without_wrappers(_state_dict(path)))
+def read(path: Path, own: frozenset[str] = frozenset()) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, multiplied by their masks; raises `UserError` for any other file.
+
+    `own` are names of the network's weights and buffers, which are no masks whatever they are called.
+    """
+    return _bake(_without_wrappers(_state_dict(path)), own)
 
 
 def load(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -67,7 +71,7 @@ def load(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
 
     Raises `UserError`, which begins with `source`, for missing or unexpected names, other shapes or invalid values.
     """
-    state = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    state = state_without_masks(model)
     # Networks without running statistics have no batch count, nor do those of some versions of PyTorch.
     optional = {name for name in state.keys() ^ weights.keys() if name.endswith("num_batches_tracked")}
     missing = sorted(state.keys() - weights.keys() - optional)
@@ -131,20 +135,20 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _bake(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _bake(tensors: dict[str, Tensor], own: frozenset[str]) -> dict[str, Tensor]:
     """Multiply weights by their masks: `x` by `x_mask`, or, from torch.nn.utils.prune, `x_orig` by `x_mask`."""
-    baked = {name: value for name, value in tensors.items() if not name.endswith("_mask")}
+    baked = dict(tensors)
     for name, mask in tensors.items():
         plain = name.removesuffix("_mask")
-        if plain == name:
+        sources = [source for source in (plain, f"{plain}_orig") if source in tensors]
+        if plain == name or name in own or not sources:
             continue
-        source = plain if plain in baked else f"{plain}_orig"
-        if source in baked:
-            weight = baked.pop(source)
-            if weight.shape != mask.shape:
-                shapes = f"{tuple(mask.shape)}, {source} {tuple(weight.shape)}"
-                raise UserError(f"the checkpoint is damaged: {name} has shape {shapes}")
-            baked[plain] = weight * mask
+        weight = tensors[sources[0]]
+        if weight.shape != mask.shape:
+            shapes = f"{tuple(mask.shape)}, {sources[0]} {tuple(weight.shape)}"
+            raise UserError(f"the checkpoint is damaged: {name} has shape {shapes}")
+        del baked[name], baked[sources[0]]
+        baked[plain] = weight * mask
     return baked
 
 

@@ -137,3 +137,20 @@ def test_normalisation_over_channels_joins_them():
         effective = effective_masks(model, (1, 1, 1))
         assert effective["2.weight"].any(0).flatten().tolist() == expected
         assert effective["0.weight"].flatten().tolist() == [True, False, False, False]
+
+
+def test_looking_at_a_network_does_not_write_to_its_buffers():
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = MaskedLinear(2, 2)
+            self.register_buffer("passes", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.passes.add_(1)
+            return self.fc(x.flatten(1))
+
+    model = Counting()
+    assert effective_masks(model, (1, 1, 2))["fc.weight"].all() and model.passes == 0
+    model(torch.zeros(1, 1, 1, 2))
+    assert measure(model, (1, 1, 2)).totals["kept_effective"] == 4 and model.passes == 1

@@ -34,13 +34,17 @@ def trainings(monkeypatch):
     seen, original = [], trial.train
 
     def spied(task, *others):
-        before, masks = state_of(task.model), Masks.of(task.model)
+        before, masks = on_cpu(state_of(task.model)), Masks.of(task.model).to("cpu")
         history = original(task, *others)
-        seen.append((before, masks, task.recipe, task.start, state_of(task.model)))
+        seen.append((before, masks, task.recipe, task.start, on_cpu(state_of(task.model))))
         return history
 
     monkeypatch.setattr(trial, "train", spied)
     return seen
+
+
+def on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.cpu() for name, value in state.items()}
 
 
 def same(first: dict, second: dict) -> bool:
