@@ -1,6 +1,9 @@
 """Tiny networks of every kind of connection, for tests that search paths by brute force."""
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops.misc import Permute
 
 from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear, Masks, prunable
+from Layers.masked import Masked
 
 
 class Residual(nn.Module):
@@ -126,41 +130,67 @@ def random_masks(model: nn.Module, density: float, seed: int) -> Masks:
 
 
 def path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], level: float = 1e-3) -> dict[str, Tensor]:
-    """Effective masks from a float64 sum over paths: positive weights, no shift, averages for maxima.
+    """Effective masks from a float64 sum over paths: positive weights, small positive shifts, averages for maxima.
 
-    Every path then adds something positive to the derivative of the outputs, so nothing can cancel.
+    Every path from an input then adds something positive to the derivative of the outputs by the inputs, so nothing can
+    cancel. A weight is effective if that derivative depends on it, other than by the value of another factor of a
+    product. A shift is effective if its unit has an effective weight.
     """
+    positive = _positive(model, masks)
+    with _averages_for_maxima():
+        # Small inputs (`level`) keep sigmoid and tanh away from where their derivative rounds to zero.
+        inputs = torch.full((1, *input_shape), level, dtype=torch.float64, requires_grad=True)
+        output = positive(inputs)
+    (by_inputs,) = torch.autograd.grad(output.sum(), inputs, create_graph=True)
+    weights = {name: weight for name, (weight, _) in prunable(positive).items()}
+    derivatives = torch.autograd.grad(by_inputs.sum(), list(weights.values()), allow_unused=True)
+    effective = {
+        name: masks[name] & (value > 0) if value is not None else torch.zeros_like(masks[name])
+        for name, value in zip(weights, derivatives, strict=True)
+    }
+    for name in effective:
+        scale = f"{name.removesuffix('bias')}weight"
+        if scale != f"{name}weight":
+            effective[name] = masks[name] & effective[scale].reshape(len(masks[name]), -1).any(1)
+    return effective
+
+
+def _positive(model: nn.Module, masks: Masks) -> nn.Module:
+    """A masked copy with positive weights and small positive shifts, in which each layer is `_for_inputs_only`."""
     positive = copy.deepcopy(model).double().eval()
     masks.install(positive)
     for weight, _ in prunable(positive).values():
         weight.requires_grad_()  # also of identity skips, which do not train
     generator = torch.Generator().manual_seed(0)
     for name, parameter in positive.named_parameters():
-        is_shift = name.endswith("bias")
-        parameter.data = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * (not is_shift) + (
-            0.5 * (not is_shift)
-        )
+        size = 1e-4 if name.endswith("bias") else 1.0
+        parameter.data = size * (torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5)
     for module in list(positive.modules()):
+        if isinstance(module, Masked):
+            module.forward = partial(_for_inputs_only, module.forward)  # type: ignore[method-assign]
         for name, child in list(module.named_children()):
             if isinstance(child, nn.MaxPool2d):
                 setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
+    return positive
+
+
+@contextmanager
+def _averages_for_maxima() -> Iterator[None]:
     averages = {"max_pool2d": F.avg_pool2d, "adaptive_max_pool2d": F.adaptive_avg_pool2d}
     originals = {name: getattr(F, name) for name in averages}
     try:
         for name, average in averages.items():
             setattr(F, name, average)
-        # Small inputs (`level`) keep sigmoid and tanh away from where their derivative rounds to zero.
-        output = positive(torch.full((1, *input_shape), level, dtype=torch.float64))
+        yield
     finally:
         for name, original in originals.items():
             setattr(F, name, original)
-    weights = {name: weight for name, (weight, _) in prunable(positive).items()}
-    derivatives = torch.autograd.grad(output.sum(), list(weights.values()), allow_unused=True)
-    found = dict(zip(weights, derivatives, strict=True))
-    return {
-        name: mask & (found[name] > 0) if found[name] is not None else torch.zeros_like(mask)
-        for name, mask in masks.items()
-    }
+
+
+def _for_inputs_only(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The output of a layer, which depends on its weights only in its derivative by the input, not in its value."""
+    constant = forward(x.detach())
+    return forward(x) - constant + constant.detach()
 
 
 class _Clamp(torch.autograd.Function):

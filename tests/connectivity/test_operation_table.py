@@ -93,7 +93,7 @@ def brute_force(model: Chain, masks: Masks, seed: int) -> dict[str, Tensor]:
     model = copy.deepcopy(model).double()
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
-            parameter.zero_()  # a constant opens no product
+            parameter.uniform_(0.1, 1, generator=generator)  # a shift of 0 at the start can be trained
     depends = dependencies(model, alive, generator)
     read = (depends & masks["head.weight"].any(0)[:, None]).any(0).split([math.prod(shape) for shape in model.shapes])
     effective = {name: masks[name] & row[:, None] for name, row in zip(names, read, strict=True)}

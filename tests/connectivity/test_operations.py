@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from Layers import MaskedConv2d, MaskedLinear, prunable
+from Layers import MaskedConv2d, MaskedLinear, add_masks, prunable
 from Models import build
-from Utils.connectivity.effective import (
-    effective_masks,
-)
+from Utils.connectivity.effective import effective_masks, effective_scores, ranking
 from Utils.errors import UserError
 from Utils.sparsity.measure import measure
 
@@ -154,3 +152,59 @@ def test_looking_at_a_network_does_not_write_to_its_buffers():
     assert effective_masks(model, (1, 1, 2))["fc.weight"].all() and model.passes == 0
     model(torch.zeros(1, 1, 1, 2))
     assert measure(model, (1, 1, 2)).totals["kept_effective"] == 4 and model.passes == 1
+
+
+class OpenGate(nn.Module):
+    """A branch times a rectified gate, whose kernel can be pruned; the shift of the gate is its own or a norm's."""
+
+    def __init__(self, has_norm: bool) -> None:
+        super().__init__()
+        self.branch, self.gate = MaskedConv2d(1, 3, 1), MaskedConv2d(1, 3, 1, bias=not has_norm)
+        self.norm = nn.BatchNorm2d(3) if has_norm else nn.Identity()
+        self.head = MaskedLinear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.branch(x) * torch.relu(self.norm(self.gate(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("has_norm", [False, True])
+def test_a_gate_is_open_while_its_shift_is_kept(has_norm):
+    model = OpenGate(has_norm)
+    add_masks(model, "batchnorm" if has_norm else "bias")
+    masks = {name: mask for name, (_, mask) in prunable(model).items()}
+    shift = masks["norm.bias" if has_norm else "gate.bias"]
+    masks["gate.weight"].zero_()
+    effective = effective_masks(model, (1, 4, 4))
+    assert effective["branch.weight"].all() and effective["head.weight"].all() and not effective["gate.weight"].any()
+    assert not measure(model, (1, 4, 4)).totals["collapsed"]
+    shift[1] = False
+    assert effective_masks(model, (1, 4, 4))["branch.weight"].flatten().tolist() == [True, False, True]
+    shift.zero_()
+    assert measure(model, (1, 4, 4)).totals["collapsed"]
+    # At each threshold of the shift: its rank is that of the gate.
+    masks["gate.weight"].fill_(True)
+    shift.fill_(True)
+    scores = {name: torch.full(mask.shape, 9.0) for name, mask in masks.items()}
+    scores["gate.weight"].fill_(0)
+    scores["norm.bias" if has_norm else "gate.bias"] = torch.tensor([1.0, 2.0, 3.0])
+    ranks, ranked = effective_scores(model, scores, (1, 4, 4)), ranking(model, scores)
+    assert ranks["branch.weight"].flatten().tolist() == ranked["norm.bias" if has_norm else "gate.bias"].tolist()
+
+
+@pytest.mark.parametrize(("norm", "is_open"), [
+    (nn.LayerNorm(3), True), (nn.LayerNorm(3, bias=False), False), (nn.LayerNorm(3, elementwise_affine=False), False),
+    (nn.BatchNorm1d(3), True), (nn.BatchNorm1d(3, affine=False), False), (nn.GroupNorm(1, 3), True),
+])  # fmt: skip
+def test_normalisation_opens_a_gate_by_its_shift(norm, is_open):
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branch, self.gate, self.norm = MaskedLinear(2, 3), MaskedLinear(2, 3, bias=False), norm
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            return self.branch(x) * self.norm(self.gate(x)).relu()
+
+    model = Gated()
+    model.gate.weight_mask.zero_()
+    assert effective_masks(model, (1, 1, 2))["branch.weight"].all() == is_open

@@ -1,6 +1,6 @@
 """Softmax and normalisation by the statistics of an input: every output depends on all inputs of its group."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,16 @@ class Softmax(Op):
 class StatisticsNorm(Op):
     """Normalisation by the statistics of an input, for which no positive linear network exists; without a rule."""
 
+    shift_argument: ClassVar[int] = 3
+    """Position of the shift among the arguments of the function."""
+
     linearised = Linearised.REFUSED
+
+    def nonzero(self, call: Call) -> Tensor:
+        """With a shift, an output can be other than zero at every threshold; without one, where a path arrives."""
+        ranks, _ = self.flow(call)
+        has_shift = call.argument(self.shift_argument, "bias") is not None
+        return torch.full_like(ranks, INFINITE) if has_shift else ranks
 
 
 class LayerNorm(StatisticsNorm):

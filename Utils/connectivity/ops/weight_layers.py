@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,18 @@ class WeightLayer(Op):
 
     unit_effect = UnitEffect.STARTS
     needs_same_forward = True
+    channel_axis: ClassVar[int]
+    """Axis of the units in an output."""
+
+    def nonzero(self, call: Call) -> Tensor:
+        """A unit can be other than zero where a path arrives, and everywhere while its bias is kept."""
+        return with_shift(call, self.flow(call)[0], self.channel_axis)
 
 
 class LinearLayer(WeightLayer):
     """A dense layer on the last axis; all other axes are positions."""
+
+    channel_axis = -1
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """The (max, min) product with the ranks of the weights."""
@@ -40,6 +49,8 @@ class LinearLayer(WeightLayer):
 
 class Convolution(WeightLayer):
     """A convolution as a product with the patches under its kernel; per channel, the only patch is the whole map."""
+
+    channel_axis = 1
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """The (max, min) product of the ranks of the kernels with those of the patches, by group."""
@@ -101,6 +112,19 @@ class BatchNorm(ChannelScale):
     """Batch normalisation: a scale per channel, by running statistics that do not depend on the input."""
 
     linearised = Linearised.SCALE
+
+    def nonzero(self, call: Call) -> Tensor:
+        """A channel can be other than zero where a path arrives, and everywhere while its shift is kept."""
+        return with_shift(call, self.flow(call)[0], 1)
+
+
+def with_shift(call: Call, ranks: Tensor, axis: int) -> Tensor:
+    """Ranks, and where they are lower those of the layer's bias or shift along an axis, if it has one."""
+    if getattr(call.module, "bias", None) is None:
+        return ranks
+    shape = [1] * ranks.dim()
+    shape[axis] = -1
+    return torch.maximum(ranks, call.ranks("bias").reshape(shape))
 
 
 def _whole_map(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
