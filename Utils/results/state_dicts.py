@@ -6,6 +6,7 @@ of a stored run. No file is read in a way that could run code.
 
 import pickle
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
@@ -21,11 +22,11 @@ from Layers import state_without_masks
 from Utils.errors import UserError
 from Utils.results.folders import find_run
 
-_INSIDE = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params")
-"""Names of the entry that holds the state dict in training checkpoints."""
-
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
-"""Prefixes that DataParallel, torch.compile and Lightning add to every name."""
+_INSIDE = (
+    "state_dict", "model_state_dict", "model", "net", "module", "weights", "params",
+    "state_dict_ema", "model_ema", "ema",
+)  # fmt: skip
+"""Names of the entry that holds the state dict in training checkpoints; the first counts, moving averages last."""
 
 
 def find(place: str, results: str, what: str = "weights") -> Path:
@@ -61,9 +62,10 @@ def content_key(path: Path) -> str:
 def read(path: Path, own: frozenset[str] = frozenset()) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, multiplied by their masks; raises `UserError` for any other file.
 
-    `own` are names of the network's weights and buffers, which are no masks whatever they are called.
+    `own` are the names of the network's weights and buffers. They are no masks whatever they are called, and they tell
+    the prefix that DataParallel, torch.compile, Lightning or an average of weights has put before each name.
     """
-    return _bake(_without_wrappers(_state_dict(path)), own)
+    return _without_prefix(_bake(_state_dict(path), own), own, path)
 
 
 def load(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -102,10 +104,8 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds {type(content).__name__}, not a state dict; save model.state_dict() instead")
-    for name in _INSIDE:
-        if isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
+    while inner := next((content[name] for name in _INSIDE if isinstance(content.get(name), Mapping)), None):
+        content = inner
     tensors = {name: value.to_dense() for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path} holds no named tensors, so it is not a state dict (found: {_few(map(str, content))})")
@@ -128,11 +128,31 @@ def _from_torch(path: Path) -> Any:
         raise UserError(f"{path} is damaged, or not a PyTorch checkpoint") from error
 
 
-def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _WRAPPERS * 2:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
+def _without_prefix(tensors: dict[str, Tensor], own: frozenset[str], path: Path) -> dict[str, Tensor]:
+    """The tensors of the network, without the prefix of their names; all tensors if none has a name of the network.
+
+    Raises `UserError` if there are several complete networks.
+    """
+    found = defaultdict(set)
+    for name in tensors:
+        for start in _starts(name):
+            if name[start:] in own:
+                found[name[:start]].add(name[start:])
+    if not found:
+        return tensors
+    # Networks without running statistics have no batch count, nor do those of some versions of PyTorch.
+    needed = {name for name in own if not name.endswith("num_batches_tracked")}
+    complete = [prefix for prefix, names in found.items() if needed <= names]
+    if len(complete) > 1:
+        listed = " and ".join(f"{prefix}*" for prefix in sorted(complete))
+        raise UserError(f"{path} holds several such networks, {listed}; save the state dict of one of them alone")
+    prefix = complete[0] if complete else max(found, key=lambda prefix: (len(found[prefix]), -len(prefix)))
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _starts(name: str) -> list[int]:
+    """Where a name begins, and where its parts begin after each dot."""
+    return [0, *(place + 1 for place, letter in enumerate(name) if letter == ".")]
 
 
 def _bake(tensors: dict[str, Tensor], own: frozenset[str]) -> dict[str, Tensor]:
@@ -141,7 +161,7 @@ def _bake(tensors: dict[str, Tensor], own: frozenset[str]) -> dict[str, Tensor]:
     for name, mask in tensors.items():
         plain = name.removesuffix("_mask")
         sources = [source for source in (plain, f"{plain}_orig") if source in tensors]
-        if plain == name or name in own or not sources:
+        if plain == name or not sources or any(name[start:] in own for start in _starts(name)):
             continue
         weight = tensors[sources[0]]
         if weight.shape != mask.shape:

@@ -48,6 +48,21 @@ FORMS = {
     "both": wrapped("_orig_mod.module."),
     "without counts": lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
     "lightning": wrapped("model."),
+    "lightning, net, beside other keys": lambda state: {
+        "state_dict": {
+            **wrapped("net.")(state),
+            "criterion.weight": torch.ones(10),
+            "metric.total": torch.zeros(()),
+        }
+    },
+    "average": lambda state: {"n_averaged": torch.tensor(3), **wrapped("module.")(state)},
+    "average of a compiled one": lambda state: {"n_averaged": torch.tensor(3), **wrapped("module._orig_mod.")(state)},
+    "ema": lambda state: {"epoch": 1, "state_dict_ema": state},
+    "the weights, not their average": lambda state: {
+        "state_dict": state,
+        "state_dict_ema": {name: value * 0 for name, value in state.items()},
+    },
+    "state dict inside of a model": lambda state: {"model": {"state_dict": state, "step": 3}},
     "sparse": lambda state: {k: v.to_sparse() if v.dim() == 2 else v for k, v in state.items()},
     "double precision": lambda state: {k: v.double() if v.is_floating_point() else v for k, v in state.items()},
 }
@@ -58,6 +73,54 @@ def test_saved_state_dicts_in_every_form(tmp_path, weights, form):
     torch.save(FORMS[form](weights), tmp_path / "mine.pt")
     kept = started_from(tmp_path, tmp_path / "mine.pt")
     assert all(torch.equal(kept[name], weights[name]) for name in weights)
+
+
+WRAPPED = """
+from torch import nn
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10))
+
+    def forward(self, x):
+        return self.model(x)
+
+
+def network():
+    return Wrapped()
+"""
+
+
+@pytest.mark.parametrize("form", ["run", "plain", "lightning", "data parallel", "average"])
+def test_a_network_whose_own_names_have_a_prefix(tmp_path, form):
+    """All its names begin with `model.`, which is no wrapper."""
+    (tmp_path / "own.py").write_text(WRAPPED)
+    network = ["--data=digits", f"--architecture={tmp_path / 'own.py'}:network", "--train=0"]
+    assert main.main([*network, "--pruner=dense", f"--out_path={tmp_path / 'first'}"]) == 0
+    ((_, row),) = rows_of(tmp_path / "first").iterrows()
+    place: Path = run_folder(tmp_path / "first", row)
+    stored = load_file(place / "weights.safetensors")
+    assert all(name.startswith("model.") for name in stored)
+    changed = {name: value + 1 for name, value in stored.items()}
+    if form == "run":
+        changed = stored
+    else:
+        place = tmp_path / "changed.pt"
+        torch.save(FORMS[form](changed), place)
+    more = ["--pruner=random", "--target_sparsity=0", "--sample=1", f"--weights_from={place}"]
+    assert main.main([*network, *more, f"--out_path={tmp_path / 'second'}"]) == 0
+    ((_, row),) = rows_of(tmp_path / "second").iterrows()
+    loaded = load_file(run_folder(tmp_path / "second", row) / "weights.safetensors")
+    assert loaded.keys() == stored.keys() and all(torch.equal(loaded[name], changed[name]) for name in stored)
+
+
+def test_several_networks_in_one_file_are_refused(tmp_path, weights, capsys):
+    torch.save({**wrapped("student.")(weights), **wrapped("teacher.")(weights)}, tmp_path / "both.pt")
+    words = [*QUICK, f"--weights_from={tmp_path / 'both.pt'}", f"--out_path={tmp_path / 'out'}"]
+    assert main.main(words) == 2
+    assert "holds several such networks, student.* and teacher.*; save the state" in capsys.readouterr().err
 
 
 def test_safetensors(tmp_path, weights):
