@@ -53,6 +53,19 @@ class Masks(Mapping[str, Tensor]):
         """Copy the current masks of a model."""
         return cls({name: mask.clone() for name, (_, mask) in prunable(model).items()})
 
+    @classmethod
+    def from_zeros(cls, model: nn.Module) -> "Masks":
+        """Masks that prune the entries of kernels that are exactly 0, besides what the model's own masks prune.
+
+        Biases and shifts are 0 before training, so their zeros say nothing.
+        """
+        return cls(
+            {
+                name: mask & (parameter != 0) if parameter.dim() > 1 else mask.clone()
+                for name, (parameter, mask) in prunable(model).items()
+            }
+        )
+
     def install(self, model: nn.Module) -> None:
         """Copy these masks into a model.
 

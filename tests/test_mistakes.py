@@ -71,7 +71,7 @@ MAIN = [
     ("--data=digits --pruner=dense --invert", "--invert has no effect on pruner dense, which prunes nothing"),
     (f"{QUICK} --prune_residual", "--prune_residual has no effect on lenet300100: Sequential has no identity"),
     (f"{QUICK} --masks_from=nowhere", "--masks_from=nowhere is not a file, a run's folder, or the name of a run in"),
-    (f"{QUICK} --masks_from=other.pt", "--masks_from=other.pt: other.pt is not a mask file"),
+    (f"{QUICK} --masks_from=other.pt", "--masks_from=other.pt does not fit the network: it lacks fc1.bias"),
     (f"{QUICK} --masks_from=small.safetensors", "masks of different networks: these lack fc1.weight, fc2.weight"),
     (f"{QUICK} --pruner=random/uniform_plus", "uniform_plus keeps the first convolution and a fifth of the last layer"),
     (f"{QUICK} --pruner=random/uniform_plus --architecture=lenet5 --target_sparsity=0.991",

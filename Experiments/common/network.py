@@ -1,5 +1,6 @@
 """Data and initial network of a run, built from their specs."""
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from Utils.data.image_spec import ImageArrays, ImageSpec
 from Utils.errors import UserError
 from Utils.results import state_dicts
 
+_MANY_ZEROS = 0.05
+"""Fraction of exact zeros above which weights look pruned: initial and trained weights are hardly ever exactly 0."""
+
 
 def initial_model(spec: NetworkSpec, data: Data) -> nn.Module:
     """The network that a run starts with, with weights of its sample or of a checkpoint, and with its initial masks.
@@ -28,21 +32,42 @@ def initial_model(spec: NetworkSpec, data: Data) -> nn.Module:
     if spec.pretrained:
         _start_from_imagenet(model, spec.architecture)
     if spec.weights_from is not None:
-        path = state_dicts.find(spec.weights_from, spec.results)
-        state_dicts.load(
-            model, state_dicts.read(path, frozenset(state_without_masks(model))), f"--weights_from={spec.weights_from}"
-        )
+        _start_from_weights(model, spec)
     if spec.masks_from is not None:
-        path = state_dicts.find(spec.masks_from, spec.results, "masks")
-        try:
-            masks = Masks.load(path)
-        except ValueError as error:
-            raise UserError(f"--masks_from={spec.masks_from}: {error}") from error
-        try:
-            masks.install(model)
-        except ValueError as error:
-            raise UserError(f"--masks_from={spec.masks_from} does not fit {spec.architecture}: {error}") from error
+        _start_from_masks(model, spec, spec.masks_from)
     return model
+
+
+def _start_from_weights(model: nn.Module, spec: NetworkSpec) -> None:
+    """Load the weights of a file; warns of many zeros, which could be pruned entries."""
+    flag = f"--weights_from={spec.weights_from}"
+    path = state_dicts.find(spec.weights_from or "", spec.results)
+    state_dicts.load(model, state_dicts.read(path, frozenset(state_without_masks(model))), flag)
+    masks = Masks.from_zeros(model)
+    zeros = 1 - masks.kept / masks.total
+    if spec.masks_from is None and zeros > _MANY_ZEROS:
+        warnings.warn(
+            f"{flag}: {zeros:.1%} of the prunable entries are exactly 0 and count as kept; "
+            f"--masks_from={spec.weights_from} prunes them",
+            stacklevel=2,
+        )
+
+
+def _start_from_masks(model: nn.Module, spec: NetworkSpec, place: str) -> None:
+    """Install the masks of a mask file, or those that a state dict has or shows by its zeros."""
+    path = state_dicts.find(place, spec.results, "masks")
+    try:
+        masks = Masks.load(path)
+    except ValueError:
+        # Not a mask file: read in a copy, so that the weights of the model stay as they are.
+        pruned = copy.deepcopy(model)
+        weights = state_dicts.read(path, frozenset(state_without_masks(model)))
+        state_dicts.load(pruned, weights, f"--masks_from={place}")
+        masks = Masks.from_zeros(pruned)
+    try:
+        masks.install(model)
+    except ValueError as error:
+        raise UserError(f"--masks_from={place} does not fit {spec.architecture}: {error}") from error
 
 
 def _start_from_imagenet(model: nn.Module, name: str) -> None:

@@ -107,7 +107,10 @@ class Pruning:
     )
     weights_key: str | None = setting(None, "hash of the content of those weights", flag=False)
     masks_from: str | None = setting(
-        None, "start from these masks: a mask file, or a run's folder or name", identity=False, placeholder="FILE|RUN"
+        None,
+        "start from these masks: of a file, or of a run by its folder or name",
+        identity=False,
+        placeholder="FILE|RUN",
     )
     masks_key: str | None = setting(None, "hash of the content of those masks", flag=False)
     pre_iterations: int | None = setting(
