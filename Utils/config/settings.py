@@ -100,18 +100,14 @@ class Pruning:
         None, "training examples for criteria that use data", kind=int, check=AT_LEAST_TWO
     )
     weights_from: str | None = setting(
-        None,
-        "start from these weights: a checkpoint, or a run's folder or name",
-        identity=False,
+        None, "start from these weights: a checkpoint, or a run's folder or name", identity=False,
         placeholder="FILE|RUN",
-    )
+    )  # fmt: skip
     weights_key: str | None = setting(None, "hash of the content of those weights", flag=False)
     masks_from: str | None = setting(
-        None,
-        "start from these masks: of a file, or of a run by its folder or name",
-        identity=False,
+        None, "start from these masks: a file's, or those of a run's folder or name", identity=False,
         placeholder="FILE|RUN",
-    )
+    )  # fmt: skip
     masks_key: str | None = setting(None, "hash of the content of those masks", flag=False)
     pre_iterations: int | None = setting(
         None, "score the weights of a dense network trained for this many steps (default: as many as this one; 0: "
