@@ -8,6 +8,7 @@ from Layers.masked import (
     MaskedIdentity,
     MaskedLinear,
     prunable,
+    require_prunable,
     state_without_masks,
 )
 from Layers.masks import Masks
@@ -23,6 +24,7 @@ __all__ = [
     "drop_masks",
     "mask_model",
     "prunable",
+    "require_prunable",
     "state_without_masks",
     "unmask",
 ]

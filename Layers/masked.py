@@ -48,7 +48,8 @@ class Masked(nn.Module):
 
     def _float_mask(self, name: str, dtype: torch.dtype, mask: Tensor) -> Tensor:
         # A product with a bool mask converts the mask in each pass, forward and backward, at twice the product's cost.
-        if mask.is_inference():  # inference tensors have no version counter
+        # Inference tensors have no version counter, and a trace would hold the cached tensor as a constant.
+        if mask.is_inference() or torch.jit.is_tracing():
             return mask.to(dtype)
         source, version, converted = self._float_masks.get(name, (None, 0, mask))
         if source is not mask or version != mask._version or converted.dtype != dtype:
@@ -151,6 +152,14 @@ def prunable(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
         for name in module.kinds
         if getattr(module, f"{name}_mask") is not None
     }
+
+
+def require_prunable(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """`prunable(model)`; raises `ValueError`, which names the remedy, if the model has no masked parameter."""
+    parameters = prunable(model)
+    if not parameters:
+        raise ValueError(f"{type(model).__name__} has no prunable parameters; give its layers masks: mask_model(model)")
+    return parameters
 
 
 def state_without_masks(model: nn.Module) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import torch
 from torch import Tensor, nn
 
-from Layers import Masks, prunable
+from Layers import Masks, require_prunable
 from Pruners.criteria.scores import Scores
 from Utils.config.choices import PRUNING_TYPES
 from Utils.config.target import Target
@@ -53,7 +53,7 @@ def allocate(
 
 def _direct_masks(model: nn.Module, scores: Mapping[str, Tensor], target: Target) -> Masks:
     """Masks of the K entries with the highest scores, found by selection rather than a sort."""
-    parameters = prunable(model)
+    parameters = require_prunable(model)
     check_scores(parameters, scores)
     unpruned = _flat({name: mask for name, (_, mask) in parameters.items()})
     kept = target.kept(unpruned.numel())

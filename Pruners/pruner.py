@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from Layers import prunable
+from Layers import prunable, require_prunable
 from Pruners import registry
 from Pruners.criteria.scores import Batches, Scores
 from Pruners.schedules.quotas import transfer
@@ -61,12 +61,12 @@ class Pruner:
         `batches` are training examples (SynFlow reads only their shape). A criterion with several rounds prunes step by
         step to `sparsity`; other criteria ignore it. `generator` (CPU) drives random choices; the default is the
         generator of sample 0. `trained` is the network that criteria of trained weights score; the default is `model`.
-        Raises `UserError` if scores are not finite.
+        Raises `UserError` if scores are not finite, `ValueError` for a model without masks.
         """
         batches = list(batches) if iter(batches) is batches else batches
         target = Target.of(sparsity)
         generator = generator or randomness.generator(0, "random scores")
-        masks = {name: mask for name, (_, mask) in prunable(model).items()}
+        masks = {name: mask for name, (_, mask) in require_prunable(model).items()}
         raw = self._score_by(self.criterion, model, trained, batches, target, generator, self.invert)
         if self.quota in registry.CRITERIA:
             source = self._score_by(self.quota, model, trained, batches, target, generator, False)

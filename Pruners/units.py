@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import torch
 from torch import Tensor, nn
 
-from Layers import Masks, prunable
+from Layers import Masks, prunable, require_prunable
 from Pruners import registry
 from Pruners.criteria.scores import Batches, Scores
 from Pruners.pruner import Pruner, load
@@ -29,7 +29,7 @@ Groups = dict[str, tuple[str, ...]]
 
 def groups_of(model: nn.Module) -> Groups:
     """The unit groups of a network's masked layers; raises `UserError` if no unit can be removed."""
-    parameters = prunable(model)
+    parameters = require_prunable(model)
     names = [tuple(f"{layer}.weight" for layer in group) for group in unit_groups(model)]
     # A layer without a mask cannot lose its units, so neither can the rest of its group.
     groups = {group[0]: group for group in names if all(name in parameters for name in group)}

@@ -226,8 +226,8 @@ def clamped_path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, 
             elif not list(child.children()) and not isinstance(child, joining):
                 setattr(module, name, nn.Identity())  # normalisation, activation, dropout
         if type(module).__name__ == "SqueezeExcitation":
-            # The gate is open at zero; what it carries itself goes wherever the gated signal is other than zero.
-            module.forward = lambda x, gate=module: x + x * gate._scale(x)  # type: ignore[method-assign]
+            # The gate is open at zero; what it carries goes everywhere, as normalisation shifts the gated signal.
+            module.forward = lambda x, gate=module: x + gate._scale(x)  # type: ignore[method-assign]
     for module in counted.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda module, inputs, output: _Clamp.apply(output))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from Layers import prunable
+from Layers import require_prunable
 from Utils.config.choices import EFFECTIVE_TYPES
 from Utils.connectivity.interpreter import Propagation, propagate
 from Utils.errors import UserError
@@ -23,7 +23,7 @@ def ranking(model: nn.Module, scores: Mapping[str, Tensor]) -> dict[str, Tensor]
     the model's masks have already pruned take part in the ranking, and then get rank 0.
     Raises `ValueError` if scores do not fit the model or are not finite.
     """
-    parameters = prunable(model)
+    parameters = require_prunable(model)
     check_scores(parameters, scores)
     flat = torch.cat([scores[name].detach().reshape(-1) for name in parameters])
     count = flat.numel()
@@ -44,8 +44,6 @@ def check_scores(
     if scores.keys() != parameters.keys():
         names = sorted(scores.keys() ^ parameters.keys())
         raise ValueError(f"scores and prunable parameters differ in {', '.join(names)}")
-    if not parameters:
-        raise ValueError("the model has no prunable parameters")
     for name, (weight, _) in parameters.items():
         if scores[name].shape != weight.shape:
             raise ValueError(f"scores of {name!r} have shape {tuple(scores[name].shape)}, not {tuple(weight.shape)}")
@@ -78,7 +76,7 @@ def propagate_masks(
 
 def masks_or_own(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """The given masks on the model's device, or the model's own; raises `ValueError` if masks do not fit the model."""
-    model_masks = {name: mask for name, (_, mask) in prunable(model).items()}
+    model_masks = {name: mask for name, (_, mask) in require_prunable(model).items()}
     if masks is None:
         return model_masks
     if masks.keys() != model_masks.keys():

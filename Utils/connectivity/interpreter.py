@@ -161,7 +161,12 @@ class _Passes:
                 call = self._call(node, args, kwargs, inputs, record, levels)
                 if any(not isinstance(value, Tensor) for value in inputs) and not op.takes_parts:
                     raise UserError(f"no rule says how {call.name} connects several tensors at once")
-                values[node] = evaluate(node, op, call)
+                try:
+                    values[node] = evaluate(node, op, call)
+                except (RuntimeError, IndexError) as error:  # PyTorch's errors for shapes that do not fit
+                    shape, reason = "x".join(map(str, self.input_shape)), str(error).splitlines()[0]
+                    name = f"{type(self.model).__name__} does not run on an input of {shape}"
+                    raise UserError(f"{name}: {call.name} fails ({reason}); give the shape without batch") from error
         return values
 
     def _call(

@@ -19,7 +19,10 @@ def load_summaries(path: str | Path = "Results", status: str | None = "complete"
     """The `summary.csv` rows of all runs below a results folder with this status; None: with any status.
 
     Folders without `run.json` are unfinished and skipped. A damaged folder is skipped with a warning that names it.
+    Raises `UserError` if there is no such folder.
     """
+    if not Path(path).is_dir():
+        raise UserError(f"there is no folder {path}; give the folder of --out_path, in which runs are stored")
     rows, damaged = read_summaries(path)
     for folder in damaged:
         warnings.warn(f"{folder} is damaged and left out", stacklevel=2)

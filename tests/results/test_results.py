@@ -175,7 +175,8 @@ def test_keys_are_text(tmp_path, monkeypatch):
 
 
 def test_no_results(tmp_path):
-    assert load_summaries(tmp_path / "nowhere").empty
+    with pytest.raises(UserError, match="there is no folder"):
+        load_summaries(tmp_path / "nowhere")
     assert tuple(load_summaries(tmp_path).columns) == SUMMARY_COLUMNS
 
 

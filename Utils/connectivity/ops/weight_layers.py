@@ -34,6 +34,7 @@ class LinearLayer(WeightLayer):
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """The (max, min) product with the ranks of the weights."""
         (x,) = call.inputs
+        _check_size(x.shape[-1], call.module.in_features, "features")
         weight = call.ranks("weight")
         columns = x.reshape(-1, x.shape[-1]).t()
         call.count_places(columns.shape[1])
@@ -56,6 +57,7 @@ class Convolution(WeightLayer):
         """The (max, min) product of the ranks of the kernels with those of the patches, by group."""
         (x,) = call.inputs
         conv: nn.Conv2d = call.module
+        _check_size(x.shape[1] if x.dim() == 4 else 0, conv.in_channels, "channels")
         weight = call.ranks("weight")
         groups, taps = conv.groups, math.prod(conv.kernel_size)
         size = conv_output_size(conv, x.shape[2:])
@@ -125,6 +127,12 @@ def with_shift(call: Call, ranks: Tensor, axis: int) -> Tensor:
     shape = [1] * ranks.dim()
     shape[axis] = -1
     return torch.maximum(ranks, call.ranks("bias").reshape(shape))
+
+
+def _check_size(actual: int, expected: int, what: str) -> None:
+    """Raise `RuntimeError`, as the layer would; the (max, min) product might not notice."""
+    if actual != expected:
+        raise RuntimeError(f"it takes {expected} {what}, not {actual}")
 
 
 def _whole_map(x: Tensor, taps: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
