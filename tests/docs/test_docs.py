@@ -21,6 +21,7 @@ from Utils.config.settings import GROUPS
 from Utils.data.registry import DATASETS
 from Utils.figures.registry import FIGURES
 from Utils.figures.selection import Plot
+from Utils.results.folders import run_folders
 
 README = ROOT / "README.md"
 TEXTS = {page: page.read_text(encoding="utf-8") for page in tables.PAGES}
@@ -118,8 +119,8 @@ def test_the_line_of_the_readme_averages_over_samples(capsys, monkeypatch):
     namespace: dict = {}
     exec("\n".join([*setting, f"means = {line.removeprefix('print(').removesuffix(')')}"]), namespace)
     groups: dict[tuple, list[float]] = {}
-    for path in (ROOT / "Results").rglob("summary.csv"):
-        with path.open(newline="") as file:
+    for folder in run_folders(ROOT / "Results"):
+        with (ROOT / "Results" / folder / "summary.csv").open(newline="") as file:
             (row,) = csv.DictReader(file)
         settings = re.sub(r"(^| )--sample=\d+", "", row["settings"])
         key = (row["experiment"], row["pruner"], row["pruning_type"], float(row["target_sparsity"]), settings)
