@@ -61,7 +61,7 @@ def size_report(layers: pd.DataFrame, parameters: int, macs: int) -> str:
     ]
     lines = [f"  {'':24}{'before':>16}{'direct':>16}{'':>10}{'effective':>16}{'':>10}"]
     for name, old, *new in rows:
-        cells = "".join(f"{value:>16,}{_ratio(old, value):>10}" for value in new)
+        cells = "".join(f"{value:>16,} {_ratio(old, value):>9}" for value in new)
         lines.append(f"  {name:24}{old:>16,}{cells}".rstrip())
     return "\n".join(lines)
 

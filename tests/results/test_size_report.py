@@ -72,3 +72,12 @@ def test_the_report_in_words():
     assert text[2] == ["multiply-adds", "1,000", "100", "(10x)", "50", "(20x)"]
     assert text[4][-4:] == [f"{4 * (10 + 200 + 11):,}", "(4.57x)", f"{4 * (10 + 100 + 11):,}", "(8.35x)"]
     assert text[5][-4:] == [f"{4 * 110 + 125:,}", "(7.15x)", f"{4 * 60 + 125:,}", "(11.1x)"]
+
+
+def test_cells_keep_their_space_at_any_ratio():
+    layers = pd.DataFrame({"shape": ["1000x1000"], "size": [10**6], "kept_direct": [3], "kept_effective": [1]})
+    layers = layers.assign(
+        macs=layers["size"], direct_macs=layers["kept_direct"], effective_macs=layers["kept_effective"]
+    )
+    line = next(line for line in size_report(layers, 10**6, 10**6).splitlines() if "multiply-adds" in line)
+    assert line.split() == ["multiply-adds", "1,000,000", "3", "(3.33e+05x)", "1", "(1e+06x)"]
