@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from Layers.masked import prunable
 
 
+class NotMasksError(ValueError):
+    """A file is of another kind than a mask file."""
+
+
 class Masks(Mapping[str, Tensor]):
     """One bool mask per prunable parameter, `True` = kept; no method changes the masks.
 
@@ -146,14 +150,20 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def load(cls, path: str | Path) -> "Masks":
-        """Read a mask file. Raises `FileNotFoundError` if it is missing, `ValueError` if it is no mask file."""
+        """Read a mask file.
+
+        Raises `FileNotFoundError` if it is missing, `NotMasksError` if it holds something else, and `ValueError` if its
+        content is damaged.
+        """
         try:
             with safe_open(str(path), framework="numpy") as file:
                 shapes = json.loads((file.metadata() or {})["shapes"])
                 return cls({name: _from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()})
         except KeyError as error:
-            raise ValueError(f"{path} is not a mask file: its metadata has no mask shapes") from error
-        except (SafetensorError, ValueError) as error:
+            raise NotMasksError(f"{path} is not a mask file: its metadata has no mask shapes") from error
+        except SafetensorError as error:
+            raise NotMasksError(f"{path} is not a mask file: {error}") from error
+        except ValueError as error:
             raise ValueError(f"{path} is not a mask file: {error}") from error
 
     def _combine(self, other: Mapping[str, Tensor], operation: Callable[[Tensor, Tensor], Tensor]) -> "Masks":

@@ -4,11 +4,13 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from Layers import Masks, add_masks, drop_masks, state_without_masks
+from Layers.masks import NotMasksError
 from Models import build
 from Models.registry import native_shape
 from Utils import randomness
@@ -32,23 +34,26 @@ def initial_model(spec: NetworkSpec, data: Data) -> nn.Module:
     if spec.pretrained:
         _start_from_imagenet(model, spec.architecture)
     if spec.weights_from is not None:
-        _start_from_weights(model, spec)
+        _start_from_weights(model, spec, spec.weights_from)
     if spec.masks_from is not None:
         _start_from_masks(model, spec, spec.masks_from)
     return model
 
 
-def _start_from_weights(model: nn.Module, spec: NetworkSpec) -> None:
+def _load(model: nn.Module, path: Path, source: str) -> None:
+    """Load the weights of a file; errors begin with `source`."""
+    state_dicts.load(model, state_dicts.read(path, frozenset(state_without_masks(model))), source)
+
+
+def _start_from_weights(model: nn.Module, spec: NetworkSpec, place: str) -> None:
     """Load the weights of a file; warns of many zeros, which could be pruned entries."""
-    flag = f"--weights_from={spec.weights_from}"
-    path = state_dicts.find(spec.weights_from or "", spec.results)
-    state_dicts.load(model, state_dicts.read(path, frozenset(state_without_masks(model))), flag)
+    _load(model, state_dicts.find(place, spec.results), f"--weights_from={place}")
     masks = Masks.from_zeros(model)
     zeros = 1 - masks.kept / masks.total
     if spec.masks_from is None and zeros > _MANY_ZEROS:
         warnings.warn(
-            f"{flag}: {zeros:.1%} of the prunable entries are exactly 0 and count as kept; "
-            f"--masks_from={spec.weights_from} prunes them",
+            f"--weights_from={place}: {zeros:.1%} of the prunable entries are exactly 0 and count as kept; "
+            f"--masks_from={place} prunes them",
             stacklevel=2,
         )
 
@@ -58,12 +63,12 @@ def _start_from_masks(model: nn.Module, spec: NetworkSpec, place: str) -> None:
     path = state_dicts.find(place, spec.results, "masks")
     try:
         masks = Masks.load(path)
-    except ValueError:
-        # Not a mask file: read in a copy, so that the weights of the model stay as they are.
-        pruned = copy.deepcopy(model)
-        weights = state_dicts.read(path, frozenset(state_without_masks(model)))
-        state_dicts.load(pruned, weights, f"--masks_from={place}")
+    except NotMasksError:
+        pruned = copy.deepcopy(model)  # the weights of the model stay as they are
+        _load(pruned, path, f"--masks_from={place}")
         masks = Masks.from_zeros(pruned)
+    except ValueError as error:
+        raise UserError(f"--masks_from={place}: {error}") from error
     try:
         masks.install(model)
     except ValueError as error:

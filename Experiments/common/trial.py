@@ -100,17 +100,13 @@ class Trial:
             warnings.warn(f"{self.settings.title()} {reason}", stacklevel=2)
         return measurement
 
-    def task(self, **changes: Any) -> TrainingTask:
-        """The training of the network by its recipe; `changes` are other values of fields."""
+    def train(self, *callbacks: Callback, form: WeightForm | None = None, **changes: Any) -> History:
+        """Train the network by its recipe, by default with fixed masks; `changes` are other fields of the task."""
         settings = self.settings
         task = TrainingTask(
             self.model, self.data, settings.recipe, settings.run.sample, settings.title(), settings.machine
         )
-        return replace(task, **changes)
-
-    def train(self, *callbacks: Callback, form: WeightForm | None = None, **changes: Any) -> History:
-        """Train the network, by default with fixed masks; `changes` are other values of fields of the task."""
-        (history,) = train(self.task(**changes), self.context, form, callbacks)
+        (history,) = train(replace(task, **changes), self.context, form, callbacks)
         return history
 
     def test(self) -> History:

@@ -1,1 +1,1 @@
-"""Training: the loop, optimizers, learning rates, evaluation, precision, hooks and the run context."""
+"""Training: the loop, optimizers, learning rates, evaluation, precision, callbacks and the run context."""

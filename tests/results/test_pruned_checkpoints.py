@@ -95,3 +95,14 @@ def test_masks_from_zeros():
     assert not masks["fc1.weight"][:7].any() and not masks["fc1.weight"][:, 0].any()
     assert masks["fc1.weight"].sum() == 293 * 783 and masks["fc1.bias"].all() and masks["fc2.weight"].all()
     assert mask.sum() == 300 * 783, "the model is not changed"
+
+
+def test_a_damaged_mask_file_is_no_checkpoint(tmp_path, pruned, capsys):
+    """Its own error, not that of a state dict that lacks all names."""
+    content = pruned[1].to_bytes()
+    assert content.count(b"[300,784]" if b"[300,784]" in content else b"[300, 784]") == 1
+    (tmp_path / "masks.safetensors").write_bytes(content.replace(b"[300, 784]", b"[300, 984]"))
+    words = ["--pruner=mag", f"--masks_from={tmp_path / 'masks.safetensors'}", f"--out_path={tmp_path / 'out'}"]
+    assert main.main([*WORDS, *words]) == 2
+    errors = capsys.readouterr().err
+    assert "masks.safetensors is not a mask file: a mask of shape [300, 984] cannot have" in errors
