@@ -17,7 +17,8 @@ from Experiments.planning import command_line
 from Experiments.planning.registry_tables import as_text
 from Utils.config.command import Command
 from Utils.config.parser import Request
-from Utils.errors import UserError
+from Utils.errors import UserError, describe_error, one_line
+from Utils.user_code import stopped_by_ctrl_c
 
 _SECONDS_BEHIND_FIRST = 10
 """Delay before an error exit of any process but the first."""
@@ -27,9 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     """Execute a command line; returns the exit status: 0, 1 if runs failed, 2 for an invalid request."""
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
-        return carry_out(read(arguments))
+        with stopped_by_ctrl_c():
+            return carry_out(read(arguments))
     except UserError as error:
-        print(f"main.py: {error}", file=sys.stderr)
+        print(f"main.py: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nmain.py: interrupted; complete runs are kept, the same command resumes from there", file=sys.stderr)
@@ -84,7 +86,6 @@ def prune_and_train(request: Request, command: Command) -> int:
 def follow_first() -> int:
     """Execute what the first process executes, silently; returns the exit status."""
     from Utils.campaign.executors.process_group import follow
-    from Utils.campaign.jobs import describe_error
 
     warnings.showwarning = lambda *_: None
     try:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from Layers.inheritance import differing_method
 from Layers.masked import Masked, MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
+from Utils.errors import one_line
 
 _TWINS: dict[type[nn.Module], type[Masked]] = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}
 _NORM_TWINS: dict[type[nn.Module], type[Masked]] = {
@@ -120,7 +121,7 @@ def guess_input_shape(model: nn.Module) -> tuple[int, ...]:
         try:
             _run(copy.deepcopy(model), shape)
         except Exception as error:  # a network may raise any type on a wrong shape
-            reason = _first_line(error)
+            reason = one_line(error)
         else:
             return shape
     raise ValueError(f"no input of {candidates} runs through {type(model).__name__}; give input_shape ({reason})")
@@ -201,7 +202,7 @@ def _probe(model: nn.Module, input_shape: tuple[int, ...]) -> None:
                 raise _bypass_error(model, watch.bypassed) from error
             shape = "x".join(map(str, input_shape))
             raise ValueError(
-                f"{type(model).__name__} does not run on an input of {shape}: {_first_line(error)}"
+                f"{type(model).__name__} does not run on an input of {shape}: {one_line(error)}"
             ) from error
     if watch.bypassed:
         raise _bypass_error(model, watch.bypassed)
@@ -268,7 +269,3 @@ def _bypass_error(model: nn.Module, bypassed: dict[str, str]) -> ValueError:
 
 def _label(module: nn.Module, name: str) -> str:
     return f"{name} ({type(module).__name__})" if name else type(module).__name__
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

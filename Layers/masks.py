@@ -13,9 +13,11 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 from Layers.masked import prunable
+from Utils.errors import UserError
+from Utils.files import reading
 
 
-class NotMasksError(ValueError):
+class NotMasksError(UserError):
     """A file is of another kind than a mask file."""
 
 
@@ -152,19 +154,19 @@ class Masks(Mapping[str, Tensor]):
     def load(cls, path: str | Path) -> "Masks":
         """Read a mask file.
 
-        Raises `FileNotFoundError` if it is missing, `NotMasksError` if it holds something else, and `ValueError` if its
-        content is damaged.
+        Raises `NotMasksError` if it holds something else, and `UnreadableError` or `DamagedError` if it cannot be read.
         """
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                shapes = json.loads((file.metadata() or {})["shapes"])
+        with reading(path, "a mask file"):
+            try:
+                opened = safe_open(str(path), framework="numpy")
+            except SafetensorError as error:
+                raise NotMasksError(f"{path} is not a mask file: {error}") from error
+            with opened as file:
+                metadata = file.metadata() or {}
+                if "shapes" not in metadata:
+                    raise NotMasksError(f"{path} is not a mask file: its metadata has no mask shapes")
+                shapes = json.loads(metadata["shapes"])
                 return cls({name: _from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()})
-        except KeyError as error:
-            raise NotMasksError(f"{path} is not a mask file: its metadata has no mask shapes") from error
-        except SafetensorError as error:
-            raise NotMasksError(f"{path} is not a mask file: {error}") from error
-        except ValueError as error:
-            raise ValueError(f"{path} is not a mask file: {error}") from error
 
     def _combine(self, other: Mapping[str, Tensor], operation: Callable[[Tensor, Tensor], Tensor]) -> "Masks":
         self._check_same_layout(other)
@@ -189,6 +191,6 @@ def _to_bits(mask: Tensor) -> np.ndarray:
 
 
 def _from_bits(bits: np.ndarray, shape: list[int]) -> Tensor:
-    if bits.size != -(-math.prod(shape) // 8):
-        raise ValueError(f"a mask of shape {shape} cannot have {bits.size} bytes")
+    if bits.dtype != np.uint8 or min(shape, default=0) < 0 or bits.size != -(-math.prod(shape) // 8):
+        raise ValueError(f"a mask of shape {shape} cannot have {bits.size} entries of {bits.dtype}")
     return torch.from_numpy(np.unpackbits(bits, count=math.prod(shape)).astype(bool)).reshape(shape)

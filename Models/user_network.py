@@ -23,6 +23,9 @@ from torch import Tensor, nn
 from Layers import mask_model, prunable
 from Layers.conversion import guess_input_shape
 from Models.normalisation import use_batch_statistics
+from Utils.errors import UserError
+from Utils.files import is_file
+from Utils.user_code import user_code
 
 _DEFAULT_SHAPE = (1, 28, 28)
 """Native input shape of a factory that accepts any shape."""
@@ -34,13 +37,18 @@ def user_network(name: str, input_shape: tuple[int, int, int], classes: int, bat
     Raises `ValueError` with the reason if there is no such factory or it fails, if the network does not run on
     `input_shape` or does not return at least `classes` numbers per image, or if a layer cannot have a mask.
     """
+    with user_code(f"{name} failed", passed=ValueError):
+        return _masked(name, input_shape, classes, batchnorm)
+
+
+def _masked(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
     model = _create(name, input_shape, classes, batchnorm)
     if batchnorm == "batch" and "batchnorm" not in _parameters(name):
         use_batch_statistics(model)
     mask_model(model, input_shape)
     if not prunable(model):
         raise ValueError(f"{name} has no Linear and no Conv2d layer, so there is nothing to prune")
-    with torch.no_grad():
+    with user_code(f"{name} failed", passed=()), torch.no_grad():
         output: Any = model.eval()(torch.zeros(2, *input_shape))
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != 2 or shape[1] < classes:
@@ -50,7 +58,15 @@ def user_network(name: str, input_shape: tuple[int, int, int], classes: int, bat
 
 @lru_cache
 def user_network_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
-    """The native input shape of a network, and its number of channels if that is fixed, else None."""
+    """The native input shape of a network, and its number of channels if that is fixed, else None.
+
+    Raises `ValueError` with the reason if there is no such factory or it fails.
+    """
+    with user_code(f"{name} failed", passed=ValueError):
+        return _native_shape(name)
+
+
+def _native_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
     parameter = _parameters(name).get("input_shape")
     if parameter is not None:
         default: Any = parameter.default
@@ -73,9 +89,13 @@ def user_network_shape(name: str) -> tuple[tuple[int, int, int], int | None]:
 
 
 def source_key(name: str) -> str:
-    """Ten hexadecimal digits of the hash of a factory's source file: editing the file makes it a different network."""
-    file = inspect.getsourcefile(_module(name))
-    return sha256(Path(file).read_bytes() if file else b"").hexdigest()[:10]
+    """Ten hexadecimal digits of the hash of a factory's source file: editing the file makes it a different network.
+
+    Raises `ValueError` with the reason if the file cannot be imported.
+    """
+    with user_code(f"{name} failed", passed=ValueError):
+        file = inspect.getsourcefile(_module(name))
+        return sha256(Path(file).read_bytes() if file else b"").hexdigest()[:10]
 
 
 def _create(name: str, input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
@@ -84,10 +104,9 @@ def _create(name: str, input_shape: tuple[int, int, int], classes: int, batchnor
     missing = [item.name for item in parameters.values() if _is_required(item) and item.name not in arguments]
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}; a factory gets, by name: {', '.join(arguments)}")
-    try:
-        model = _factory(name)(**{key: value for key, value in arguments.items() if key in parameters})
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"{name} failed: {type(error).__name__}: {_first_line(error)}") from error
+    factory = _factory(name)
+    with user_code(f"{name} failed", passed=()):
+        model = factory(**{key: value for key, value in arguments.items() if key in parameters})
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} must give an nn.Module, not {type(model).__name__}")
     return model.float()
@@ -121,15 +140,18 @@ def _is_from(value: Any, module: ModuleType) -> bool:
 def _module(name: str) -> ModuleType:
     source = name.rpartition(":")[0]
     path = Path(source)
-    is_file = path.suffix == ".py"
-    if is_file and not path.is_file():
+    is_path = path.suffix == ".py"
+    if is_path and not is_file(path):
         raise ValueError(f"{name}: there is no file {source}")
-    try:
-        return _from_file(path) if is_file else _from_path(source)
-    except (Exception, SystemExit) as error:  # a user's file may raise any type, or parse the command line
-        if isinstance(error, ModuleNotFoundError) and error.name == source.partition(".")[0]:
-            raise ValueError(f"{name}: there is no module {source!r} here; give FILE.py:FACTORY") from error
-        raise ValueError(f"{name} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
+    with user_code(f"{name} cannot be imported"):
+        if is_path:
+            return _from_file(path)
+        try:
+            return _from_path(source)
+        except ModuleNotFoundError as error:
+            if error.name != source.partition(".")[0]:
+                raise
+            raise UserError(f"{name}: there is no module {source!r} here; give FILE.py:FACTORY") from error
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -156,7 +178,3 @@ def _from_path(source: str) -> ModuleType:
 def _make_importable(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

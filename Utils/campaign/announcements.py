@@ -12,9 +12,16 @@ _RETRY = " (--retry_failed runs it again)"
 
 
 def before(states: RunStates) -> list[str]:
-    """The runs that are executed first because others need them, and the runs that an earlier command finished."""
+    """The runs that are executed again or because others need them, and those that an earlier command finished."""
     failed = states.failures_before()
-    return _missing_inputs(states) + _failed_inputs(states, failed) + _finished(states, failed)
+    return _damaged(states) + _missing_inputs(states) + _failed_inputs(states, failed) + _finished(states, failed)
+
+
+def _damaged(states: RunStates) -> list[str]:
+    """One line about the stored runs that are executed again because their files were damaged."""
+    damages = [state.damage for run in states.to_do if (state := states.state(run)).damage]
+    others = f", as are {len(damages) - 1} more that are damaged" if len(damages) > 1 else ""
+    return [f"{damages[0]}; the run is executed again{others}"] if damages else []
 
 
 def _missing_inputs(states: RunStates) -> list[str]:

@@ -20,11 +20,10 @@ from Utils.campaign.jobs import (
     Message,
     Report,
     WorkerDied,
-    describe_error,
 )
 from Utils.campaign.plan import Plan, PlannedRun
 from Utils.campaign.queue import Entry, JobQueue
-from Utils.campaign.recorder import Recorder
+from Utils.campaign.recorder import MissingInputError, Recorder
 from Utils.campaign.reporter import Reporter
 from Utils.campaign.run_state import RunStates
 from Utils.campaign.worker import InProcessExecutor
@@ -46,9 +45,9 @@ def run_campaign(
     """Execute the unfinished runs of a plan and store their outcomes; returns the number of failed runs.
 
     Without `make_executor` this process executes them, without `reporter` nothing is shown.
-    A run that fails becomes a row with its reason, and the campaign continues. The error of a plan's only run is
-    raised, unless the run failed because of a run that it needs. Raises `UserError` if nothing can be written or
-    read, and `KeyboardInterrupt` if the user stops the campaign.
+    A run that fails becomes a row with its reason, and the campaign continues. If a plan's only run cannot be honoured,
+    that is an error and no row, unless the run failed because of a run that it needs. Raises `UserError` if nothing can
+    be written or read, and `KeyboardInterrupt` if the user stops the campaign.
     """
     reporter = reporter or Reporter()
     states = RunStates(plan, store)
@@ -152,13 +151,25 @@ class _Campaign:
         self.queue.start(entry, slot)
         try:
             inputs = self.recorder.inputs(run, self.failed)
+        except MissingInputError as error:
+            self._repeat(self._run(error.key), run, str(error))
+            return
         except UserError as error:
-            self._record_failure(run, error)
+            self._record_failure(run, str(error))
             return
         checkpoints, every = self.recorder.checkpoints(run)
         self.reporter.start(run)
         job = Job(run.key, run.settings, run.implementation, inputs, checkpoints, every, self.reporter.bars)
         self.executor.submit((job,), slot)
+
+    def _repeat(self, need: PlannedRun, run: PlannedRun, reason: str) -> None:
+        """Requeue a run, and a finished one that it needs and whose results have vanished."""
+        if not self.queue.repeat(self._entry(need), run.key):
+            self._record_failure(run, f"{reason}, however often they were made")
+            return
+        self.recorder.release(run)
+        self.states.look_again(need)
+        self.reporter.repeat(f"{reason}; it is executed again")
 
     def _handle(self, report: Report) -> None:
         run = self._run(report.name)
@@ -167,7 +178,7 @@ class _Campaign:
         elif isinstance(report, WorkerDied):
             self._handle_death(run, report.reason)
         elif isinstance(report, Failed):
-            self._fail(run, report.error, report.trace)
+            self._fail(run, report)
         else:
             self._record(run, report)
 
@@ -195,18 +206,19 @@ class _Campaign:
         """Requeue the run of a worker that died, unless the run has killed too many workers."""
         deaths = self.queue.note_death(run.key)
         if deaths is not None:
-            self._fail(run, UserError(f"{reason}, {deaths} times"))
+            self._record_failure(run, f"{reason}, {deaths} times")
             return
         self.recorder.release(run)
         self.reporter.requeue(run, f"{run.title}: {reason}; it will begin again")
 
-    def _fail(self, run: PlannedRun, error: Exception, trace: str = "") -> None:
-        if len(self.plan.runs) == 1 or self.executor.is_group:
-            raise error
-        self._record_failure(run, error, trace)
+    def _fail(self, run: PlannedRun, failure: Failed) -> None:
+        is_refused = len(self.plan.runs) == 1 and not failure.trace
+        if is_refused or self.executor.is_group:
+            raise UserError(failure.reason)
+        self._record_failure(run, failure.reason, failure.trace)
 
-    def _record_failure(self, run: PlannedRun, error: Exception, trace: str = "") -> None:
-        outcome = Outcome.failed(describe_error(error), trace)
+    def _record_failure(self, run: PlannedRun, reason: str, trace: str = "") -> None:
+        outcome = Outcome.failed(reason, trace)
         row = self.recorder.record(run, outcome, keeps_checkpoints=True)
         self._finish(run, outcome, row)
 
@@ -218,4 +230,4 @@ class _Campaign:
         if outcome.error:
             self.failed[run.key] = outcome.error
         self.queue.finish(run.key)
-        self.reporter.finish(run, row, outcome.layers)
+        self.reporter.finish(run, row, {"layers": outcome.layers, **outcome.tables})

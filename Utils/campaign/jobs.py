@@ -5,17 +5,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from Utils.config.settings import Settings
-from Utils.errors import UserError
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
 from Utils.training.context import Event
 
 DEATHS_AT_START = 5
 """Give up after this many consecutive workers die before completing any work."""
-
-
-class RemoteError(Exception):
-    """The message of an error in another process; not every exception can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +48,10 @@ class Failed:
     """A run raised an error."""
 
     name: str
-    error: Exception
+    reason: str
+    """The error as one line: exceptions of a user's code are not always printed, compared or pickled."""
     trace: str = ""
-    """The traceback, unless the error is a mistake of the user."""
+    """The traceback; empty for a request that cannot be honoured."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +101,3 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all workers, whatever they are doing."""
         ...
-
-
-def describe_error(error: Exception) -> str:
-    """An error as one line."""
-    if isinstance(error, UserError | RemoteError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"

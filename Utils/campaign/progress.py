@@ -4,7 +4,7 @@ On a terminal one bar counts all runs, and each run in another process has a bar
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 from tqdm import tqdm
@@ -16,8 +16,8 @@ from Utils.training.context import Progress
 _LINES = 8
 """The most bars of running networks that are shown below each other."""
 
-Describe = Callable[[PlannedRun, pd.DataFrame, pd.DataFrame], str]
-"""The message for a finished run, from its row of `summary.csv` and its `layers.csv`."""
+Describe = Callable[[PlannedRun, pd.DataFrame, Mapping[str, pd.DataFrame]], str]
+"""The message for a finished run, from its row of `summary.csv` and its other tables, `layers` among them."""
 
 
 class TextReporter(Reporter):
@@ -79,6 +79,12 @@ class TextReporter(Reporter):
         self._remove_bar(run)
         self.note(text)
 
+    def repeat(self, text: str) -> None:
+        """Count one run more."""
+        self.total += 1
+        self.bar.total = self.total
+        self.note(text)
+
     def skip(self, run: PlannedRun, text: str) -> None:
         """Count a run."""
         self._remove_bar(run)
@@ -86,10 +92,10 @@ class TextReporter(Reporter):
         self.bar.update()
         self.note(text)
 
-    def finish(self, run: PlannedRun, row: pd.DataFrame, layers: pd.DataFrame) -> None:
+    def finish(self, run: PlannedRun, row: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> None:
         """Count a run, and print its result with its number."""
         number = f"[{self.done + 1}/{self.total}] " if self.total > 1 and not self.is_terminal else ""
-        self.skip(run, number + self.describe(run, row, layers))
+        self.skip(run, number + self.describe(run, row, tables))
 
     def close(self) -> None:
         """Close all bars; the bar of the campaign stays visible."""

@@ -1,5 +1,7 @@
 """Reporter: receives what happens in a campaign. This one shows nothing; subclasses show what they override."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from Utils.campaign.plan import PlannedRun
@@ -38,11 +40,14 @@ class Reporter:
     def requeue(self, run: PlannedRun, text: str) -> None:
         """A run will be executed again."""
 
+    def repeat(self, text: str) -> None:
+        """A finished run will be executed once more."""
+
     def skip(self, run: PlannedRun, text: str) -> None:
         """A run was finished by another command."""
 
-    def finish(self, run: PlannedRun, row: pd.DataFrame, layers: pd.DataFrame) -> None:
-        """A run has finished or failed, with its row of `summary.csv` and its `layers.csv`."""
+    def finish(self, run: PlannedRun, row: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> None:
+        """A run has finished or failed, with its row of `summary.csv` and its other tables, `layers` among them."""
 
     def close(self) -> None:
         """No run is executed any more."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from Utils.campaign.jobs import Bundle, Failed, Finished, Job, Message, RemoteError, Report, describe_error
-from Utils.errors import UserError
+from Utils.campaign.jobs import Bundle, Failed, Finished, Job, Message, Report
+from Utils.errors import UserError, describe_error
 from Utils.training.context import Event, RunContext, WarningIssued, call
 from Utils.training.memory import WorkerMemory
+from Utils.user_code import is_ctrl_c, no_exit
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Worker:
 
     has_bars: bool = True
     """Whether trainings show their own progress bars."""
+    hears_ctrl_c: bool = True
+    """Whether Ctrl-C of the user ends its work."""
     memory: WorkerMemory = field(default_factory=WorkerMemory)
     first_process: Callable[[Callable[[], Any]], Any] = call
     """Calls a function in the first of several processes that execute each job together."""
@@ -41,10 +44,13 @@ class Worker:
         )  # fmt: skip
         module, _, function = job.implementation.partition(":")
         try:
-            outcome = getattr(import_module(module), function)(job.settings, job.inputs, context)
-        except Exception as error:
+            with no_exit():
+                outcome = getattr(import_module(module), function)(job.settings, job.inputs, context)
+        except BaseException as error:  # a network of the user may raise any kind
+            if self.hears_ctrl_c and is_ctrl_c(error):
+                raise
             trace = "" if isinstance(error, UserError) else traceback.format_exc()
-            return Failed(job.name, error, trace)
+            return Failed(job.name, describe_error(error), trace)
         return Finished(job.name, outcome, time.perf_counter() - started)
 
 
@@ -53,25 +59,19 @@ class RemoteWorker(Worker):
     """A worker whose messages and reports are sent to another process."""
 
     has_bars: bool = False
+    hears_ctrl_c: bool = False
 
     def execute(self, bundle: Bundle, send: Callable[[Message], None]) -> list[Finished | Failed]:
-        """Execute a bundle: warnings become messages, and errors become ones that can be pickled."""
+        """Execute a bundle; warnings become messages."""
 
         def warn(message: Any, *place: object) -> None:
             send(Message(bundle[0].name, WarningIssued(str(message))))
 
         before, warnings.showwarning = warnings.showwarning, warn
         try:
-            reports = super().execute(bundle, send)
+            return super().execute(bundle, send)
         finally:
             warnings.showwarning = before
-        return [_picklable(report) for report in reports]
-
-
-def _picklable(report: Finished | Failed) -> Finished | Failed:
-    if isinstance(report, Failed) and not isinstance(report.error, UserError):
-        return Failed(report.name, RemoteError(describe_error(report.error)), report.trace)
-    return report
 
 
 @dataclass

@@ -1,11 +1,14 @@
 """YAML files of flags, read as the words of a command line."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from Utils.errors import UserError
+from Utils.errors import UserError, one_line
+from Utils.files import read_text, reading
+
+_MOST_BYTES = 1_000_000
+"""Size of the largest file that is read: YAML takes seconds for each million letters."""
 
 
 class _Loader(yaml.BaseLoader):
@@ -33,12 +36,13 @@ def read_flags(path: str) -> list[str]:
     The file maps names to values or lists of values. Numbers keep their digits. An empty file has no flags;
     any other content raises `UserError`.
     """
-    try:
-        content: Any = yaml.load(Path(path).read_text(), _Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--config={path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"--config={path} is not valid YAML: {' '.join(str(error).split())}") from error
+    name, what = f"--config={path}", "a YAML file of flags"
+    text = read_text(path, what, name, most=_MOST_BYTES)
+    with reading(path, what, name):
+        try:
+            content: Any = yaml.load(text, _Loader)
+        except yaml.YAMLError as error:
+            raise UserError(f"{name} is not valid YAML: {one_line(error)}") from error
     if content in (None, ""):
         return []
     if not isinstance(content, dict):

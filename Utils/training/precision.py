@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from Utils.config.settings import Machine
-from Utils.errors import UserError
+from Utils.config.groups import Machine
+from Utils.errors import UserError, one_line
 
 Forward = Callable[[Tensor], Tensor]
 """Maps images to outputs."""
@@ -54,10 +54,9 @@ class Compute:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Return parameters and buffers to the contiguous layout."""
         self.model.to(memory_format=torch.contiguous_format)
-        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if error is not None and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise UserError(
-                f"--compile failed ({reason}); it needs a C++ compiler (on a GPU, Triton): run without it"
+                f"--compile failed ({one_line(error)}); it needs a C++ compiler (on a GPU, Triton): run without it"
             ) from error
 
     def _precision(self, images: Tensor) -> AbstractContextManager:

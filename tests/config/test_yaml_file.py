@@ -34,7 +34,7 @@ def test_a_file_of_flags(tmp_path, capsys):
     ("target-sparsity: 0.9\ntarget_sparsity: 0.8", "--config={} is not valid YAML: target_sparsity is given twice"),
     ("no_train:", "--config={}: --no-train: ignored explicit argument ''; write --train=0"),
     ("config: other.yml", "--config={} cannot name another file"),
-    (None, "--config={} cannot be read: No such file or directory"),
+    (None, "--config={} is unreadable: there is no such file"),
 ])  # fmt: skip
 def test_mistakes_in_a_file_of_flags(tmp_path, capsys, content, message):
     config = tmp_path / "campaign.yml"

@@ -1,5 +1,6 @@
 """Runs that fail, collapse or cannot start, by the command line."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from commands import execute as call
-from conftest import rows_of, run_folder
+from conftest import ROOT, rows_of, run_folder
 from safetensors.torch import save_file
 
 import Experiments.runs.singleshot as experiment
@@ -78,13 +79,68 @@ def test_weights_of_a_diverged_network_are_not_scored(tmp_path, pruners):
                       "finite at iteration 50"}  # fmt: skip
 
 
-def test_kept_weights_of_another_network(tmp_path, capsys):
+OWN_FAILING = ROOT / "tests" / "own" / "failing_network.py"
+REASONS = {
+    "exits": "SystemExit: 0", "interrupts": "KeyboardInterrupt", "leaves": "SystemExit: os._exit(0)",
+    "odd": "Odd: no usual exception", "mute": "MuteError: (its message cannot be shown)",
+    "no_text": "NoTextError: (its message cannot be shown)",
+    "huge": f"RuntimeError: first line second line?[31m ?{'x' * 271}...",
+}  # fmt: skip
+"""What is said of a network of one's own that fails in some way."""
+
+
+@pytest.mark.parametrize("workers", ["--workers=1", "--workers=2"])
+def test_whatever_a_network_does_in_training_is_a_row(tmp_path, capsys, workers):
+    names = [f"{OWN_FAILING}:{kind}" for kind in (*REASONS, "sound")]
+    assert call(tmp_path, *QUICK, "--pruner=random", "--architecture", *names, workers) == 1
+    rows = rows_of(tmp_path).set_index("architecture")
+    assert dict(rows["error"].fillna("")) == dict(zip(names, [*REASONS.values(), ""], strict=True))
+    assert "Traceback" not in (said := capsys.readouterr()).err and "7 of 8 networks failed" in said.out
+    for _, row in rows_of(tmp_path).iterrows():
+        record = json.loads((run_folder(tmp_path, row) / "run.json").read_text())
+        assert ("failing_network.py" in record.get("trace", "")) == (row["status"] == "failed")
+
+
+@pytest.mark.parametrize("kind", ["interrupts", "leaves", "mute"])
+def test_whatever_the_only_network_does_in_training_is_a_row(tmp_path, kind):
+    assert call(tmp_path, *QUICK, "--pruner=random", f"--architecture={OWN_FAILING}:{kind}") == 1
+    ((_, row),) = rows_of(tmp_path).iterrows()
+    assert row["error"] == REASONS[kind]
+
+
+@pytest.mark.parametrize("place", ["factory", "probe"])
+@pytest.mark.parametrize("kind", REASONS)
+def test_whatever_a_factory_or_a_network_does_in_a_probe_is_one_line(tmp_path, capsys, kind, place):
+    assert call(tmp_path, *QUICK, f"--architecture={OWN_FAILING}:{kind}_in_{place}") == 2
+    error = capsys.readouterr().err
+    reason = REASONS[kind].partition(": ")[2] or REASONS[kind]
+    assert error.startswith("main.py: ") and reason in error and error.count("\n") == 1
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_network_that_fails_while_it_is_timed_has_no_estimate(tmp_path, capsys):
+    assert call(tmp_path, *QUICK, f"--architecture={OWN_FAILING}:interrupts", "--pruner=random", "--dry_run") == 0
+    assert capsys.readouterr().out.endswith("no estimate: the network fails: KeyboardInterrupt\n")
+
+
+@pytest.mark.parametrize("code", [
+    "import os; os._exit(0)", "from os import _exit; _exit(0)", "raise KeyboardInterrupt", "raise SystemExit(0)",
+    "class E(BaseException):\n    __str__ = 0\nraise E", "1 +", "import nowhere", "open('nowhere')",
+])  # fmt: skip
+def test_whatever_a_file_does_at_its_import_is_one_line(tmp_path, capsys, code):
+    (tmp_path / "own.py").write_text(code)
+    assert call(tmp_path, *QUICK, f"--architecture={tmp_path}/own.py:make") == 2
+    error = capsys.readouterr().err
+    assert "own.py:make cannot be imported: " in error and error.count("\n") == 1
+
+
+def test_stored_weights_of_another_network_are_trained_again(tmp_path):
     assert call(tmp_path, *QUICK, "--pruner=dense") == 0
     (path,) = tmp_path.rglob("weights.safetensors")
+    content = path.read_bytes()
     save_file({"fc1.weight": torch.ones(2)}, path)
-    assert call(tmp_path / "before", *QUICK, "--pruner=magnitude") == 0
-    assert call(tmp_path, *QUICK, "--pruner=magnitude") == 2
-    assert "do not fit this network; train them again with --pruner=dense" in capsys.readouterr().err
+    assert call(tmp_path, *QUICK, "--pruner=magnitude") == 0
+    assert path.read_bytes() == content
 
 
 def test_left_out_data_falls_back_to_digits_with_a_warning(tmp_path, capsys, monkeypatch):

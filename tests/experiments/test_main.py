@@ -25,6 +25,7 @@ from Utils.data import sources
 from Utils.machine import pick_device
 from Utils.results import load_summaries
 from Utils.results.schema import SUMMARY_COLUMNS
+from Utils.user_code import Stopped
 
 pytestmark = pytest.mark.usefixtures("offline")
 QUICK = ["--data=digits", "--iterations=40", "--evaluate_every=20"]
@@ -177,7 +178,7 @@ def test_a_killed_campaign_goes_on(tmp_path, monkeypatch, capsys):
 
     def killed(settings, inputs, context):
         if len(done) == 1:
-            raise KeyboardInterrupt
+            raise Stopped
         done.append(settings)
         return original(settings, inputs, context)
 

@@ -11,6 +11,7 @@ import main
 from Layers import mask_model, prunable, state_without_masks
 from Models import build
 from Utils.results.store import Store
+from Utils.user_code import Stopped
 
 NETWORK = '''
 import torch
@@ -60,19 +61,16 @@ def test_they_are_stored_and_survive_a_kill(tmp_path, words, monkeypatch):
     assert calm.keys() == {"first.weight", "first.bias", "last.weight", "last.bias", "gain", "gain_mask", "passes_mask"}
     assert calm["passes_mask"] == 40 and len(calm["gain_mask"].unique()) > 1
 
-    class KilledError(BaseException):
-        pass
-
     keep = Store.write_checkpoint
 
     def dies(self, *arguments):
         keep(self, *arguments)
-        raise KilledError
+        raise Stopped
 
     killed = [*words, "--checkpoint_every=25", f"--out_path={tmp_path / 'killed'}"]
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
+    with monkeypatch.context() as patch:
         patch.setattr(Store, "write_checkpoint", dies)
-        main.main(killed)
+        assert main.main(killed) == 130
     assert main.main(killed) == 0
     resumed = weights_of(tmp_path / "killed")
     assert all(torch.equal(resumed[name], value) for name, value in calm.items())

@@ -105,4 +105,4 @@ def test_a_damaged_mask_file_is_no_checkpoint(tmp_path, pruned, capsys):
     words = ["--pruner=mag", f"--masks_from={tmp_path / 'masks.safetensors'}", f"--out_path={tmp_path / 'out'}"]
     assert main.main([*WORDS, *words]) == 2
     errors = capsys.readouterr().err
-    assert "masks.safetensors is not a mask file: a mask of shape [300, 984] cannot have" in errors
+    assert "masks.safetensors is damaged, or not a mask file (a mask of shape [300, 984] cannot have" in errors

@@ -227,7 +227,7 @@ MESSAGES = {
     "code": "could run code", "pickle": "could run code", "text": "not a PyTorch checkpoint",
     "empty": "not a PyTorch checkpoint", "table": "not a PyTorch checkpoint", "cut": "is damaged",
     "number": "holds int, not a state dict",
-    "nothing": "no named tensors", "safetensors": "is not a safetensors file", "lacks": "it lacks fc2.bias",
+    "nothing": "no named tensors", "safetensors": "is damaged, or not a safetensors file", "lacks": "it lacks fc2.bias",
     "extra": "it has unexpected head.weight", "shape": "fc3.weight has shape (7, 100) there, (10, 100) here",
     "nan": "fc1.bias has entries that are not finite", "masks": "fc1.weight_mask has shape (3,), fc1.weight (300, 784)",
     "integers": "holds torch.int32, not floating-point numbers",

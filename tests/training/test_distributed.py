@@ -32,6 +32,7 @@ from Utils.data import dataset
 from Utils.data.image_spec import ImageSpec
 from Utils.distributed.process_group import Share, agree, is_first, parallel, share
 from Utils.distributed.synchronised_layers import SynchronisedLayers
+from Utils.errors import UserError
 
 WORDS = [
     "--data=digits", "--iterations=1", "--evaluate_every=1", "--lr=0.01", "--batch_size=33",
@@ -225,7 +226,7 @@ def test_a_follower_that_fails_alone_ends(monkeypatch):
     """The first process would wait for it in the next sum of gradients."""
     sent = iter([(Job("run", Settings(), "test_distributed:fails_alone"),), None])
     monkeypatch.setattr(executor, "agree", lambda function: next(sent))
-    with pytest.raises(RuntimeError, match="no memory"):
+    with pytest.raises(UserError, match="RuntimeError: no memory"):
         executor.follow()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from Utils.campaign.jobs import Bundle, Failed, Message
 from Utils.campaign.worker import InProcessExecutor, Worker
 from Utils.distributed.process_group import agree
+from Utils.errors import UserError
 
 
 @dataclass
@@ -35,7 +36,7 @@ def follow() -> None:
             return
         for report in worker.execute(bundle, _ignore):
             if isinstance(report, Failed):
-                raise report.error
+                raise UserError(report.reason)
 
 
 def dismiss() -> None:

@@ -26,6 +26,9 @@ from Utils.errors import UserError
 _PATIENCE = 5.0
 """Seconds that a worker has to end by itself."""
 
+_OPEN_FILES, _OPEN_FILES_PER_WORKER = 16, 4
+"""Open files of this process without workers, and those that each adds: its pipes, and the lock of its run."""
+
 
 @dataclass
 class _Worker:
@@ -49,6 +52,7 @@ class ProcessPool:
     is_group: bool = False
 
     def __post_init__(self) -> None:
+        _check_open_files(self.count)
         methods = multiprocessing.get_all_start_methods()
         # A fork server imports PyTorch once; every further worker then starts in an instant.
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
@@ -140,6 +144,21 @@ class ProcessPool:
         return reports
 
 
+def _check_open_files(count: int) -> None:
+    """Raise the limit of open files if the workers need it; raises `UserError` if it cannot be raised."""
+    if os.name != "posix":
+        return
+    import resource
+
+    needed = _OPEN_FILES + _OPEN_FILES_PER_WORKER * count
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (limit, most) and most < needed:
+        allowed = f"only {most} are allowed; give fewer workers, or raise the limit (ulimit -n)"
+        raise UserError(f"--workers={count} needs {needed} open files, and {allowed}")
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
+
+
 def _describe_exit(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return f"its process ended with status {exit_code}"
@@ -164,7 +183,7 @@ def _serve(connection: Connection, number: int) -> None:
         connection.send_bytes(pickle.dumps(reports))
 
     worker = RemoteWorker()
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, ConnectionError):
         send([])  # ready
         while True:
             bundle: Bundle = pickle.loads(connection.recv_bytes())

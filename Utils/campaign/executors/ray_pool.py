@@ -22,12 +22,20 @@ from Utils.campaign.jobs import DEATHS_AT_START, Bundle, Message, Report, Worker
 from Utils.campaign.worker import RemoteWorker
 from Utils.config.settings import Settings
 from Utils.data.image_spec import ImageArrays, ImageSpec
-from Utils.errors import UserError
+from Utils.errors import UserError, one_line
 from Utils.training.memory import WorkerMemory
 
 ROOT = Path(__file__).parents[3]
 _SHIPPED_FOLDERS = ("Experiments", "Layers", "Models", "Pruners", "Utils")
 """Folders of the program that are shipped to the workers."""
+
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""First bytes of a client of Ray's servers, which speak HTTP/2: the preface and an empty SETTINGS frame."""
+
+_SETTINGS_FRAME = 4
+"""Fourth byte of the answer: the type of its frame."""
+
+_ANSWER_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -209,15 +217,14 @@ def connect(address: str | None, needs: Resources) -> Any:
         ray: Any = import_module("ray")
     except ImportError as error:
         raise UserError("--launcher=ray needs the package ray: pip install ray") from error
-    _check_address(address)
+    check_address(address)
     code = {"py_modules": [str(ROOT / name) for name in _SHIPPED_FOLDERS], "excludes": ["**/__pycache__"]}
     options = {} if address is not None else {"include_dashboard": False}
     try:
         # "local" always starts a new cluster; without it Ray would look for one that runs or ran on this machine.
         ray.init(address=address or "local", runtime_env=code, logging_level="error", log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        where = address or "here"
-        raise UserError(f"--ray_address={where}: no Ray cluster answers ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # Ray raises many kinds
+        raise UserError(f"--ray_address={address or 'here'}: no Ray cluster answers ({one_line(error)})") from error
     lacking = [
         f"{wanted:g} {unit}s, the largest machine has {most:g}"
         for unit, wanted in (("CPU", needs.threads), ("GPU", needs.gpus))
@@ -229,18 +236,21 @@ def connect(address: str | None, needs: Resources) -> Any:
     return ray
 
 
-def _check_address(address: str | None) -> None:
-    """Raise `UserError` at once if no cluster answers; Ray itself would try for minutes."""
-    host, colon, port = (address or "").rpartition(":")
-    if not colon or "/" in host:
+def check_address(address: str | None) -> None:
+    """Raise `UserError` within seconds if no cluster answers; Ray itself would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or os.environ.get("RAY_USE_TLS", "0") != "0":
         return
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--ray_address={address}: no Ray cluster answers ({error})") from error
+        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS) as connection:
+            connection.sendall(_HTTP2_GREETING)
+            if connection.recv(9, socket.MSG_WAITALL)[3:4] != bytes([_SETTINGS_FRAME]):
+                raise ConnectionError("another program listens there")
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(f"--ray_address={address}: no Ray cluster answers ({one_line(error)})") from error
 
 
 def _describe_loss(error: Exception) -> str:
     kind = type(error).__name__
     memory = "; out of memory" if "Memory" in kind else ""
-    return f"its worker was lost ({kind}{memory}; {str(error).splitlines()[0]})"
+    return f"its worker was lost ({kind}{memory}; {one_line(error)})"

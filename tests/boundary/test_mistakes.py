@@ -15,12 +15,13 @@ from Utils.data import dataset, sources
 
 OWN = str(OWN_NETWORK)
 QUICK = "--data=digits --train=0"
+NUMBERS = " ".join(map(str, range(2, 402)))
 
 MAIN = [
     # Names
     ("--pruner=snp", "unknown pruner 'snp'; did you mean 'snip'? (valid: dense"),
     ("--pruner=random/erg", "did you mean 'erk'? (valid: global, uniform, uniform_plus, erk, igq"),
-    ("--architecture=densenet121", "did you mean 'imagenet/densenet121'? (valid: lenet300100, lenet5, vgg16"),
+    ("--architecture=densenet121", "did you mean 'imagenet/densenet121'? (see python main.py --list architectures)"),
     ("--architecture=imagenet/resnet19", "did you mean 'imagenet/resnet1"),
     ("--data=cifar", "unknown data set 'cifar'; did you mean 'cifar10'?"),
     ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'?"),
@@ -32,7 +33,7 @@ MAIN = [
     ("--expid=mine", "there is no flag --expid: runs are named by their settings"),
     ("--gpu 0", "there is no flag --gpu: choose one with the variable CUDA_VISIBLE_DEVICES"),
     ("snip", "'snip' belongs to no flag; see --help"),
-    ("--lr", "--lr: expected one argument"),
+    ("--lr", "--lr needs a value"),
     ("--pruner=", "--pruner needs a value"),
     ("--dry_run=perhaps", "--dry_run must be 0 or 1, not 'perhaps'"),
     # Values
@@ -48,6 +49,18 @@ MAIN = [
     ("--no_cuda=maybe", "--no_cuda is a switch for --device=cpu; leave 'maybe' out"),
     ("--pruner=SNIP", "unknown pruner 'SNIP'; did you mean 'snip'?"),
     ("--architecture=nets.py", "does not name the function that makes the network; write nets.py:FACTORY"),
+    # Limits
+    ("--sample=9223372036854775808", "--sample must be below 2^63, not 9223372036854775808"),
+    ("--threads=9999999999999", "--threads must be between 1 and 1024, not 9999999999999"),
+    ("--data=digits --prune_iterations=1000000000000", "--prune_iterations must be between 1 and 100,000"),
+    ("--data=digits --experiment=union-mask --cycles=9223372036854775807", "is more than the 1425 steps in which it"),
+    (f"--data=digits --experiment=multishot --rewind={'9' * 5000}", "--rewind must be init, none, lr or a number"),
+    (f"--sample {NUMBERS} --prune_examples {NUMBERS}", "these values ask for 160,000 runs; give one command at most"),
+    (f"--dry_run --sample {NUMBERS} --lr {NUMBERS}", "these values ask for 160,000 runs; give one command at most"),
+    ("--architecture=nets.py:\udcff", "'--architecture=nets.py:\\udcff' is not UTF-8"),
+    (f"{QUICK} --weights_from={'x' * 300}", "is not a file, a run's folder, or the name of a run in"),
+    (f"{QUICK} --architecture={'x' * 300}.py:make", f"there is no file {'x' * 300}.py"),
+    (f"{QUICK} --out_path={'x' * 300}", "File name too long"),
     # Combinations
     ("--list=pruners --pruner=snip", "--list runs nothing, so --pruner has no effect; leave it out"),
     ("--data=digits --dry_run --architecture=imagenet/swin_t", "qkv.weight is read past its layer"),
@@ -57,7 +70,7 @@ MAIN = [
     ("--data=digits --pruner=synflow --prune_train_mode=0", "--prune_train_mode has no effect on pruner synflow"),
     ("--data=digits --schedule=linear", "--schedule has no effect on pruner snip, which prunes in one round"),
     ("--data=digits --schedule=liner", "unknown schedule 'liner'; did you mean 'linear'? (valid: exponential"),
-    ("--data=digits --prune_iterations=0", "--prune_iterations must be at least 1, not 0"),
+    ("--data=digits --prune_iterations=0", "--prune_iterations must be between 1 and 100,000, not 0"),
     ("--data=digits --prune_iterations=3 --schedule=one-shot", "--schedule=one-shot is one round, not"),
     ("--data=digits --lr_schedule=cosine --lr_drops=5", "--lr_drops has no effect with --lr_schedule=cosine"),
     ("--data=digits --lr_drops 5 30 --iterations=30", "--lr_drops=30 must be less than the 30 iterations of training"),
