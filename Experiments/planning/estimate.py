@@ -1,6 +1,5 @@
 """Estimate of the time and disk space that unfinished runs take."""
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,11 +23,13 @@ from Utils.data.dataset import Batches
 from Utils.data.streaming import Files
 from Utils.errors import UserError
 from Utils.machine import cores
+from Utils.results.digests import read_record
 from Utils.results.store import Store
 from Utils.results.summaries import read_summaries
 from Utils.training.context import RunContext
 from Utils.training.evaluation import evaluation_batch_size
 from Utils.training.optimizers import make_optimizer
+from Utils.user_code import user_code
 
 _STEPS = 3
 """Number of steps to time if there is no comparable finished run."""
@@ -66,7 +67,7 @@ def estimate(store: Store, runs: Sequence[PlannedRun], count: int) -> str:
     """
     if not runs:
         return "no estimate: the data is not available yet"
-    summaries, _ = read_summaries(store.path)
+    summaries = read_summaries(store.path).rows
     summaries = summaries[summaries["status"] == "complete"]
     costs: dict[tuple, _Cost] = {}
     seconds, size = 0.0, 0.0
@@ -121,12 +122,12 @@ def _from_results(summaries: pd.DataFrame, settings: Settings) -> _Cost | None:
 def _seconds_and_bytes(folder: Path, settings: Settings) -> tuple[float, float] | None:
     """Duration and size of a finished run; None if its steps take another time, or if it is just being replaced."""
     try:
-        record = json.loads((folder / "run.json").read_bytes())
+        record = read_record(folder).values
         recorded, wanted = record["settings"], settings.values()
         if settings.recipe.train and any(recorded[name] != plain(wanted[name]) for name in _SPEED_FLAGS):
             return None
         return float(record["seconds"]), float(sum(path.stat().st_size for path in folder.iterdir()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -157,7 +158,7 @@ def _seconds_per_batch(model: nn.Module, batches: Iterable, optimizer: torch.opt
     model.train(optimizer is not None)
     ends = [time.perf_counter()]
     for images, labels in islice(batches, _STEPS + 1):
-        with torch.set_grad_enabled(optimizer is not None):
+        with torch.set_grad_enabled(optimizer is not None), user_code("the network fails"):
             loss = F.cross_entropy(model(images), labels)
         if optimizer is not None:
             loss.backward()

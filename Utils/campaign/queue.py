@@ -13,7 +13,7 @@ _ASK_AGAIN = 1.0
 
 
 ATTEMPTS = 5
-"""Give a run up after this many workers died on it without a new checkpoint."""
+"""Give a run up after this many workers died on it without a new checkpoint, or its results vanished as often."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class JobQueue:
     postponed_at: dict[str, float] = field(default_factory=dict)
     deaths: dict[str, int] = field(default_factory=dict)
     """Workers that died on a run since its last checkpoint."""
+    repeats: dict[str, int] = field(default_factory=dict)
+    """How often a finished run was executed again."""
     clock: Callable[[], float] = time.monotonic
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -123,6 +125,19 @@ class JobQueue:
         self.finished.discard(name)
         alone = replace(entry, group=f"{name} requeued")
         self.groups[alone.group] = _Group({name: alone})
+
+    def repeat(self, need: Entry, name: str) -> bool:
+        """Requeue a running entry and a finished one that it needs; False if that was repeated too often."""
+        self.repeats[need.name] = self.repeats.get(need.name, 0) + 1
+        if self.repeats[need.name] >= ATTEMPTS:
+            return False
+        self.requeue(name)
+        self.finished.discard(need.name)
+        self.add([need])
+        # The inputs of the repeated run itself count as finished until they are found missing, too.
+        waiting = {entry for group in self.groups.values() for entry in group.entries}
+        self.finished |= need.needs - waiting - self.running.keys()
+        return True
 
     def note_progress(self, name: str) -> None:
         """A run has a new checkpoint: earlier deaths of its workers do not count."""

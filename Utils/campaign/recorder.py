@@ -8,10 +8,19 @@ import pandas as pd
 from Utils.campaign.locks import RunLocks
 from Utils.campaign.plan import Plan, PlannedRun
 from Utils.errors import UserError
-from Utils.results.artifacts import Artifact, Need
+from Utils.results.artifacts import Artifact, Need, artifact_of
 from Utils.results.outcome import Outcome
-from Utils.results.store import Store, StoredState, artifact_of, summary_row
+from Utils.results.store import Store, StoredState, summary_row
 from Utils.training.context import CheckpointSaved
+
+
+class MissingInputError(UserError):
+    """What a run needs of another run was stored, and is deleted or damaged."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+        """The key of the other run."""
 
 
 @dataclass
@@ -47,7 +56,11 @@ class Recorder:
         return state if has_changed and state.status != "missing" else None
 
     def inputs(self, run: PlannedRun, failed: Mapping[str, str]) -> dict[str, Artifact]:
-        """What a run reads of other runs; raises `UserError` if one of these failed or cannot be read."""
+        """What a run reads of other runs.
+
+        Raises `UserError` if one of these failed or cannot be opened, and `MissingInputError` if one must be executed
+        again.
+        """
         return {need.name: self._artifact(need, failed) for need in run.needs}
 
     def _artifact(self, need: Need, failed: Mapping[str, str]) -> Artifact:
@@ -59,7 +72,7 @@ class Recorder:
         artifact = self.store.read_artifact(need)
         if artifact is None:
             what = "trained weights" if need.kind == "weights" else need.kind
-            raise UserError(f"the {what} of {title} cannot be read; run it again with --overwrite")
+            raise MissingInputError(f"{title}: its {what} were deleted or damaged meanwhile", key)
         return artifact
 
     def checkpoints(self, run: PlannedRun) -> tuple[dict[str, bytes], int | None]:

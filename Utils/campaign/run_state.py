@@ -26,6 +26,10 @@ class RunStates:
             self.first_look[run.key] = self.store.state(run.settings)
         return self.first_look[run.key]
 
+    def look_again(self, run: PlannedRun) -> None:
+        """Read the state of a run anew, before the run is executed again."""
+        self.first_look[run.key] = self.store.state(run.settings)
+
     def is_finished(self, run: PlannedRun) -> bool:
         """Whether a run need not be executed: it is complete, or failed and is not to be retried."""
         flags = run.settings.run

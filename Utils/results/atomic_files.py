@@ -1,12 +1,13 @@
-"""Atomic files: a file is written whole or not at all."""
+"""Atomic files: a file is written whole or not at all, with the permissions of the folder that it lies in."""
 
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from Utils.errors import UserError
+from Utils.results.sharing import make_folder, share
 
 TEMPORARY = ".partial"
 """Suffix of files being written; a remaining one was left by a process that died."""
@@ -15,7 +16,7 @@ TEMPORARY = ".partial"
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; raises `UserError` if the folder cannot be written to."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_file(path, content)
     except OSError as error:
         raise write_error(path.parent, error) from error
@@ -23,13 +24,14 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; raises `OSError` if it cannot be written."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=TEMPORARY)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}{TEMPORARY}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        share(temporary)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -7,39 +7,45 @@ No other file writes results; `summaries.py` reads the tables.
 
 from __future__ import annotations
 
-import io
-import json
+import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from Utils.config.flag_text import as_flags
 from Utils.config.settings import Settings
-from Utils.results.artifacts import Artifact, Kind, Need
+from Utils.errors import UserError
+from Utils.files import DamagedError, UnreadableError, is_file, reading
+from Utils.results.artifacts import Artifact, Need, read_artifact
 from Utils.results.atomic_files import TEMPORARY, replace_file, write_error, write_file
+from Utils.results.digests import RECORD, check_files, digest_of, read_record, sealed
 from Utils.results.folders import folder_name
 from Utils.results.outcome import Outcome
 from Utils.results.record import record
 from Utils.results.schema import SUMMARY_COLUMNS
-
-if TYPE_CHECKING:
-    pass
+from Utils.results.sharing import make_folder
 
 _CHECKPOINTS = "checkpoint-*.pt"
+_FILES = ("*.csv", "*.safetensors", f".*{TEMPORARY}")
+
+_ATTEMPTS = 3
+"""Give up writing a run after its folder was deleted this many times meanwhile."""
 
 
 class StoredState(NamedTuple):
     """The stored state of a run."""
 
     status: str
-    """`complete`, `failed`, or `missing` if the folder is absent, unfinished or unreadable."""
-    error: str
-    fingerprint: tuple[int, int] | None
+    """`complete`, `failed`, or `missing` if the folder is absent, unfinished or damaged."""
+    error: str = ""
+    fingerprint: tuple[int, int] | None = None
     """Inode and modification time of `run.json`, which change when it is rewritten; None without `run.json`."""
+    damage: str = ""
+    """What is wrong with a stored run; empty otherwise."""
 
 
 class Store:
@@ -51,7 +57,7 @@ class Store:
     def check_writable(self) -> None:
         """Raise `UserError` if the folder cannot be written to; call it first, so that no finished run is lost."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(b"x" * 4096)
         except OSError as error:
@@ -67,43 +73,40 @@ class Store:
         return self.path.joinpath(*(folder_name(str(part)) for part in parts), name)
 
     def status(self, settings: Settings) -> str:
-        """`complete`, `failed`, or `missing` if the folder is absent, unfinished or unreadable."""
+        """`complete`, `failed`, or `missing` if the folder is absent, unfinished or damaged."""
         return self.state(settings).status
 
     def state(self, settings: Settings) -> StoredState:
-        """The stored state of a run."""
-        path = self.folder(settings) / "run.json"
-        # The fingerprint is taken first, so that a file rewritten during reading looks changed afterwards.
+        """The stored state of a run; raises `UnreadableError` if its files exist and cannot be opened."""
+        folder = self.folder(settings)
+        if not is_file(folder / RECORD):
+            return StoredState("missing")
         fingerprint = None
         try:
-            stat = path.stat()
-            fingerprint = stat.st_ino, stat.st_mtime_ns
-            record = json.loads(path.read_bytes())
-            has_row = path.with_name("summary.csv").stat().st_size > 0
-            if has_row and record["status"] in ("complete", "failed"):
-                return StoredState(record["status"], str(record.get("error", "")), fingerprint)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return StoredState("missing", "", fingerprint)
+            # The fingerprint is taken first, so that a file rewritten during reading looks changed afterwards.
+            state = os.stat(folder / RECORD)
+            fingerprint = state.st_ino, state.st_mtime_ns
+            record = read_record(folder)
+            check_files(folder, record)
+            return StoredState(record.status, str(record.values.get("error", "")), fingerprint)
+        except DamagedError as error:
+            return StoredState("missing", "", fingerprint, str(error))
+        except (UnreadableError, FileNotFoundError):
+            if is_file(folder / RECORD):
+                raise
+            return StoredState("missing")  # another command has begun to replace it
 
     def has_artifact(self, need: Need) -> bool:
-        """Whether what a need asks for is stored and undamaged."""
-        from safetensors import SafetensorError, safe_open
-
-        if need.kind == "tables":
-            return True  # a complete run has its tables
-        try:
-            with safe_open(self.folder(need.settings) / f"{need.kind}.safetensors", "pt"):
-                return True
-        except (OSError, SafetensorError):
-            return False
+        """Whether what a need asks for of a complete run is stored."""
+        return need.kind == "tables" or is_file(self.folder(need.settings) / f"{need.kind}.safetensors")
 
     def read_checkpoints(self, settings: Settings) -> dict[str, bytes]:
-        """The checkpoints of an interrupted run, by file name."""
-        try:
-            return {path.name: path.read_bytes() for path in self.folder(settings).glob(_CHECKPOINTS)}
-        except OSError:
-            return {}
+        """The checkpoints of an interrupted run, by file name; raises `UnreadableError` if one cannot be opened."""
+        contents = {}
+        for path in filter(is_file, self.folder(settings).glob(_CHECKPOINTS)):
+            with reading(path, "a checkpoint"):
+                contents[path.name] = path.read_bytes()
+        return contents
 
     def delete_checkpoints(self, settings: Settings) -> None:
         """Delete all checkpoints of a run; raises `UserError` if they cannot be deleted."""
@@ -118,14 +121,17 @@ class Store:
         replace_file(self.folder(settings) / name, content)
 
     def read_artifact(self, need: Need) -> Artifact | None:
-        """What a need asks for of a complete run; None if it is not stored or not readable."""
-        from safetensors import SafetensorError
+        """What a need asks for of a complete run; None if it is not stored or damaged.
 
+        Raises `UnreadableError` if its file exists and cannot be opened.
+        """
         if self.status(need.settings) != "complete":
             return None
         try:
-            return _read_artifact(self.folder(need.settings), need.kind)
-        except (OSError, ValueError, SafetensorError):
+            return read_artifact(self.folder(need.settings), need.kind)
+        except UnreadableError:
+            raise
+        except UserError:
             return None
 
     def write(
@@ -142,27 +148,15 @@ class Store:
         Raises `UserError` if a file cannot be written.
         """
         row = summary_row(settings, defaults, outcome)
-        folder = self.folder(settings)
+        folder, contents, values = self.folder(settings), _contents(outcome, row), record(settings, outcome, seconds)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # A repeated run is unfinished until its new run.json is written, and keeps no old file.
-            tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
-            _delete_attachments(folder)
-            (folder / "run.json").unlink(missing_ok=True)
-            for old in (*folder.glob("*.csv"), *folder.glob("*.safetensors"), *folder.glob(f".*{TEMPORARY}")):
-                if old.stem not in tables:
-                    old.unlink()
-            for name, table in tables.items():
-                write_file(folder / f"{name}.csv", table.to_csv(index=False).encode())
-            for name, content in outcome.attachments.items():
-                write_file(folder / name, content)
-            if outcome.masks is not None:
-                write_file(folder / "masks.safetensors", outcome.masks.to_bytes())
-            if outcome.weights:
-                from safetensors.torch import save
-
-                write_file(folder / "weights.safetensors", save(outcome.weights))
-            write_file(folder / "run.json", json.dumps(record(settings, outcome, seconds), indent=1).encode())
+            for attempt in range(_ATTEMPTS):
+                try:
+                    _replace_run(folder, contents, values)
+                    break
+                except FileNotFoundError:  # somebody deletes the results right now
+                    if attempt == _ATTEMPTS - 1:
+                        raise
             for old in () if keeps_checkpoints else folder.glob(_CHECKPOINTS):
                 old.unlink()
         except OSError as error:
@@ -170,33 +164,39 @@ class Store:
         return row
 
 
-def _delete_attachments(folder: Path) -> None:
-    """Delete the files that an earlier execution of a run attached."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        for name in json.loads((folder / "run.json").read_bytes())["attachments"]:
-            (folder / Path(name).name).unlink(missing_ok=True)
+def _contents(outcome: Outcome, row: pd.DataFrame) -> dict[str, bytes]:
+    """The files of a run but for `run.json`, by name."""
+    tables = {"layers": outcome.layers, "training": outcome.training, **outcome.tables, "summary": row}
+    contents = {f"{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+    contents |= outcome.attachments
+    if outcome.masks is not None:
+        contents["masks.safetensors"] = outcome.masks.to_bytes()
+    if outcome.weights:
+        from safetensors.torch import save
+
+        contents["weights.safetensors"] = save(outcome.weights)
+    return contents
 
 
-def _read_artifact(folder: Path, kind: Kind) -> Artifact:
-    if kind == "tables":
-        contents = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
-        tables = {name: pd.read_csv(io.BytesIO(content)) for name, content in contents.items()}
-        return Artifact(sha256(b"\n".join(contents.values())).hexdigest(), tables=tables)
-    from safetensors.torch import load
+def _replace_run(folder: Path, contents: Mapping[str, bytes], values: Mapping[str, Any]) -> None:
+    """Write the files of a run, `run.json` last, and delete the old ones; raises `OSError`."""
+    make_folder(folder)
+    old = {path.name for pattern in _FILES for path in folder.glob(pattern)} | _attachments(folder)
+    # A run that is executed again is unfinished until its new run.json is written.
+    (folder / RECORD).unlink(missing_ok=True)
+    for name in old - contents.keys():
+        (folder / name).unlink(missing_ok=True)
+    for name, content in contents.items():
+        write_file(folder / name, content)
+    digests = {name: digest_of(folder / name, content) for name, content in contents.items()}
+    write_file(folder / RECORD, sealed(values, digests))
 
-    from Layers import Masks
 
-    path = folder / f"{kind}.safetensors"
-    content = path.read_bytes()
-    digest = sha256(content).hexdigest()
-    return Artifact(digest, masks=Masks.load(path)) if kind == "masks" else Artifact(digest, weights=load(content))
-
-
-def artifact_of(outcome: Outcome, need: Need) -> Artifact:
-    """What a need asks for of a run that was not stored; its digest is the key of the run, which is executed once."""
-    summary = pd.DataFrame([outcome.summary])
-    tables = {"summary": summary, "layers": outcome.layers, "training": outcome.training, **outcome.tables}
-    return Artifact(need.settings.key(), outcome.weights, outcome.masks, tables)
+def _attachments(folder: Path) -> set[str]:
+    """The files that an earlier execution of a run attached."""
+    with suppress(UserError, TypeError):
+        return {Path(str(name)).name for name in read_record(folder).values.get("attachments", ())}
+    return set()
 
 
 def summary_row(settings: Settings, defaults: Settings, outcome: Outcome) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -33,6 +34,13 @@ def outcome(error: str = "") -> Outcome:
 
 def write(store: Store, run: Settings, error: str = "") -> None:
     store.write(run, baseline(run.run, run.training.validation), outcome(error), 1.0)
+
+
+def without_digests(folder: Path) -> None:
+    """Make a run one of earlier versions."""
+    record = json.loads((folder / "run.json").read_bytes())
+    del record["files"], record["digest"]
+    (folder / "run.json").write_text(json.dumps(record))
 
 
 def test_a_run_is_kept_and_found(tmp_path):
@@ -68,7 +76,11 @@ def test_samples_of_one_network_have_equal_settings(tmp_path):
     (old,) = (path for path in tmp_path.rglob("summary.csv") if "momentum" in path.read_text())
     for before, sample in (("--lr=0.5", "--sample=1 --lr=0.5"), ("--momentum=0.5", "--momentum=0.5 --sample=12")):
         old.write_text(old.read_text().replace(before, sample))  # as earlier versions wrote it
-    rows = load_summaries(tmp_path)
+    for path in tmp_path.rglob("run.json"):
+        without_digests(path.parent)
+    with pytest.warns(UserWarning, match="4 runs without digests") as warned:
+        rows = load_summaries(tmp_path)
+    assert len(warned) == 1
     assert rows.groupby("settings").size().to_dict() == {
         "--data=digits --lr=0.5": 3, "--data=digits --lr=0.5 --momentum=0.5": 1,
     }  # fmt: skip
@@ -99,7 +111,9 @@ def test_failed_and_unfinished_runs(tmp_path):
     assert store.status(bad) == "complete"
 
 
-@pytest.mark.parametrize("damage", ["summary.csv missing", "summary.csv cut", "run.json cut", "run.json list", "other"])
+@pytest.mark.parametrize(
+    "damage", ["summary.csv missing", "summary.csv cut", "summary.csv other", "run.json cut", "run.json list"]
+)
 def test_a_damaged_folder_is_named_and_left_out(tmp_path, damage):
     store = Store(tmp_path)
     good, bad = settings(), settings(sample=1)
@@ -115,10 +129,13 @@ def test_a_damaged_folder_is_named_and_left_out(tmp_path, damage):
         (store.folder(bad) / name).write_text("[1]")
     else:
         (store.folder(bad) / "summary.csv").write_bytes(b"\x00\xff\xfe")
-    rows, damaged = read_summaries(tmp_path)
-    assert list(rows["sample"]) == [0] and damaged == [store.folder(bad)]
-    with pytest.warns(UserWarning, match=f"{bad.key()} is damaged"):
+    read = read_summaries(tmp_path)
+    assert list(read.rows["sample"]) == [0] and len(read.left_out) == 1 and not read.note
+    file = store.folder(bad) / name
+    assert read.left_out[0].startswith(f"{file} is {'missing' if kind == 'missing' else 'damaged'}")
+    with pytest.warns(UserWarning, match=f"{bad.key()}/{file.name} is .* the same main.py command makes it again"):
         assert len(load_summaries(tmp_path)) == 1
+    assert store.status(bad) == "missing" and store.state(bad).damage
 
 
 def test_nothing_is_half_written(tmp_path, monkeypatch):
@@ -139,7 +156,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
         write(store, run)
     assert store.status(run) == "missing", "a run that is being replaced is unfinished"
     after = {path.name: path.read_bytes() for path in store.folder(run).iterdir()}
-    assert set(after) == set(before) - {"run.json", "masks.safetensors", "weights.safetensors"}
+    assert set(after) == set(before) - {"run.json"}
     assert all(after[name] == before[name] for name in after)
 
 
@@ -214,5 +231,8 @@ def test_artifacts_of_a_run(tmp_path):
     assert masks.masks == Masks.of(build("lenet5")) and masks.digest != weights.digest
     again = store.read_artifact(Need("one", run))
     assert again.digest == weights.digest
-    (store.folder(run) / "masks.safetensors").write_bytes(b"no masks")
+    assert store.has_artifact(Need("one", run, "masks"))
+    (store.folder(run) / "masks.safetensors").unlink()
+    assert store.status(run) == "complete", "masks and weights may be deleted to save space"
     assert store.read_artifact(Need("one", run, "masks")) is None and not store.has_artifact(Need("one", run, "masks"))
+    assert store.read_artifact(Need("one", run)) is not None

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -96,20 +97,47 @@ def test_whatever_changes_is_seen(tmp_path_factory, changes):
             (place / "summary.csv").write_text("no table")
         if number % 3 == 0:
             read_summaries(folder)
-    rows, damaged = read_summaries(folder)
+    rows, damaged, _ = read_summaries(folder)
     (folder / ".index.json").unlink(missing_ok=True)
-    again, damaged_again = read_summaries(folder)
+    again, damaged_again, _ = read_summaries(folder)
     pd.testing.assert_frame_equal(rows, again)
     assert damaged == damaged_again
 
 
+def signed(content: str) -> str:
+    """An index whose digest is right."""
+    return f'{{"digest": "{sha256(content.encode()).hexdigest()}", {content}'
+
+
+def test_a_changed_number_in_the_index_is_not_believed(folder):
+    expected = load_summaries(folder)
+    index = folder / ".index.json"
+    assert index.read_text().count(",0.07,") == 1
+    index.write_text(index.read_text().replace(",0.07,", ",0.97,"))
+    pd.testing.assert_frame_equal(load_summaries(folder), expected)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_an_index_that_is_no_file(folder, kind):
+    expected = load_summaries(folder)
+    index = folder / ".index.json"
+    index.unlink()
+    {"folder": os.mkdir, "pipe": os.mkfifo, "loop": lambda path: os.symlink(path, path)}[kind](index)
+    pd.testing.assert_frame_equal(load_summaries(folder), expected)
+
+
 @pytest.mark.parametrize("content", [
-    "", "[]", "{}", '{"version": 1}', '{"version": 2}', '{"version": 1, "headers": [], "rows": {"a": [1]}}',
-    '{"version": 1, "headers": [], "rows": {"a": [[1], 5, "x"]}}',
+    "", "[]", "{}", '{"version": 2}', '{"version": 2, "headers": [], "rows": {}}', "[" * 100_000, "\xff",
+    *map(signed, [
+        '"version": 1}', '"version": 2}', '"version": 2, "headers": [], "rows": {"a": [1]}}', "[" * 100_000,
+        '"version": 2, "headers": [], "rows": {"a": ["x", 5, "x", true]}}', '"version": 2, "headers": 3, "rows": []}',
+        '"version": 2, "headers": ["a"], "rows": {"../../..": ["x", 0, [1], true]}}',
+        '"version": 2, "headers": [5], "rows": {"a": ["x", 0, "x", true]}}',
+    ]),
 ])  # fmt: skip
 def test_an_index_that_is_damaged_is_made_again(folder, content):
     expected = load_summaries(folder)
-    (folder / ".index.json").write_text(content)
+    (folder / ".index.json").write_text(content, encoding="latin-1")
     pd.testing.assert_frame_equal(load_summaries(folder), expected)
     assert len(json.loads((folder / ".index.json").read_text())["rows"]) == 32
 
@@ -121,7 +149,7 @@ def test_results_that_cannot_be_written_to_are_read_all_the_same(folder, monkeyp
     def refused(*rest, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(summary_index.replace_file.__globals__["tempfile"], "mkstemp", refused)
+    monkeypatch.setattr(os, "replace", refused)
     pd.testing.assert_frame_equal(load_summaries(folder, status=None), expected)
     assert not (folder / ".index.json").exists()
 
