@@ -15,7 +15,7 @@ SHIFT = 3
 """Largest shift along each axis, in pixels."""
 
 CROP_PADDING = 4
-"""Zeros added on each side of an image before a random crop, in pixels."""
+"""Black pixels added on each side of an image before a random crop."""
 
 Draws = tuple[Tensor, ...]
 """Random parameters of a batch, one tensor (batch,) for each parameter."""
@@ -28,12 +28,18 @@ class Augmentation:
     draw: Callable[[int, torch.Generator], Draws]
     """Draws parameters, given the number of images and a CPU generator."""
     change: Callable[..., Tensor]
-    """Transforms normalised images (batch, channels, height, width) with drawn parameters; the shape stays the same."""
+    """Transforms normalised images (batch, channels, height, width), given the value of a black pixel and drawn
+    parameters; the shape stays the same."""
 
     def __call__(
-        self, images: Tensor, generator: torch.Generator, batch_size: int | None = None, positions: Tensor | None = None
+        self,
+        images: Tensor,
+        black: Tensor,
+        generator: torch.Generator,
+        batch_size: int | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor:
-        """Augment images.
+        """Augment images, in which black pixels have the value `black` (1, channels, 1, 1).
 
         `positions` are the places of the images in a batch of `batch_size`. Parameters are drawn for that whole batch,
         and an image varies in the same way whether one process computes the batch or several share it.
@@ -41,7 +47,7 @@ class Augmentation:
         draws = self.draw(batch_size or len(images), generator)
         if positions is not None:
             draws = tuple(draw[positions] for draw in draws)
-        return self.change(images, *(draw.to(images.device) for draw in draws))
+        return self.change(images, black, *(draw.to(images.device) for draw in draws))
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
@@ -67,10 +73,15 @@ def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return _gather_pixels(images, rows, columns)
 
 
-def crop(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
-    """Pad each image by 4 zeros on all sides and crop it to its old size at row `top`, column `left`, (batch,) each."""
-    height, width = images.shape[2:]
-    padded = F.pad(images, (CROP_PADDING,) * 4)
+def crop(images: Tensor, black: Tensor, top: Tensor, left: Tensor) -> Tensor:
+    """Pad each image by 4 black pixels on all sides and crop it to its old size at row `top`, column `left`, (batch,).
+
+    `black` (1, channels, 1, 1) is the value of a black pixel.
+    """
+    count, channels, height, width = images.shape
+    border = 2 * CROP_PADDING
+    padded = black.expand(count, channels, height + border, width + border).clone()
+    padded[:, :, CROP_PADDING:-CROP_PADDING, CROP_PADDING:-CROP_PADDING] = images
     rows = torch.arange(height, device=images.device) + top[:, None]
     columns = torch.arange(width, device=images.device) + left[:, None]
     return _gather_pixels(padded, rows, columns)
@@ -95,12 +106,17 @@ def _coins(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator) < 0.5
 
 
+def _signed(sizes: Tensor, generator: torch.Generator) -> Tensor:
+    """Sizes with random signs, as Keras draws shifts: 0 is twice as likely as any other."""
+    return torch.where(_coins(len(sizes), generator), sizes, -sizes)
+
+
 def _angles(count: int, generator: torch.Generator) -> Draws:
     return (torch.empty(count).uniform_(-DEGREES, DEGREES, generator=generator),)
 
 
 def _shifts(count: int, generator: torch.Generator) -> Draws:
-    down, right = (_random_integers(-SHIFT, SHIFT, count, generator) for _ in range(2))
+    down, right = (_signed(_random_integers(0, SHIFT, count, generator), generator) for _ in range(2))
     return down, right, _coins(count, generator)
 
 
@@ -110,12 +126,17 @@ def _corners(count: int, generator: torch.Generator) -> Draws:
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": Augmentation(lambda count, generator: (), lambda images: images),
-    "rotation": Augmentation(_angles, rotate),
-    "shift-flip": Augmentation(_shifts, lambda images, down, right, coins: mirror(shift(images, down, right), coins)),
-    "crop-flip": Augmentation(_corners, lambda images, top, left, coins: mirror(crop(images, top, left), coins)),
+    "none": Augmentation(lambda count, generator: (), lambda images, black: images),
+    "rotation": Augmentation(_angles, lambda images, black, degrees: rotate(images, degrees)),
+    "shift-flip": Augmentation(
+        _shifts, lambda images, black, down, right, coins: mirror(shift(images, down, right), coins)
+    ),
+    "crop-flip": Augmentation(
+        _corners, lambda images, black, top, left, coins: mirror(crop(images, black, top, left), coins)
+    ),
 }
 """Augmentations by name: rotations by +-4 degrees; shifts by -3 ... 3 pixels along both axes; crops after padding by 4.
 
-Parameters are uniformly distributed; `shift-flip` and `crop-flip` also mirror an image with probability 1/2.
+Angles, corners, and the sizes and signs of shifts are uniformly distributed. `shift-flip` and `crop-flip` also mirror
+an image with probability 1/2.
 """

@@ -5,6 +5,7 @@ data set too large for memory is streamed from disk (`Utils/data/streaming.py`).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from Utils import randomness
 from Utils.data.augmentation import AUGMENTATIONS
-from Utils.data.image_spec import Examples, ImageArrays, ImageSpec, ImageStreams
+from Utils.data.image_spec import Examples, ImageArrays, ImageSpec, ImageStreams, check_examples
 from Utils.data.registry import DATASETS, FALLBACK, Facts
 from Utils.data.split import Batch, Split
 from Utils.data.streaming import VARIATIONS, Files, Variation
@@ -44,7 +45,7 @@ class Data:
         return self.train.shape
 
     def normalised(self, images: Tensor) -> Tensor:
-        """float32 images, scaled so that the training set has mean 0 and standard deviation 1."""
+        """float32 images with pixels normalised by the constants of the data set, or of the recipe or flags."""
         return images.to(torch.float32).mul_(self.factor).add_(self.offset)
 
     def training_batches(
@@ -81,7 +82,8 @@ class Data:
                         augment.draw(batch_size, augmentation_generator)
                     batches = self.train.batches(picks[skipped_now:])
                 for images, labels in batches:
-                    yield augment(self.normalised(images), augmentation_generator, batch_size, rows), labels
+                    changed = augment(self.normalised(images), self.offset, augmentation_generator, batch_size, rows)
+                    yield changed, labels
 
         return stream()
 
@@ -135,14 +137,12 @@ def choose(
     folder = Path(path)
     if wanted == "imagefolder" and not path_is_given:
         raise UserError("--data=imagefolder needs --path_to_data=FOLDER, the folder of the images")
-    source = _source(wanted, path, _ANY)
-    try:
+    with _reading(path):
+        source = _source(wanted, path, _ANY)
         if path_is_given and not DATASETS[wanted].is_embedded and not folder.is_dir():
             raise UserError(f"--path_to_data={path} is no folder; give the one that holds {wanted}")
         if source.find():
             return wanted, None
-    except OSError as error:
-        raise UserError(f"--path_to_data={path} cannot be read: {error.strerror or error}") from error
     try:
         if not may_download:
             source.check_network()
@@ -159,13 +159,15 @@ def choose(
 
 def is_found(name: str, path: str) -> bool:
     """Whether the data set is on disk."""
-    return _source(name, path, _ANY).find()
+    with _reading(path):
+        return _source(name, path, _ANY).find()
 
 
 @lru_cache
 def facts(name: str, path: str) -> Facts:
     """Classes, sizes and, for the user's own images, a key of the content; raises `UserError` for damaged images."""
-    return DATASETS[name].facts or _source(name, path, _ANY).facts()
+    with _reading(path):
+        return DATASETS[name].facts or _source(name, path, _ANY).facts()
 
 
 def load(
@@ -225,7 +227,9 @@ def prepare(
 @lru_cache(maxsize=1)
 def read(name: str, path: str, spec: ImageSpec) -> ImageArrays | ImageStreams:
     """Images and labels of both sets, read once for all runs of a command."""
-    entry, content = DATASETS[name], _source(name, path, spec).load()
+    entry = DATASETS[name]
+    with _reading(path):
+        content = _source(name, path, spec).load()
     if isinstance(content, ImageStreams):
         return content
     if not isinstance(content, ImageArrays):
@@ -233,12 +237,13 @@ def read(name: str, path: str, spec: ImageSpec) -> ImageArrays | ImageStreams:
         train, test = content
         _check(name, path, train, test)
         content = ImageArrays(train, test, entry.facts.classes, entry.mean, entry.std)
+    check_examples(f"{name} in {path}", content)
     (images, labels), (test_images, test_labels) = content.train, content.test
     return content._replace(train=(spec.fit(images), labels), test=(spec.fit(test_images), test_labels))
 
 
 def _check(name: str, path: str, train: Examples, test: Examples) -> None:
-    """Raise `UserError` unless the sizes, shape and labels of both sets agree with the registry."""
+    """Raise `UserError` unless the sizes of both sets and the shape of the images agree with the registry."""
     entry = DATASETS[name]
     assert entry.facts is not None
     (images, labels), (test_images, test_labels) = train, test
@@ -247,14 +252,22 @@ def _check(name: str, path: str, train: Examples, test: Examples) -> None:
         sizes = f"{len(images)} training and {len(test_images)} test images"
         label_counts = f" with {len(labels)} and {len(test_labels)} labels"
         raise UserError(f"{path} holds {sizes}{label_counts}, not {name}'s {expected[0]} and {expected[1]}")
-    if entry.input_shape not in (None, tuple(images.shape[1:])) or int(labels.max()) >= entry.facts.classes:
-        content = f"images of {tuple(images.shape[1:])} and labels up to {int(labels.max())}"
-        raise UserError(f"{path} holds {content}, not {name}'s {entry.input_shape} in {entry.facts.classes} classes")
+    if entry.input_shape not in (None, tuple(images.shape[1:])):
+        raise UserError(f"{path} holds images of {tuple(images.shape[1:])}, not {name}'s {entry.input_shape}")
 
 
 def chance(split: Split | Files) -> float:
     """Fraction of the most frequent class: the accuracy of a constant prediction."""
     return int(torch.bincount(split.labels).max()) / len(split)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turn what stops a data source from reading its folder into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--path_to_data={path} cannot be read: {error.strerror or error}") from error
 
 
 _ANY = ImageSpec((1, 1, 1))

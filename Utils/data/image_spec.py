@@ -72,6 +72,24 @@ class ImageStreams(NamedTuple):
     std: tuple[float, ...]
 
 
+def check_examples(source: str, content: ImageArrays) -> None:
+    """Raise `UserError` unless all images have the same shape and every label is the number of a class."""
+    shape = tuple(content.train[0].shape[1:])
+    for role, (images, labels) in (("training", content.train), ("test", content.test)):
+        if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
+            form = f"{images.dtype} {tuple(images.shape)}"
+            raise UserError(f"{source}: {role} images are {form}, not uint8 (n, channels, height, width)")
+        if tuple(images.shape[1:]) != shape:
+            raise UserError(f"{source}: test images are {tuple(images.shape[1:])}, training images are {shape}")
+        if labels.dtype != torch.int64 or labels.shape != (len(images),):
+            form = f"{labels.dtype} {tuple(labels.shape)}"
+            raise UserError(f"{source}: {role} labels are {form}, not int64 for {len(images)} images")
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or highest >= content.classes:
+            found = f"{role} labels are from {lowest} to {highest}"
+            raise UserError(f"{source}: {found}, not from 0 to {content.classes - 1}; correct or replace the file")
+
+
 def check_memory(count: int, channels: int, size: tuple[int, int]) -> None:
     """Raise `UserError` if `count` uint8 images would take more than 60% of this machine's memory."""
     needed, memory = count * channels * size[0] * size[1], total_memory()

@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
+from Utils.data.folders.listing import find_split
 from Utils.data.image_folder import ImageFolder
 from Utils.data.image_spec import ImageSpec, ImageStreams
 from Utils.data.registry import DATASETS, Facts
 from Utils.data.streaming import Files
-from Utils.errors import UserError
+from Utils.files import is_folder
 
 
 class ImageNet(ImageFolder):
@@ -23,11 +23,12 @@ class ImageNet(ImageFolder):
     """Numbers of classes, training images and test images."""
 
     def __init__(self, folder: Path, spec: ImageSpec) -> None:
-        super().__init__(folder if (folder / "train").is_dir() else folder / "imagenet", spec)
+        inner = folder / "imagenet"
+        super().__init__(inner if is_folder(inner) else folder, spec)
 
     def find(self) -> bool:
-        """Whether the folder `train` exists; raises `UserError` if the folders hold no images."""
-        return (self.folder / "train").is_dir() and bool(self.listing.train)
+        """Whether the folders of both sets exist; raises `UserError` if they hold no images."""
+        return is_folder(self.folder) and find_split(self.folder) is not None and super().find()
 
     def check_network(self) -> None:
         """Raise `ConnectionError`: ImageNet cannot be downloaded."""
@@ -45,10 +46,7 @@ class ImageNet(ImageFolder):
 
     @cached_property
     def _content(self) -> str:
-        try:
-            files = [(file, os.stat(self.folder / file).st_size) for file in (*self.listing.train, *self.listing.test)]
-        except OSError as error:
-            raise UserError(f"{error.filename} cannot be read: {error.strerror}; replace or delete it") from error
+        files = [(file, size) for file, size, _ in self.stat_files()]
         return hashlib.blake2b(json.dumps(files).encode(), digest_size=8).hexdigest()
 
     def load(self) -> ImageStreams:  # type: ignore[override]

@@ -8,7 +8,6 @@ import contextlib
 import gzip
 import socket
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from Utils.data.image_spec import Examples, ImageSpec, check_memory, in_chunks
 from Utils.errors import UserError
+from Utils.files import DamagedError, is_file, is_folder, reading
 
 _CONNECT_SECONDS = 4
 """Time-out of a test connection."""
@@ -108,23 +108,21 @@ class MNIST:
 
     def _path(self, name: str) -> Path | None:
         folders = (self.folder / self.name / "raw", self.folder / "raw", self.folder)
-        candidates = (folder / (name + suffix) for folder in folders for suffix in ("", ".gz"))
-        return next((path for path in candidates if path.is_file()), None)
+        names = (name, f"{name}.gz", dotted := name.replace("-idx", ".idx"), f"{dotted}.gz")
+        return next((path for folder in folders for file in names if is_file(path := folder / file)), None)
 
     @contextlib.contextmanager
     def _unpacked(self, name: str) -> Iterator[Path]:
         path = self._path(name)
         assert path is not None
         try:
-            if path.suffix != ".gz":
-                yield path
-                return
-            with tempfile.TemporaryDirectory() as folder:
+            with reading(path, "an idx file"), tempfile.TemporaryDirectory() as folder:
                 unpacked = Path(folder) / name
-                unpacked.write_bytes(gzip.decompress(path.read_bytes()))
-                yield unpacked
-        except (ValueError, AssertionError, TypeError, EOFError, OSError, RuntimeError, KeyError, zlib.error) as error:
-            raise _damaged_file(path) from error
+                if path.suffix == ".gz":
+                    unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+                yield unpacked if path.suffix == ".gz" else path
+        except DamagedError as error:
+            raise damaged_file(path) from error
 
 
 class FashionMNIST(MNIST):
@@ -146,7 +144,7 @@ class CIFAR10:
 
     def find(self) -> bool:
         """Whether the unpacked folder or the archive is on disk."""
-        return self._unpacked_root() is not None or (self.folder / self.source.filename).is_file()
+        return self._unpacked_root() is not None or is_file(self.folder / self.source.filename)
 
     def check_network(self) -> None:
         """Raise `ConnectionError` unless the archive's server answers."""
@@ -169,14 +167,15 @@ class CIFAR10:
     def _unpacked_root(self) -> Path | None:
         is_folder_itself = self.folder.name == self.source.base_folder
         candidates = (self.folder, self.folder.parent) if is_folder_itself else (self.folder,)
-        return next((root for root in candidates if (root / self.source.base_folder).is_dir()), None)
+        return next((root for root in candidates if is_folder(root / self.source.base_folder)), None)
 
     def _extract(self, archive: Path, folder: Path) -> None:
         from torchvision.datasets.utils import check_integrity, extract_archive
 
-        if not check_integrity(str(archive), self.source.tgz_md5):
-            raise _damaged_file(archive)
-        extract_archive(str(archive), str(folder))
+        with reading(archive, "an archive"):
+            if not check_integrity(str(archive), self.source.tgz_md5):
+                raise damaged_file(archive)
+            extract_archive(str(archive), str(folder))
 
     def _read(self, root: Path) -> tuple[Examples, Examples]:
         from torchvision.datasets.utils import check_integrity
@@ -185,8 +184,11 @@ class CIFAR10:
         meta = (self.source.meta["filename"], self.source.meta["md5"])
         for name, checksum in (*self.source.train_list, *self.source.test_list, meta):
             path = root / self.source.base_folder / name
-            if not check_integrity(str(path), checksum):
-                raise _damaged_file(path)
+            if not is_file(path):
+                raise damaged_file(path)
+            with reading(path, "a file of the data set"):
+                if not check_integrity(str(path), checksum):
+                    raise damaged_file(path)
         sets = []
         for is_train in (True, False):
             data = self.source(str(root), train=is_train)
@@ -200,7 +202,8 @@ class CIFAR100(CIFAR10):
     name = "CIFAR100"
 
 
-def _damaged_file(path: Path) -> UserError:
+def damaged_file(path: Path) -> UserError:
+    """The error for a file of a data set that is missing or has another content than it should."""
     return UserError(f"{path} is missing or damaged (truncated?); replace it, or delete it and let it be downloaded")
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from Utils.errors import UserError
+from Utils.data.folders.decoding import to_mode
+from Utils.data.folders.messages import Failure, reason, unreadable_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,7 +77,7 @@ class Files:
         )
         for pick, (images, damaged) in zip(picks, loader, strict=True):
             if damaged:
-                raise UserError(f"images in {self.root} cannot be read: {', '.join(damaged)}; replace or delete them")
+                raise unreadable_images(self.root, damaged)
             labels = self.labels[pick] if isinstance(pick, slice) else self.labels[pick.to(device)]
             yield images.to(device, non_blocking=True), labels
 
@@ -85,22 +86,22 @@ def _index_list(pick: Tensor | slice) -> list[int]:
     return list(range(pick.start, pick.stop)) if isinstance(pick, slice) else pick.tolist()
 
 
-class _Decoder(Dataset[Tensor | str]):
+class _Decoder(Dataset[Tensor | Failure]):
     """Decoded images by index; for an unreadable file, its name and the reason instead."""
 
     def __init__(self, files: Files, variation: Variation | None) -> None:
         self.files, self.variation = files, variation
         self.transform = make_transform(files.shape, variation.name if variation else None)
 
-    def __getitem__(self, index: int) -> Tensor | str:
+    def __getitem__(self, index: int) -> Tensor | Failure:
         from PIL import Image
 
         name = self.files.names[index]
         try:
             with Image.open(self.files.root / name) as file:
-                image = file.convert("L" if self.files.shape[0] == 1 else "RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return f"{name} ({error})"
+                image = to_mode(file, "L" if self.files.shape[0] == 1 else "RGB")
+        except Exception as error:  # Pillow's decoders raise errors of many types on damaged files
+            return name, reason(error)
         return self._transformed(image, index)
 
     def _transformed(self, image: "Image", index: int) -> Tensor:
@@ -132,6 +133,6 @@ def make_transform(shape: tuple[int, int, int], variation: str | None = None) ->
     ])  # fmt: skip
 
 
-def _collate(images: list[Tensor | str]) -> tuple[Tensor, list[str]]:
-    damaged = [image for image in images if isinstance(image, str)]
+def _collate(images: list[Tensor | Failure]) -> tuple[Tensor, list[Failure]]:
+    damaged = [image for image in images if not isinstance(image, Tensor)]
     return torch.stack([image for image in images if isinstance(image, Tensor)] or [torch.empty(0)]), damaged

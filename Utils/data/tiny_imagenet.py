@@ -8,11 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from Utils.data.image_folder import ImageFolder, Listing, images_by_class, make_listing
+from Utils.data.folders.listing import Listing, images_by_class, make_listing
+from Utils.data.folders.messages import first_names
+from Utils.data.image_folder import ImageFolder
 from Utils.data.image_spec import Examples, ImageSpec
 from Utils.data.registry import DATASETS, Facts
-from Utils.data.sources import check_network, fetch
+from Utils.data.sources import check_network, damaged_file, fetch
 from Utils.errors import UserError
+from Utils.files import DamagedError, is_file, is_folder, reading
 
 
 class TinyImageNet(ImageFolder):
@@ -23,14 +26,14 @@ class TinyImageNet(ImageFolder):
     md5: ClassVar[str] = "90528d7ca1a48142e341f4ef8d21d0de"
 
     def __init__(self, folder: Path, spec: ImageSpec) -> None:
-        super().__init__(folder if (folder / "wnids.txt").is_file() else folder / self.name, ImageSpec((3, 64, 64)))
+        super().__init__(folder if is_file(folder / "wnids.txt") else folder / self.name, ImageSpec((3, 64, 64)))
         self.archive = folder / f"{self.name}.zip"
 
     def find(self) -> bool:
         """Whether the folder is on disk; an archive beside it is verified and unpacked first."""
-        if not self.folder.is_dir() and self.archive.is_file():
+        if not is_folder(self.folder) and is_file(self.archive):
             self._unpack()
-        return self.folder.is_dir()
+        return is_folder(self.folder)
 
     def check_network(self) -> None:
         """Raise `ConnectionError` unless the archive's server answers."""
@@ -59,25 +62,28 @@ class TinyImageNet(ImageFolder):
         classes = images_by_class(self.folder, "train/")
         test: dict[str, list[str]] = {}
         annotations = self.folder / "val" / "val_annotations.txt"
+        if not is_file(annotations):
+            raise UserError(f"{annotations} is missing; unpack {self.archive.name} again")
         try:
-            with annotations.open(encoding="utf-8", newline="") as file:
+            with reading(annotations, "a table of images"), annotations.open(encoding="utf-8", newline="") as file:
                 for name, wnid, *_ in csv.reader(file, delimiter="\t"):
+                    if Path(name).name != name:
+                        raise ValueError(f"{name!r} is no name of a file")
                     test.setdefault(wnid, []).append(f"val/images/{name}")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{annotations} is missing or damaged; unpack {self.archive.name} again") from error
+        except DamagedError as error:
+            raise UserError(f"{error}; unpack {self.archive.name} again") from error
         unknown = sorted(test.keys() - classes.keys())
         if unknown:
-            raise UserError(f"{annotations} has classes that train/ lacks: {', '.join(unknown[:5])}")
+            raise UserError(f"{annotations} has classes that train/ lacks: {first_names(unknown)}")
         return make_listing(self.folder, classes, test)
 
     def _unpack(self) -> None:
         from torchvision.datasets.utils import check_integrity, extract_archive
 
-        if not check_integrity(str(self.archive), self.md5):
-            raise UserError(
-                f"{self.archive} is damaged (truncated?); replace it, or delete it and let it be downloaded"
-            )
-        extract_archive(str(self.archive), str(self.archive.parent))
+        with reading(self.archive, "an archive"):
+            if not check_integrity(str(self.archive), self.md5):
+                raise damaged_file(self.archive)
+            extract_archive(str(self.archive), str(self.archive.parent))
 
 
 def _describe(facts: Facts) -> str:

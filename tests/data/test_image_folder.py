@@ -1,4 +1,4 @@
-"""Folders of images: every layout, every format, sizes and statistics, the cache, and damage by name."""
+"""Folders of images: every layout, every format, sizes and statistics, and damage by name."""
 
 import json
 import os
@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import picture, save
+from pictures import CLASSES, load, picture, save, two_sets
 from PIL import Image
 
 import main
-from Utils.data import dataset, image_folder
+from Utils.data import dataset
 from Utils.data.image_folder import ImageFolder
 from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError
 from Utils.results import load_summaries
 
 SPEC = ImageSpec((3, 32, 32))
-CLASSES = ("ant", "bee", "cat")
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +30,7 @@ def fresh(monkeypatch, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    root = tmp_path / "images"
-    for number, name in enumerate(CLASSES):
-        for index in range(4 + number):
-            save(root / "train" / name / f"{index}.png", picture(10 * number + index))
-        save(root / "test" / name / "0.png", picture(100 + number))
-    return root
-
-
-def load(root: Path, **spec) -> dataset.Data:
-    return dataset.load("imagefolder", str(root), ImageSpec((3, 32, 32), **spec))
+    return two_sets(tmp_path / "images")
 
 
 def test_pixels_labels_and_order(folder):
@@ -164,29 +154,12 @@ def test_many_images_are_decoded_by_workers_as_by_one(tmp_path, monkeypatch):
             save(tmp_path / "many" / name / f"{index}.png", picture(index))
     alone = load(tmp_path / "many")
     shutil.rmtree(tmp_path / "many" / ".cache")
-    dataset.read.cache_clear()
-    monkeypatch.setattr("Utils.data.decoding._FEW", 0)
-    monkeypatch.setattr("Utils.data.decoding._CHUNK", 5)
+    monkeypatch.setattr("Utils.data.folders.decoding._FEW", 0)
+    monkeypatch.setattr("Utils.data.folders.decoding._CHUNK", 5)
     together = load(tmp_path / "many")
     assert torch.equal(alone.train.images, together.train.images) and torch.equal(
         alone.test.images, together.test.images
     )
-
-
-def test_the_second_time_nothing_is_decoded(folder, monkeypatch):
-    first = load(folder)
-    dataset.read.cache_clear()
-    monkeypatch.setattr(image_folder, "decode", None)
-    monkeypatch.setattr(image_folder, "read_headers", None)
-    again = load(folder)
-    assert torch.equal(first.train.images, again.train.images) and torch.equal(first.factor, again.factor)
-    assert again.classes == 3 and torch.equal(first.test.labels, again.test.labels)
-    (tensors,) = (folder / ".cache").glob("*.safetensors")
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent / "home"))
-    tensors.write_bytes(tensors.read_bytes()[:500])
-    dataset.read.cache_clear()
-    assert torch.equal(load(folder).train.images, first.train.images), "a damaged cache is made again"
 
 
 def test_the_key_is_that_of_the_content(folder, tmp_path):
@@ -198,22 +171,6 @@ def test_the_key_is_that_of_the_content(folder, tmp_path):
     save(tmp_path / "copy" / "test" / "bee" / "0.png", picture(999))
     dataset.facts.cache_clear()
     assert dataset.facts("imagefolder", str(tmp_path / "copy")).key != key
-
-
-def test_a_folder_that_cannot_be_written_to_is_cached_at_home(folder, tmp_path, monkeypatch):
-    def fails(path: Path, write) -> bool:
-        return False if folder in path.parents else original(path, write)
-
-    original = image_folder._try_write
-    monkeypatch.setattr(image_folder, "_try_write", fails)
-    load(folder)
-    assert not (folder / ".cache").exists() and len(list((tmp_path / "home" / "sparse-networks").iterdir())) == 2
-
-
-def test_no_cache_at_all_is_a_warning(folder, monkeypatch):
-    monkeypatch.setattr(image_folder, "_try_write", lambda path, write: False)
-    with pytest.warns(UserWarning, match="decoded images could not be cached"):
-        load(folder)
 
 
 def test_links_to_nowhere_are_named(folder):

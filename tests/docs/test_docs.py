@@ -16,8 +16,8 @@ from Pruners import registry
 from Utils.config import flag_aliases
 from Utils.config.choices import LISTS
 from Utils.config.command import Command
+from Utils.config.groups import GROUPS
 from Utils.config.parser import flag_fields
-from Utils.config.settings import GROUPS
 from Utils.data.registry import DATASETS
 from Utils.figures.registry import FIGURES
 from Utils.figures.selection import Plot
@@ -149,5 +149,5 @@ def test_every_command_is_of_a_kind_that_a_test_executes():
         for words in commands(text):
             assert " ".join(words).startswith((
                 "make ", "python main.py", "python visualization.py", "python demo.py", "python -m benchmarks.",
-                "python -m tests.", "torchrun ", "sbatch ",
+                "python -m tests.", "python -m Utils.", "torchrun ", "sbatch ",
             )), f"{page.name}: {shlex.join(words)}"  # fmt: skip
