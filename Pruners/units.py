@@ -1,12 +1,12 @@
 """Unit pruning: scores whole units (outputs of linear layers, filters of convolutions) and allocates their masks.
 
 Pruning a unit removes its weights, its bias, its normalisation channel and the weights of later layers that read it.
-Units that are added to each other are pruned together. Each layer keeps at least one unit, and the network keeps all
-its outputs.
+Units that meet in a sum or a product are pruned together, and so are a depthwise filter and its channel. The network
+keeps all its outputs, and each layer at least one unit.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import torch
@@ -18,24 +18,18 @@ from Pruners.criteria.scores import Batches, Scores
 from Pruners.pruner import Pruner, load
 from Utils.config.target import Target
 from Utils.connectivity.effective import effective_masks, propagate_ranks
-from Utils.connectivity.unit_groups import unit_groups
+from Utils.connectivity.unit_groups import UnitGroup, UnitGroups, unit_groups
 from Utils.errors import UserError
 from Utils.sparsity.measure import measure
 from Utils.topk import descending_order
 
-Groups = dict[str, tuple[str, ...]]
-"""Parameters whose rows are pruned together, by the name of the first parameter."""
 
-
-def groups_of(model: nn.Module) -> Groups:
+def groups_of(model: nn.Module, input_shape: tuple[int, ...]) -> UnitGroups:
     """The unit groups of a network's masked layers; raises `UserError` if no unit can be removed."""
-    parameters = require_prunable(model)
-    names = [tuple(f"{layer}.weight" for layer in group) for group in unit_groups(model)]
-    # A layer without a mask cannot lose its units, so neither can the rest of its group.
-    groups = {group[0]: group for group in names if all(name in parameters for name in group)}
-    if not groups:
+    units = unit_groups(model, input_shape, require_prunable(model))
+    if not units.groups:
         raise UserError(f"--prune_unit=unit: no unit of {type(model).__name__} can be removed; prune its weights")
-    return groups
+    return units
 
 
 def score_units(
@@ -48,57 +42,62 @@ def score_units(
     trained: nn.Module | None = None,
     compute_aware: bool = False,
 ) -> Scores:
-    """Scores (units,) of each group: the criterion's weight scores summed per unit, then re-scored by the quota.
+    """Scores (places,) of each group: the criterion's weight scores summed per place, then re-scored by the quota.
 
-    A criterion with several rounds scores once, because rounds that prune weights do not apply to units.
+    Units that are removed together have one place, hence one score. A criterion with several rounds scores once,
+    because rounds that prune weights do not apply to units.
     `compute_aware` divides by the multiply-adds that removing one such unit saves (3SP, van Amersfoort et al. 2020).
     Raises `UserError` if the quota does not apply to units.
     """
     if pruner.quota not in registry.UNIT_QUOTAS:
         valid = ", ".join(registry.UNIT_QUOTAS)
         raise UserError(f"quota {pruner.quota} shares out weights, not units (valid with --prune_unit=unit: {valid})")
-    groups = groups_of(model)
+    units = groups_of(model, input_shape)
     weights = replace(pruner, iterations=1).criterion_scores(model, batches, target, generator, trained)
     parameters, is_of_units = prunable(model), registry.CRITERIA[pruner.criterion].is_of_units
     scores = {}
-    for name, group in groups.items():
+    for name, group in units.groups.items():
         parts = []
-        for member in group:
+        for member in group.places:
             rows = weights[member].detach().double().flatten(1)
-            parts.append(rows[:, 0] if is_of_units else (rows * parameters[member][1].flatten(1)).sum(1))
+            own = rows[:, 0] if is_of_units else (rows * parameters[member][1].flatten(1)).sum(1)
+            parts.append(group.sums(member, own))
         scores[name] = torch.stack(parts).sum(0)
     if compute_aware:
-        saved = saved_macs(model, groups, input_shape)
-        scores = {name: score / saved[name] for name, score in scores.items()}
-    return Scores(load(registry.QUOTAS[pruner.quota].target)(scores, open_units(model, groups)))
+        saved = saved_macs(model, units, input_shape)
+        scores = {name: score / saved[name].to(score.device) for name, score in scores.items()}
+    return Scores(load(registry.QUOTAS[pruner.quota].target)(scores, open_units(model, units)))
 
 
-def open_units(model: nn.Module, groups: Groups) -> dict[str, Tensor]:
-    """For each group, a bool tensor (units,) of the units with a kept weight in any of the group's layers."""
+def open_units(model: nn.Module, units: UnitGroups) -> dict[str, Tensor]:
+    """For each group, a bool tensor (places,): whether any unit of the place has a kept weight."""
     parameters = prunable(model)
+    is_open = {name: mask.reshape(len(mask), -1).any(1).int() for name, (_, mask) in parameters.items()}
     return {
-        name: torch.stack([parameters[member][1].flatten(1).any(1) for member in group]).any(0)
-        for name, group in groups.items()
+        name: torch.stack([group.sums(member, is_open[member]) for member in group.places]).any(0)
+        for name, group in units.groups.items()
     }
 
 
-def saved_macs(model: nn.Module, groups: Groups, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Multiply-adds per input that removing one unit of each group saves in the unpruned network.
+def saved_macs(model: nn.Module, units: UnitGroups, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """For each group, int64 (places,): multiply-adds per input saved in the unpruned network without the place.
 
-    Savings in the layers that read the unit are included.
+    Savings in the layers that read its units are included. One place of each kind is measured.
     """
     before = Masks.of(model)
     dense = Masks({name: torch.ones_like(mask) for name, mask in before.items()})
-    saved = {}
+    saved: dict[int, int] = {}
     try:
         dense.install(model)
         total = measure(model, input_shape).totals["effective_macs"]
-        for name, group in groups.items():
-            _without(dense, group, torch.tensor([0])).install(model)
-            saved[name] = max(1, total - measure(model, input_shape).totals["effective_macs"])
+        for group in units.groups.values():
+            for place, kind in enumerate(group.kinds):
+                if kind not in saved:
+                    _without(dense, group, torch.arange(len(group.kinds)) == place).install(model)
+                    saved[kind] = max(1, total - measure(model, input_shape).totals["effective_macs"])
     finally:
         before.install(model)
-    return saved
+    return {name: torch.tensor([saved[kind] for kind in group.kinds]) for name, group in units.groups.items()}
 
 
 def allocate_units(
@@ -111,65 +110,100 @@ def allocate_units(
 ) -> Masks:
     """Masks that keep the units with the highest scores and drop weights connected only to removed units.
 
-    `direct` keeps exactly K = U - floor(sparsity U) of the U removable units. `effective` keeps the fewest units that
-    leave at least K = N - floor(sparsity N) of the N weights effective. Raises `UserError` with the feasible sparsity
-    if a layer would lose all units, or if fewer units or weights than the target are left to begin with.
+    `direct` keeps exactly K = U - floor(sparsity U) of the U removable units, where units that are removed together
+    count as one. `effective` keeps the fewest units that leave at least K = N - floor(sparsity N) of the N weights
+    effective. Each layer, each group of a convolution, and each part of a layer that another layer reads keeps a unit.
+    Raises `UserError` with the feasible sparsity if the target leaves too few units for that, or if fewer units or
+    weights than the target are left to begin with.
     """
-    target, groups = Target.of(sparsity), groups_of(model)
-    ranks = _unit_ranks(scores, open_units(model, groups))
+    target, units = Target.of(sparsity), groups_of(model, input_shape)
+    order = _order(model, units, scores)
     if pruning_type == "direct":
-        threshold = _direct_threshold(model, ranks, groups, target)
+        threshold = _direct_threshold(order, target)
     else:
-        threshold = _effective_threshold(model, ranks, groups, target, input_shape, effective_type)
+        threshold = _effective_threshold(model, order, units, target, input_shape, effective_type)
     masks = Masks.of(model)
-    for name, group in groups.items():
-        masks = _without(masks, group, (ranks[name] < threshold).nonzero()[:, 0])
+    for name, group in units.groups.items():
+        masks = _without(masks, group, order.ranks[name] < threshold)
     # Weights connected only to removed units are pruned too, as if the units were cut out.
     return Masks(effective_masks(model, input_shape, masks, "graph")) & masks
 
 
-def _direct_threshold(model: nn.Module, ranks: Mapping[str, Tensor], groups: Groups, target: Target) -> int:
-    """The lowest rank of a unit to keep; raises `UserError` with the feasible sparsity if the target is infeasible."""
-    total = sum(map(len, ranks.values()))
+@dataclass(frozen=True)
+class _Order:
+    """Places in the order of pruning: first those without a weight, last those that cover what must stay."""
+
+    ranks: dict[str, Tensor]
+    """Ranks (places,) by group, from 1 for the place that is pruned first."""
+    left: int
+    """Number of places with a weight."""
+    needed: int
+    """Number of places that must stay."""
+
+    @property
+    def total(self) -> int:
+        """Number of places."""
+        return sum(map(len, self.ranks.values()))
+
+
+def _order(model: nn.Module, units: UnitGroups, scores: Mapping[str, Tensor]) -> _Order:
+    """The order of pruning by scores."""
+    is_open = torch.cat([group.cpu() for group in open_units(model, units).values()])
+    flat = torch.cat([scores[name].cpu().double() for name in units.groups])
+    is_needed = torch.zeros_like(is_open)
+    for cover in units.covers:
+        candidates = cover[is_open[cover]]
+        if len(candidates) and not bool(is_needed[cover].any()):
+            is_needed[candidates[flat[candidates].argmax()]] = True
+    order = descending_order(flat)
+    order = order[descending_order((is_open.double() + is_needed)[order])]
+    ranks = torch.empty(len(order), dtype=torch.int64)
+    ranks[order] = torch.arange(len(order), 0, -1)
+    by_group = ranks.split([len(group.kinds) for group in units.groups.values()])
+    return _Order(dict(zip(units.groups, by_group, strict=True)), int(is_open.sum()), int(is_needed.sum()))
+
+
+def _direct_threshold(order: _Order, target: Target) -> int:
+    """The lowest rank of a place to keep; raises `UserError` with the feasible sparsity if the target is infeasible."""
+    total = order.total
     kept = target.kept(total)
-    if kept < len(groups):
-        highest = Decimal(1) - Decimal(len(groups)) / Decimal(total)
+    if kept < order.needed:
+        highest = _sparsity(order.needed, total, ROUND_FLOOR)
         raise UserError(
-            f"{kept} of {total} units cannot be kept: each of {len(groups)} layers (or groups of layers that are "
-            f"added) keeps one; ask for a sparsity of at most {highest.quantize(Decimal('1e-6'), ROUND_FLOOR)}"
+            f"{kept} of {total} units cannot be kept: {order.needed} must stay, one in each layer, in each group of a "
+            f"convolution and in each part of a layer that is read; ask for a sparsity of at most {highest}"
         )
-    left = sum(int(units.sum()) for units in open_units(model, groups).values())
-    if kept > left:
-        lowest = (Decimal(1) - Decimal(left) / Decimal(total)).quantize(Decimal("1e-6"), ROUND_CEILING)
+    if kept > order.left:
+        lowest = _sparsity(order.left, total, ROUND_CEILING)
         raise UserError(
-            f"{kept} of {total} units cannot be kept: only {left} are left to begin with; ask for a sparsity of at "
-            f"least {lowest}"
+            f"{kept} of {total} units cannot be kept: only {order.left} are left to begin with; ask for a sparsity of "
+            f"at least {lowest}"
         )
     return total - kept + 1
 
 
 def _effective_threshold(
     model: nn.Module,
-    ranks: Mapping[str, Tensor],
-    groups: Groups,
+    order: _Order,
+    units: UnitGroups,
     target: Target,
     input_shape: tuple[int, ...],
     effective_type: str,
 ) -> int:
-    """The lowest rank of a unit to keep so that enough weights are effective and every group keeps a unit.
+    """The lowest rank of a place to keep so that enough weights are effective and no unit that must stay is pruned.
 
     Raises `UserError` with the feasible sparsity if the network has too few effective weights to begin with.
     """
-    parameters = prunable(model)
-    total = sum(map(len, ranks.values()))
-    last = total + 1  # weights outside the groups are pruned only with the units around them
+    last = order.total + 1  # weights outside the groups are pruned only with the units around them
     weight_ranks = {
-        name: torch.full(mask.shape, last, dtype=torch.int32) * mask.cpu() for name, (_, mask) in parameters.items()
+        name: torch.full(mask.shape, last, dtype=torch.int32) * mask.cpu()
+        for name, (_, mask) in prunable(model).items()
     }
-    for name, group in groups.items():
-        for member in group:
+    for name, group in units.groups.items():
+        for member, places in group.places.items():
+            ranks = torch.where(places >= 0, order.ranks[name][places], last).to(torch.int32)
             shape = [-1, *[1] * (weight_ranks[member].dim() - 1)]
-            weight_ranks[member] = torch.minimum(weight_ranks[member], ranks[name].to(torch.int32).reshape(shape))
+            weight_ranks[member] = torch.minimum(weight_ranks[member], ranks.reshape(shape))
     device = next(model.parameters()).device
     flow = propagate_ranks(
         model, {name: rank.to(device) for name, rank in weight_ranks.items()}, input_shape, effective_type
@@ -178,40 +212,27 @@ def _effective_threshold(
     kept = target.kept(effective.numel())
     available = int((effective > 0).sum())
     if kept > available:
-        lowest = (Decimal(1) - Decimal(available) / effective.numel()).quantize(Decimal("1e-6"), ROUND_CEILING)
+        lowest = _sparsity(available, effective.numel(), ROUND_CEILING)
         raise UserError(
             f"{kept} of {effective.numel()} weights cannot be kept: the network has only {available} effective ones to "
             f"begin with; ask for an effective sparsity of at least {lowest}"
         )
-    # The best unit of each group, which all rank from `first` on, is kept even if fewer weights would do.
-    first = total - len(groups) + 1
+    # What must stay, which ranks highest, is kept even if fewer weights would do.
+    first = order.total - order.needed + 1
     return min(first, int(effective.kthvalue(effective.numel() - kept + 1).values))
 
 
-def _unit_ranks(scores: Mapping[str, Tensor], unpruned: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Ranks (units,) of each group, from 1 in the order of pruning.
-
-    Units without a weight come first, the best unit of each group last.
-    """
-    flat = {}
-    for name, score in scores.items():
-        tier = unpruned[name].cpu().double()
-        best = int(torch.where(tier > 0, score.cpu(), -torch.inf).argmax())
-        tier[best] += 1
-        flat[name] = (tier, score.cpu().double())
-    tiers, flat_scores = (torch.cat([pair[part] for pair in flat.values()]) for part in (0, 1))
-    order = descending_order(flat_scores)
-    order = order[descending_order(tiers[order])]
-    ranks = torch.empty(len(order), dtype=torch.int64)
-    ranks[order] = torch.arange(len(order), 0, -1)
-    return dict(zip(flat, ranks.split([len(score) for score in scores.values()]), strict=True))
+def _sparsity(kept: int, total: int, rounding: str) -> str:
+    """The sparsity at which `kept` are left, to six decimals."""
+    return format((1 - Decimal(kept) / Decimal(total)).quantize(Decimal("1e-6"), rounding).normalize(), "f")
 
 
-def _without(masks: Masks, group: tuple[str, ...], units: Tensor) -> Masks:
-    """Masks with the rows and biases of the given units pruned."""
+def _without(masks: Masks, group: UnitGroup, is_removed: Tensor) -> Masks:
+    """Masks with the weights and biases of the units at removed places (bool, (places,)) pruned."""
     changed = {name: mask.clone() for name, mask in masks.items()}
-    for member in group:
+    for member, places in group.places.items():
+        rows = (places >= 0) & is_removed[places]
         for name in (member, f"{member.removesuffix('weight')}bias"):
             if name in changed:
-                changed[name][units.to(changed[name].device)] = False
+                changed[name][rows.to(changed[name].device)] = False
     return Masks(changed)

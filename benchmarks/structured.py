@@ -82,7 +82,9 @@ def main(folder: str) -> None:
         totals = measure(model, SHAPE).totals
         networks = {"unpruned": dense, "with masks": model, "cut": small}
         numbers["compute-aware" if is_aware else "plain"] = {
-            "filters": {name: int(prunable(model)[name][1].flatten(1).any(1).sum()) for name in groups_of(model)},
+            "filters": {
+                name: int(prunable(model)[name][1].flatten(1).any(1).sum()) for name in groups_of(model, SHAPE).groups
+            },
             "parameters": [sum(p.numel() for p in network.parameters()) for network in (dense, small)],
             "multiply_adds": [totals["macs"], totals["effective_macs"]],
             "seconds, 1 image": seconds(networks, images[:1]),

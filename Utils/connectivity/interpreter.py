@@ -17,8 +17,10 @@ from Utils.connectivity.ops.call import Call, PassRecord, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
 from Utils.connectivity.ops.op import Op
 from Utils.connectivity.ops.table import UNKNOWN, module_op, target_op
+from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.connectivity.ops.weight_layers import WeightLayer
-from Utils.errors import UserError
+from Utils.errors import UserError, one_line
+from Utils.user_code import user_code
 
 _QUERIES = ("size", "dim", "shape", "ndim", "dtype", "device")
 """Methods and attributes of an activation that return metadata, not another activation."""
@@ -56,6 +58,15 @@ def output_layers(model: nn.Module) -> frozenset[str]:
     return _Passes(model, {}, (), per_channel=True).output_layers()
 
 
+@torch.no_grad()
+def record_units(model: nn.Module, input_shape: tuple[int, ...]) -> UnitRecord:
+    """What the operations of a model say about the units of its layers; those of inputs and outputs cannot be removed.
+
+    Raises `UserError` as `propagate` does.
+    """
+    return _Passes(model, {}, input_shape, per_channel=False).units()
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_op(m, module_qualified_name) is not None or super().is_leaf_module(m, module_qualified_name)
@@ -84,12 +95,9 @@ def trace(model: nn.Module) -> fx.Graph:
     ]
     before = [buffer.clone() for buffer in written]
     try:
-        return tracer.trace(model, _defaults(model))
-    except UserError:
-        raise
-    except Exception as error:  # torch.fx raises many types, depending on the Python code that it cannot trace
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{type(model).__name__} cannot be traced by torch.fx: {message}") from error
+        # torch.fx runs the code of the network, and raises many types, depending on what it cannot trace.
+        with user_code(f"{type(model).__name__} cannot be traced by torch.fx"):
+            return tracer.trace(model, _defaults(model))
     finally:
         with torch.no_grad():
             for buffer, value in zip(written, before, strict=True):
@@ -131,6 +139,16 @@ class _Passes:
         output = self._backward(values, pullbacks)
         return Propagation(self.record.complete(), output, self.record.positions, self.output_layers())
 
+    def units(self) -> UnitRecord:
+        """Send numbers of units through the graph, and record what becomes of them."""
+        record = UnitRecord()
+        values = self._forward(lambda node, op, call: op.units(call, record), self.record, None, constant=0)
+        for node in self.graph.nodes:
+            for source in _sources(node, values) if node.op == "output" else ():
+                for part in _parts(values[source]):
+                    record.tie(part, INFINITE)
+        return record
+
     def _nonzero(self) -> dict[fx.Node, Any]:
         """The highest thresholds at which the entries of each node's value can be other than zero."""
         unused = PassRecord(self.ranks)  # positions are counted in the pass over ranks
@@ -164,7 +182,7 @@ class _Passes:
                 try:
                     values[node] = evaluate(node, op, call)
                 except (RuntimeError, IndexError) as error:  # PyTorch's errors for shapes that do not fit
-                    shape, reason = "x".join(map(str, self.input_shape)), str(error).splitlines()[0]
+                    shape, reason = "x".join(map(str, self.input_shape)), one_line(error)
                     name = f"{type(self.model).__name__} does not run on an input of {shape}"
                     raise UserError(f"{name}: {call.name} fails ({reason}); give the shape without batch") from error
         return values

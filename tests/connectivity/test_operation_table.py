@@ -10,7 +10,7 @@ import torch
 from examples import AS_RECORDED, EXAMPLES, VARIANTS, Chain, Gated, Joined
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import path_counts, random_masks
+from networks import path_counts, random_masks, without_biases
 from torch import Tensor, nn
 
 from Layers import Masks, prunable
@@ -19,10 +19,10 @@ from Pruners.criteria.linearised import linearise
 from Pruners.criteria.synflow import flow_scores
 from Utils.connectivity import effective_masks
 from Utils.connectivity.interpreter import trace
-from Utils.connectivity.ops.normalisation import StatisticsNorm
-from Utils.connectivity.ops.op import Linearised, Op, UnitEffect
+from Utils.connectivity.ops.normalisation import GroupNorm, StatisticsNorm
+from Utils.connectivity.ops.op import Linearised, Op
 from Utils.connectivity.ops.table import OPERATIONS, called_op
-from Utils.connectivity.ops.weight_layers import WeightFunction
+from Utils.connectivity.ops.weight_layers import WeightFunction, WeightLayer
 from Utils.connectivity.unit_groups import unit_groups
 from Utils.errors import UserError
 
@@ -125,7 +125,7 @@ def test_effective_masks_equal_brute_force(network, key, example, density, seed)
 @settings(max_examples=3, deadline=None)
 @random_draws
 def test_synflow_conserves_or_refuses(key, example, density, seed):
-    model = copy.deepcopy(Chain(example))
+    model = without_biases(copy.deepcopy(Chain(example)))  # biases would be further sources
     random_masks(model, density, seed).install(model)
     if OPERATIONS[key].linearised is Linearised.REFUSED:
         with pytest.raises(UserError, match=r"synflow cannot make .* linear; use another criterion"):
@@ -145,37 +145,56 @@ def test_synflow_conserves_or_refuses(key, example, density, seed):
 
 
 @every_entry
-def test_unit_groups_are_removable(key, example):
-    effect = OPERATIONS[key].unit_effect
-    model = Joined(example).double().eval()
-    joined = effect in (UnitEffect.KEEPS, UnitEffect.SUMS)
-    if effect is UnitEffect.STARTS:
-        expected = [("a",), ("b",), ("operation",)]
-    elif joined:
-        expected = [("a", "b")]
+def test_units_that_meet_in_an_entry_are_removed_together(key, example):
+    model, op = Joined(example).double().eval(), OPERATIONS[key]
+    shape = (2, *example.shape[1:])
+    if key in WITHOUT_RULE:
+        with pytest.raises(UserError, match="no rule says how the operation"):
+            unit_groups(model, shape)
+        return
+    groups = unit_groups(model, shape).groups.values()
+    together: dict[Any, set[tuple[str, int]]] = {}
+    for number, group in enumerate(groups):
+        for name, places in group.places.items():
+            for unit, place in enumerate(places.tolist()):
+                if place >= 0:
+                    together.setdefault((number, place), set()).add((name.removesuffix(".weight"), unit))
+    if isinstance(op, WeightLayer):
+        names = ("a.weight", "b.weight", "operation.weight")
+        # Units of both layers meet in the same filter if it is depthwise.
+        is_depthwise = getattr(example.operation, "groups", 1) == 4
+        assert sorted(tuple(group.places) for group in groups) == ([names] if is_depthwise else [(n,) for n in names])
+    elif isinstance(op, GroupNorm):  # it leaves a removed unit its place
+        assert sorted(together.values(), key=sorted) == [{(layer, unit)} for layer in "ab" for unit in range(4)]
     else:
-        # A sum behind an operation that moves units fixes them; a concatenation alone does not.
-        expected = [("a",), ("b",)] if example.inputs == 2 and effect is UnitEffect.MIXES else []
-    assert sorted(unit_groups(model)) == expected
-    for unit in range(example.shape[0]) if joined else ():
-        check_removal(model, unit, (2, *example.shape[1:]))
+        assert sorted(together.values(), key=sorted) == sorted(meetings(model, shape), key=sorted)
 
 
 @torch.no_grad()
-def check_removal(model: Joined, unit: int, shape: tuple[int, ...]) -> None:
-    """Without a unit of both layers, its channel depends on nothing, and no other channel changes."""
-    kept: list[Tensor] = []
-    x = torch.rand(3, *shape, dtype=torch.float64)
-    for removed in ([], [unit]):
-        cut = copy.deepcopy(model)
-        cut.head.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
-        for layer in (cut.a, cut.b):
-            layer.weight[removed], layer.bias[removed] = 0.0, 0.0
-        cut(x)
-    before, after = (value.nan_to_num().reshape(len(x), len(model.a.weight), -1) for value in kept)
-    others = [index for index in range(before.shape[1]) if index != unit]
-    assert torch.equal(before[:, others], after[:, others])
-    assert torch.equal(after[:, unit], after[:1, unit].expand(len(x), -1))
+def meetings(model: Joined, shape: tuple[int, ...]) -> list[set[tuple[str, int]]]:
+    """Units of `a` and `b` in sets that meet in inputs of the head, found by changing one unit after the other."""
+    inputs: list[Tensor] = []
+    model.head.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0][0].nan_to_num()))
+    generator = torch.Generator().manual_seed(0)
+    depends: dict[tuple[str, int], Tensor] = {}
+    for name, layer in (("a", model.a), ("b", model.b)):
+        for unit in range(len(layer.weight)):
+            inputs.clear()
+            for _ in range(6):
+                for other in (model.a, model.b):
+                    other.bias.uniform_(-1, 1, generator=generator)
+                x = torch.rand(1, *shape, generator=generator, dtype=torch.float64)
+                for value in (-9, -3, -0.3, 0.15, 1.7, 4, 9):
+                    layer.bias[unit], layer.weight[unit, 0] = value, value
+                    model(x)
+            found = torch.stack(inputs).unflatten(0, (6, 7))
+            depends[name, unit] = ((found.amax(1) - found.amin(1)) > 1e-9).any(0)
+    sets = [{unit} for unit, entries in depends.items() if entries.any()]
+    for entry in torch.stack(list(depends.values())).T:
+        met = {unit for unit, is_met in zip(depends, entry.tolist(), strict=True) if is_met}
+        joined = [units for units in sets if units & met]
+        sets = [units for units in sets if not units & met] + ([set().union(*joined)] if joined else [])
+    return sets
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ def network(
     ))  # fmt: skip
 
 
+def layers_of(model: nn.Module) -> list[tuple[str, ...]]:
+    """The layers of each unit group."""
+    return [tuple(group.places) for group in unit_groups(model, SHAPE).groups.values()]
+
+
 @pytest.mark.parametrize(
     "parts", [{"conv": NamedConv}, {"conv": RepeatedConv}, {"linear": RepeatedLinear}], ids=lambda parts: str(parts)
 )
@@ -96,7 +101,7 @@ def test_a_subclass_that_computes_the_same_is_like_its_base(parts):
         assert all(torch.equal(found[name], mask) for name, mask in expected.items())
     found, expected = (make_pruner("synflow").score(each, make_batches(SHAPE, 1, 2), 0.5) for each in (model, like))
     assert all(torch.equal(found[name], score) for name, score in expected.items())
-    assert unit_groups(model) == unit_groups(like) == [("conv",), ("head",)]
+    assert layers_of(model) == layers_of(like) == [("conv.weight",), ("head.weight",)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_a_layer_that_computes_something_else_is_refused_by_name(parts, message)
     model = network(**parts)
     for ask in (
         lambda: effective_masks(model, SHAPE),
-        lambda: unit_groups(model),
+        lambda: unit_groups(model, SHAPE),
         lambda: make_pruner("synflow").score(model, make_batches(SHAPE, 1, 2), 0.5),
     ):
         with pytest.raises(UserError, match=rf"^no rule says how {message}, connects units"):
@@ -127,5 +132,4 @@ def test_torch_fx_traces_into_other_subclasses():
     masks = random_masks(model, 0.3, 1)
     found, expected = (effective_masks(each, SHAPE, masks) for each in (model, like))
     assert all(torch.equal(found[name], mask) for name, mask in expected.items())
-    # A product fixes units, so what is inside of the subclass counts.
-    assert unit_groups(model) == [("head",)] and unit_groups(like) == [("conv",), ("head",)]
+    assert layers_of(model) == layers_of(like)

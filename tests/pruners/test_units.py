@@ -1,4 +1,4 @@
-"""Whole units: which share decisions, what goes with them, and what is saved, against networks cut by hand."""
+"""Whole units: their scores, what goes with them, and what is saved, against networks cut by hand."""
 
 import copy
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import make_batches, rows_of, run_folder
-from networks import make
 from torch import nn
 
 import main
@@ -18,7 +17,6 @@ from Pruners.registry import UNIT_QUOTAS
 from Pruners.units import allocate_units, groups_of, saved_macs, score_units
 from Utils.config.target import Target
 from Utils.connectivity import effective_masks
-from Utils.connectivity.unit_groups import unit_groups
 from Utils.errors import UserError
 from Utils.sparsity.measure import measure
 
@@ -31,40 +29,6 @@ def seeded(name: str, *arguments, **options) -> nn.Module:
 
 def scored(model: nn.Module, shape: tuple[int, ...], pruner: str = "l2", **options) -> dict:
     return score_units(make_pruner(pruner), model, make_batches(shape, 2, 8), Target.of("0.5"), shape, **options)
-
-
-def test_groups_of_plain_networks():
-    assert unit_groups(build("lenet300100")) == [("fc1",), ("fc2",)]
-    groups = unit_groups(build("vgg16"))
-    assert len(groups) == 13 and all(len(group) == 1 for group in groups)
-
-
-def test_residual_sums_share_decisions():
-    groups = unit_groups(build("lottery/resnet20"))
-    sizes = sorted(len(group) for group in groups)
-    # In each of three stages: a group of the stem or shortcut with the last layers of three blocks, three inner ones.
-    assert sizes == [1] * 9 + [4] * 3
-    model, _ = make("residual")
-    # What `left` makes is added to what it gets; `right` and the shortcut make one sum.
-    assert [sorted(group) for group in unit_groups(model)] == [["left", "stem"], ["right", "shortcut"]]
-    assert unit_groups(make("concatenation")[0]) == [("first",), ("second",)]
-
-
-def test_what_is_multiplied_or_added_to_the_input_stays():
-    model, _ = make("gate")
-    assert unit_groups(model) == [("squeeze",)]
-
-    class AddsInput(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
-
-        def forward(self, x):
-            return self.head(x.flatten(1) + self.first(x.flatten(1)))
-
-    assert unit_groups(AddsInput()) == []
-    with pytest.raises(UserError, match="no unit of AddsInput can be removed"):
-        groups_of(mask_model(AddsInput(), (1, 2, 2)))
 
 
 def test_scores_are_sums_over_units_by_hand():
@@ -86,7 +50,9 @@ def test_scores_are_sums_over_units_by_hand():
 
 def test_saved_operations_are_counted_exactly():
     model = seeded("lenet5")
-    saved = saved_macs(model, groups_of(model), RGB)
+    by_place = saved_macs(model, groups_of(model, RGB), RGB)
+    saved = {name: int(places[0]) for name, places in by_place.items()}
+    assert all(bool((places == places[0]).all()) for places in by_place.values())
     own = {name: tuple(weight.shape) for name, (weight, _) in prunable(model).items()}
     places, after = {"conv1.weight": 28 * 28, "conv2.weight": 10 * 10}, {"conv1.weight": 5 * 5 * own["conv2.weight"][0]}
     assert saved["conv1.weight"] == 75 * places["conv1.weight"] + after["conv1.weight"] * 100
@@ -98,19 +64,35 @@ def test_saved_operations_are_counted_exactly():
     assert all(bool(mask.all()) for _, mask in prunable(model).values()), "the masks are as they were"
 
 
+def test_saved_operations_depend_on_the_layers_that_read_a_unit():
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.wide, self.head = nn.Linear(3, 4), nn.Linear(2, 5), nn.Linear(7, 2)
+
+        def forward(self, x):
+            first, second = self.stem(x).chunk(2, 1)
+            return self.head(torch.cat([self.wide(first), second], 1))
+
+    model = mask_model(Halves(), (3,))
+    saved = saved_macs(model, groups_of(model, (3,)), (3,))
+    assert saved["stem.weight"].tolist() == [3 + 5, 3 + 5, 3 + 2, 3 + 2]
+    assert saved["wide.weight"].tolist() == [2 + 2] * 5
+
+
 @pytest.mark.parametrize("sparsity", ["0", "0.3", "0.5", "0.9"])
 @pytest.mark.parametrize("name", ["lenet300100", "lenet5", "lottery/resnet20"])
 def test_direct_counts_units_exactly(name, sparsity):
     model = seeded(name)
     shape = (1, 28, 28) if name == "lenet300100" else RGB
-    groups, target = groups_of(model), Target.of(sparsity)
+    groups, target = groups_of(model, shape).groups, Target.of(sparsity)
     masks = allocate_units(model, scored(model, shape), target, shape)
     total = sum(len(prunable(model)[name][0]) for name in groups)
     kept = {name: masks[name].flatten(1).any(1) for name in groups}
     assert sum(int(rows.sum()) for rows in kept.values()) == target.kept(total)
     assert all(rows.any() for rows in kept.values()), "no layer loses all units"
     for name, group in groups.items():
-        for member in group:
+        for member in group.places:
             assert torch.equal(masks[member].flatten(1).any(1), kept[name]), "what is added goes together"
     last = list(masks)[-1]
     assert masks[last].any(1).all(), "outputs stay"
@@ -150,7 +132,7 @@ def test_effective_keeps_the_fewest_units_that_reach_the_target(name, sparsity):
     shape = (1, 28, 28) if name == "lenet300100" else RGB
     scores = scored(model, shape)
     masks = allocate_units(model, scores, sparsity, shape, "effective")
-    groups, total = groups_of(model), masks.total
+    groups, total = groups_of(model, shape).groups, masks.total
     wanted = Target.of(sparsity).kept(total)
     kept = sum(int(masks[name].flatten(1).any(1).sum()) for name in groups)
     units = sum(len(scores[name]) for name in scores)
@@ -161,6 +143,11 @@ def test_effective_keeps_the_fewest_units_that_reach_the_target(name, sparsity):
         return Masks(effective_masks(model, shape, found)).kept
 
     assert effective(kept) >= wanted > effective(kept - 1)
+
+
+def test_a_network_without_removable_units_is_refused():
+    with pytest.raises(UserError, match="no unit of Sequential can be removed; prune its weights"):
+        groups_of(mask_model(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2)), (1, 2, 2))
 
 
 def test_infeasible_requests_say_what_is_reachable():
@@ -175,6 +162,14 @@ def test_infeasible_requests_say_what_is_reachable():
     padded = mask_model(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(2, 2)), (1, 1, 1))
     with pytest.raises(UserError, match=r"only 6 effective ones to begin with; ask for .* at least 0.727273"):
         allocate_units(padded, {"0.weight": torch.rand(2)}, "0.5", (1, 1, 1), "effective")
+    grouped = mask_model(
+        nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1, groups=4), nn.Flatten(), nn.Linear(8, 2)), (1, 1, 1)
+    )
+    with pytest.raises(UserError, match=r"4 of 16 units .*: 8 must stay, .* each group of a conv.* of at most 0.5$"):
+        allocate_units(grouped, {"0.weight": torch.rand(8), "1.weight": torch.rand(8)}, "0.75", (1, 1, 1))
+    masks = allocate_units(grouped, {"0.weight": torch.rand(8), "1.weight": torch.rand(8)}, "0.5", (1, 1, 1))
+    assert masks["0.weight"].flatten().reshape(4, 2).sum(1).tolist() == [1] * 4
+    assert masks["1.weight"].flatten(1).sum(1).reshape(4, 2).sum(1).tolist() == [1] * 4
     for quota in ("erk", "per_unit", "uniform_plus", "snip"):
         with pytest.raises(UserError, match="shares out weights, not units"):
             scored(model, (1, 28, 28), f"l2/{quota}")
@@ -209,7 +204,7 @@ def test_more_units_than_are_left():
 def test_quotas_of_units(quota):
     model = seeded("vgg16")
     masks = allocate_units(model, scored(model, RGB, f"random/{quota}"), "0.5", RGB)
-    densities = [float(masks[name].flatten(1).any(1).float().mean()) for name in groups_of(model)]
+    densities = [float(masks[name].flatten(1).any(1).float().mean()) for name in groups_of(model, RGB).groups]
     assert quota != "uniform" or all(abs(density - 0.5) < 0.02 for density in densities)
 
 
@@ -226,6 +221,27 @@ def test_a_run_with_units(tmp_path, pruner):
     masks = Masks.load(run_folder(tmp_path, row) / "masks.safetensors")
     assert row["target_kept"] == 200 == sum(int(masks[name].any(1).sum()) for name in ("fc1.weight", "fc2.weight"))
     assert row["kept_direct"] == row["kept_effective"] and row["dead_units"] == 200
+
+
+def test_units_of_depthwise_convolutions(tmp_path):
+    """MobileNetV2: a depthwise filter goes with the one before it, and outputs of a stage's blocks go together."""
+    words = ["--architecture=imagenet/mobilenet_v2", "--image_size=32", "--pruner=l1", "--pre_iterations=0"]
+    row = call(tmp_path, *words, "--train=0", "--prune_unit=unit", "--target_sparsity=0.5")
+    assert not row["collapsed"] and row["empty_layers"] == 0
+    masks = Masks.load(run_folder(tmp_path, row) / "masks.safetensors")
+    kept, before, total = 0, torch.zeros(0), 0
+    stages: dict[int, torch.Tensor] = {}
+    for name, mask in list(masks.items())[:-1]:  # the last layer is the output
+        units = mask.flatten(1).any(1)
+        if mask.shape[1] == 1:
+            assert torch.equal(units, before)
+        elif name.endswith(("conv.2.weight", "1.conv.1.weight")):
+            assert torch.equal(units, stages.setdefault(len(units), units))
+        else:
+            kept, total = kept + int(units.sum()), total + len(units)
+        before = units
+    kept, total = kept + sum(int(units.sum()) for units in stages.values()), total + sum(stages)
+    assert total == 9_128 and kept == row["target_kept"] == 4_564
 
 
 @pytest.mark.parametrize("experiment", [["gradual", "--ramp=cubic"], ["multishot", "--levels=2"], ["union-mask"]])

@@ -1,7 +1,7 @@
 """Calls: one operation of the graph with ranks in place of activations, and the record of the passes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -72,6 +72,14 @@ class Call:
     def is_ranked(self, name: str) -> bool:
         """Whether a parameter of this layer is prunable."""
         return self.parameter(name) in self.record.ranks
+
+    def with_inputs(self, inputs: list[Tensor]) -> "Call":
+        """The same call with other tensors in place of its inputs, all of which can be nonzero at every threshold."""
+        new = {id(value): other for value, other in zip(self.inputs, inputs, strict=True)}
+        args = tuple(new.get(id(value), value) for value in self.args)
+        kwargs = {name: new.get(id(value), value) for name, value in self.kwargs.items()}
+        nonzero = [torch.full_like(value, INFINITE) for value in inputs]
+        return replace(self, inputs=inputs, args=args, kwargs=kwargs, nonzero=nonzero)
 
     def apply(self, value: Tensor) -> Any:
         """Apply the operation to another value for its first input."""

@@ -5,14 +5,12 @@ from torch import Tensor
 
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
-from Utils.connectivity.ops.op import Linearised, Op, UnitEffect
+from Utils.connectivity.ops.op import Linearised, Op
 from Utils.errors import UserError
 
 
 class PassThrough(Op):
     """An operation that changes no connection, such as dropout or a cast."""
-
-    unit_effect = UnitEffect.KEEPS
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """Return the ranks of the input."""
@@ -45,8 +43,6 @@ class Activation(Arithmetic):
 class Difference(Op):
     """A difference of two activations, or of an activation and a constant."""
 
-    unit_effect = UnitEffect.SUMS
-
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """Carry the maximum rank of both terms."""
         if len(call.inputs) == 1:
@@ -71,7 +67,6 @@ class Product(Op):
     """A product of two activations, or of an activation and a constant."""
 
     linearised = Linearised.GATE
-    unit_effect = UnitEffect.FIXES
     needs_nonzero = True
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:

@@ -1,13 +1,16 @@
 """Base class of operations: what an operation of the graph means to connectivity, SynFlow and unit pruning.
 
 An instance stands in `table.py` for all modules, functions and tensor methods of its kind. The defaults are those of an
-operation that nothing is known of: no rule for ranks, run as it is by SynFlow, and units lose their alignment.
+operation that nothing is known of: no rule for ranks, and run as it is by SynFlow. Its units follow from its ranks.
 """
 
 from enum import Enum
 from typing import Any, ClassVar
 
+import torch
+
 from Utils.connectivity.ops.call import Call, Pullback
+from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.errors import UserError
 
 
@@ -21,23 +24,12 @@ class Linearised(Enum):
     REFUSED = "has no positive linear counterpart"
 
 
-class UnitEffect(Enum):
-    """What an operation does to the units whose outputs are its inputs; channels are the second axis."""
-
-    STARTS = "its channels are new units"
-    KEEPS = "channel j depends on channel j only"
-    SUMS = "channel j adds channel j of each input: units with the same index are removed together"
-    MIXES = "channels move or mix: channel j is no longer unit j"
-    FIXES = "no unit among its inputs can be removed"
-
-
 class Op:
     """One kind of operation; subclasses override the answers that differ."""
 
     linearised: ClassVar[Linearised] = Linearised.EXECUTED
     grows: ClassVar[bool] = False
     """Whether it adds up so many values that SynFlow rescales the result to stay in floating-point range."""
-    unit_effect: ClassVar[UnitEffect] = UnitEffect.MIXES
     takes_parts: ClassVar[bool] = False
     """Whether it accepts an operation's sequence of tensors as one input."""
     needs_nonzero: ClassVar[bool] = False
@@ -59,6 +51,26 @@ class Op:
         of zeros.
         """
         return self.flow(call)[0]
+
+    def units(self, call: Call, record: UnitRecord) -> Any:
+        """The numbers of the units that the output carries; the inputs are numbers, too.
+
+        By default, units that meet in an entry of the output, as paths do, are removed together, and the output carries
+        the highest of their numbers.
+        """
+        numbers = call.inputs
+        while True:
+            output, pullback = self.flow(call.with_inputs(numbers))
+            joined = [
+                torch.where(own > 0, torch.maximum(own, met), own)
+                for own, met in zip(numbers, pullback(output), strict=True)
+            ]
+            if all(map(torch.equal, joined, numbers)):
+                break
+            numbers = joined
+        for own, highest in zip(call.inputs, numbers, strict=True):
+            record.tie(own, highest)
+        return output
 
 
 class UnknownOp(Op):

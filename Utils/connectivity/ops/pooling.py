@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from Utils.connectivity.ops.call import Call, Pullback, pair
-from Utils.connectivity.ops.op import Op, UnitEffect
+from Utils.connectivity.ops.op import Op
 from Utils.connectivity.ops.windows import adaptive_windows, pool_windows, under_windows
 from Utils.errors import UserError
 
@@ -26,7 +26,6 @@ class Reduction(Op):
 class AveragePool(Op):
     """Average pooling with a fixed window."""
 
-    unit_effect = UnitEffect.KEEPS
     ceil_position: ClassVar[int] = 4
     """Position of `ceil_mode` among the arguments of the function."""
 
@@ -63,8 +62,6 @@ class MaxPool(AveragePool):
 
 class AdaptivePool(Op):
     """Pooling to a fixed output size, by windows that may overlap and differ in size."""
-
-    unit_effect = UnitEffect.KEEPS
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """Join each output position to all positions in its window."""

@@ -8,26 +8,8 @@ from torch import Tensor
 
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.op import Op
+from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.errors import UserError
-
-
-class Concatenation(Op):
-    """A concatenation of several activations, or of the tensors that one operation returned."""
-
-    takes_parts = True
-
-    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
-        """Concatenate the ranks."""
-        axis = call.argument(1, "dim", 0)
-        is_sequence = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
-        parts = list(call.inputs[0]) if is_sequence else call.inputs
-        sizes = [part.shape[axis] for part in parts]
-
-        def pullback(back: Tensor) -> list[Any]:
-            backs = list(back.split(sizes, axis))
-            return [backs] if is_sequence else backs
-
-        return torch.cat(parts, axis), pullback
 
 
 class Move(Op):
@@ -51,6 +33,29 @@ class Move(Op):
             return [torch.zeros_like(padded).scatter_reduce_(0, origin, ranks, "amax")[1:].reshape(x.shape)]
 
         return outputs[0] if isinstance(moved, Tensor) else outputs, pullback
+
+    def units(self, call: Call, record: UnitRecord) -> Any:
+        """The same entries in other places carry the same units."""
+        return self.flow(call)[0]
+
+
+class Concatenation(Move):
+    """A concatenation of several activations, or of the tensors that one operation returned."""
+
+    takes_parts = True
+
+    def flow(self, call: Call) -> tuple[Tensor, Pullback]:
+        """Concatenate the ranks."""
+        axis = call.argument(1, "dim", 0)
+        is_sequence = len(call.inputs) == 1 and not isinstance(call.inputs[0], Tensor)
+        parts = list(call.inputs[0]) if is_sequence else call.inputs
+        sizes = [part.shape[axis] for part in parts]
+
+        def pullback(back: Tensor) -> list[Any]:
+            backs = list(back.split(sizes, axis))
+            return [backs] if is_sequence else backs
+
+        return torch.cat(parts, axis), pullback
 
 
 class Part(Move):

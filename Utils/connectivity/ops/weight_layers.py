@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import product
-from Utils.connectivity.ops.op import Linearised, Op, UnitEffect
+from Utils.connectivity.ops.op import Linearised, Op
+from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.connectivity.ops.windows import conv_output_size, conv_windows, under_windows
 
 
 class WeightLayer(Op):
     """A linear layer or a convolution: its outputs are new units."""
 
-    unit_effect = UnitEffect.STARTS
     needs_same_forward = True
     channel_axis: ClassVar[int]
     """Axis of the units in an output."""
@@ -46,6 +46,13 @@ class LinearLayer(WeightLayer):
             return [product(weight.t()[None], back[None])[0].t().reshape(x.shape)]
 
         return out.t().reshape(*x.shape[:-1], -1), pullback
+
+    def units(self, call: Call, record: UnitRecord) -> Tensor:
+        """New units, the same at each position; at least one of those that they read stays."""
+        (x,) = call.inputs
+        _check_size(x.shape[-1], call.module.in_features, "features")
+        units = _new_units(call, record, x.reshape(-1, x.shape[-1]).t(), groups=1)
+        return units.expand(*x.shape[:-1], -1)
 
 
 class Convolution(WeightLayer):
@@ -79,6 +86,14 @@ class Convolution(WeightLayer):
 
         return out.reshape(1, weight.shape[0], -1).expand(-1, -1, math.prod(size)).unflatten(2, size), pullback
 
+    def units(self, call: Call, record: UnitRecord) -> Tensor:
+        """New units, by group; a depthwise filter shares the fate of its channel."""
+        (x,) = call.inputs
+        conv: nn.Conv2d = call.module
+        _check_size(x.shape[1] if x.dim() == 4 else 0, conv.in_channels, "channels")
+        units = _new_units(call, record, x[0].flatten(1), conv.groups)
+        return units[None, :, None, None].expand(1, -1, *conv_output_size(conv, x.shape[2:]))
+
 
 class WeightFunction(Op):
     """A linear layer or a convolution called as a function: without a rule, because no layer owns its weights."""
@@ -89,7 +104,6 @@ class WeightFunction(Op):
 class ChannelScale(Op):
     """A maskable identity: one edge per channel, of infinite rank if it is not prunable."""
 
-    unit_effect = UnitEffect.KEEPS
     needs_same_forward = True
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
@@ -127,6 +141,25 @@ def with_shift(call: Call, ranks: Tensor, axis: int) -> Tensor:
     shape = [1] * ranks.dim()
     shape[axis] = -1
     return torch.maximum(ranks, call.ranks("bias").reshape(shape))
+
+
+def _new_units(call: Call, record: UnitRecord, entries: Tensor, groups: int) -> Tensor:
+    """Numbers (units,) of a layer that reads entries (channels, positions) in groups; 0 where all carry nothing.
+
+    The positions of a channel share weights, so units that meet in a channel are removed together.
+    """
+    channels = entries.amax(1)
+    record.tie(entries, channels[:, None])
+    channels = channels.reshape(groups, -1)
+    units = record.units(call.parameter("weight"), len(call.module.weight), entries.device).reshape(groups, -1)
+    if groups > 1 and channels.shape[1] == 1:
+        record.tie(units, channels)
+        record.keep_one(f"units of {call.layer}", units.flatten())
+    else:
+        for filters, sources in zip(units, channels, strict=True):
+            record.keep_one(f"units of {call.layer}", filters)
+            record.keep_one(f"inputs of {call.layer}", sources)
+    return (units * channels.any(1, keepdim=True)).flatten()
 
 
 def _check_size(actual: int, expected: int, what: str) -> None:
