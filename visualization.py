@@ -9,6 +9,7 @@ Without flags it draws all results of the folder Results. It prints the path of 
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from Utils.config.choices import DENSE
 from Utils.config.parser import parse
 from Utils.data.registry import DATASETS
 from Utils.errors import UserError
-from Utils.figures.look import NothingToDrawError, save_figure, save_frames
+from Utils.figures.labels import spelled_out
+from Utils.figures.look import LonelyPointError, NothingToDrawError, save_figure, save_frames
+from Utils.figures.scales import set_accuracy_limits
 from Utils.figures.selection import Plot, select
+from Utils.files import DamagedError, UnreadableError
 from Utils.results.summaries import read_summaries
 
 
@@ -47,55 +51,84 @@ def main(arguments: Sequence[str]) -> int:
 def draw(plot: Plot) -> int:
     """Draw every figure that the results allow and print its paths; returns the exit status.
 
-    Damaged result folders are reported and skipped (status 2). Raises `UserError` if there are no complete runs, or if
-    a kind of figure in `plot_type` cannot be drawn from any of them.
+    Runs that are damaged or unreadable are reported and left out (status 2). Raises `UserError` if there are no
+    complete runs, or if a kind of figure in `plot_type` cannot be drawn from any of them.
     """
     folder = Path(plot.out_path)
     if not folder.is_dir():
         raise UserError(f"--out_path={folder} is no folder; run main.py first, or give the folder of its results")
-    rows, damaged = read_summaries(folder)
+    rows, left_out, note = read_summaries(folder)
     complete = rows[rows["status"] == "complete"]
     if complete.empty:
-        broken = f" ({len(damaged)} damaged: {damaged[0]})" if damaged else ""
+        broken = f" ({len(left_out)} left out: {left_out[0]})" if left_out else ""
         raise UserError(f"{folder} holds no complete runs{broken}; start some with: python main.py")
-    figures = select(complete, plot, has_targets)
-    lacking: dict[str, list[str]] = {}
-    drawn: set[str] = set()
+    for text in filter(None, (*left_out, note)):
+        print(f"visualization.py: {text}", file=sys.stderr)
+    named = zip(complete["settings"], complete["experiment"], strict=True)
+    texts = [spelled_out(settings, methods(experiment)) for settings, experiment in named]
+    figures = select(complete.assign(settings=texts), plot, has_targets)
+    return 0 if draw_all(figures, plot, folder / "figures") and not left_out else 2
+
+
+def draw_all(figures: Sequence[tuple[str, pd.DataFrame]], plot: Plot, folder: Path) -> bool:
+    """Draw every kind of each named figure; returns whether all files that figures read were intact.
+
+    Raises `UserError` if a kind in `plot_type` cannot be drawn at all, or none can.
+    """
+    attempts: list[tuple[str, str, Exception | None]] = []
     for name, part in figures:
         warn_of_few_samples(name, part, plot)
         for kind in plot.plot_type or figure_kinds():
-            try:
-                paths = draw_one(kind, part, plot, folder / "figures" / f"{name}_{kind}")
-            except NothingToDrawError as reason:
-                lacking.setdefault(kind, []).append(f"{name}_{kind}: {reason}")
-                continue
-            drawn.add(kind)
-            for path in paths:
-                print(path)
+            attempts.append((kind, f"{name}_{kind}", attempt(kind, part, plot, folder / f"{name}_{kind}")))
+    drawn = {kind for kind, _, error in attempts if error is None}
     # A kind of figure that only some results lack is skipped; a requested kind that all results lack is an error.
-    missing = [text for kind, texts in lacking.items() if kind not in drawn for text in texts]
-    if plot.plot_type and missing:
+    missing = dict.fromkeys(f"{kind}: {error}" for kind, _, error in attempts if plot.plot_type and kind not in drawn)
+    is_intact = not any(isinstance(error, UserError) for _, _, error in attempts)
+    for _, name, error in attempts:
+        if isinstance(error, UserError) or (isinstance(error, LonelyPointError) and not missing):
+            print(f"visualization.py: there is no figure {name}: {error}", file=sys.stderr)
+    if missing and is_intact:
         raise UserError(f"there is no figure {'; '.join(missing)}")
-    if not drawn:
+    if not drawn and is_intact:
         raise UserError(f"no kind of figure shows these results: {', '.join(name for name, _ in figures)}")
-    for path in damaged:
-        print(f"visualization.py: {path} is damaged and left out; delete it and run it again", file=sys.stderr)
-    return 2 if damaged else 0
+    return is_intact
+
+
+def attempt(kind: str, rows: pd.DataFrame, plot: Plot, path: Path) -> Exception | None:
+    """Draw and save one figure and print its paths; returns the error if it cannot be drawn."""
+    try:
+        for file in draw_one(kind, rows, plot, path):
+            print(file)
+    except (NothingToDrawError, DamagedError, UnreadableError) as error:
+        return error
+    return None
 
 
 def draw_one(kind: str, rows: pd.DataFrame, plot: Plot, path: Path) -> list[Path]:
-    """Draw and save one figure; returns the paths. Raises `NothingToDrawError` if the rows lack its data."""
+    """Draw and save one figure; returns the paths.
+
+    Raises `NothingToDrawError` if the rows lack its data, or if it was requested with `ylim` and has no accuracy.
+    """
     entry = figure_kinds()[kind]
     experiment = rows["experiment"].iloc[0]
     if kind not in figures_of(experiment):
         raise NothingToDrawError(f"it is not for {experiment}")
     figure = make_figure(kind)(rows, style_of, title(rows), plot.pruners_to_display)
+    has_accuracy = not entry.is_animated and set_accuracy_limits(figure, plot.ylim)
+    if plot.ylim and plot.plot_type and not has_accuracy:
+        raise NothingToDrawError("it has no axis of accuracy for --ylim")
     return save_frames(figure, path) if entry.is_animated else save_figure(figure, path)
 
 
 def has_targets(experiment: str) -> bool:
     """Whether an experiment prunes to direct or effective targets; an experiment that is gone is taken to do so."""
     return experiment not in EXPERIMENTS or EXPERIMENTS[experiment].has_targets
+
+
+def methods(experiment: str) -> dict[str, str]:
+    """The options of an experiment that choose a method by name, with their defaults."""
+    options = EXPERIMENTS[experiment].Options if experiment in EXPERIMENTS else None
+    return {item.name: str(item.default) for item in (fields(options) if options else ()) if item.metadata["choices"]}
 
 
 def make_figure(kind: str) -> Callable[..., Any]:
@@ -105,16 +138,21 @@ def make_figure(kind: str) -> Callable[..., Any]:
 
 
 def title(rows: pd.DataFrame) -> str:
-    """The title of a figure: network, data set and pruning type."""
+    """The title of a figure: experiment, network, data set, the pruner if all have the same, and pruning type."""
     pruned = rows[rows["pruner"] != DENSE]
     row = (rows if pruned.empty else pruned).iloc[0]
+    experiment = row["experiment"].replace("-", " ").capitalize()
     data = DATASETS.get(row["data"])
     try:
         network = architecture(row["architecture"]).label
     except ValueError:  # the network may no longer be in the registry
         network = row["architecture"]
-    name = f"{network} on {data.label if data else row['data']}"
-    return f"{name}, pruned after training" if pruned.empty else f"{name}, pruned to {row['pruning_type']} targets"
+    words = [f"{experiment}: {network} on {data.label if data else row['data']}"]
+    if pruned["pruner"].nunique() == 1:
+        words.append(style_of(row["pruner"])[0])
+    if not pruned.empty:
+        words.append(f"{row['pruning_type']} targets")
+    return ", ".join(words)
 
 
 def style_of(name: str) -> tuple[str, str, str]:

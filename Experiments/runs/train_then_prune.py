@@ -26,7 +26,7 @@ from Utils.training.state import TrainingState
 COLUMNS = (
     "Sparsity (%)", "Test Accuracy (Weight)", "Test Accuracy (Unit)", "Test Loss: (Weight)", "Test Loss: (Unit)",
 )  # fmt: skip
-"""Columns of the original program; its README exchanges the first two. Sparsity is a fraction."""
+"""Columns of the original program; its README exchanges the first two. Accuracies are fractions."""
 
 
 def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext) -> Outcome:
@@ -64,7 +64,7 @@ def tests(trial: Trial, hidden: list[str]) -> pd.DataFrame:
             masks.install(pruned)
             scores.append(_test(trial, pruned))
         values = [scores[0].top1, scores[1].top1, scores[0].loss, scores[1].loss]
-        rows.append(dict(zip(COLUMNS, [float(k), *(round(value, 4) for value in values)], strict=True)))
+        rows.append(dict(zip(COLUMNS, [float(100 * k), *(round(value, 4) for value in values)], strict=True)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

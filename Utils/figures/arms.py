@@ -8,28 +8,28 @@ from matplotlib.figure import Figure
 
 from Utils.config.choices import DENSE
 from Utils.figures.look import NothingToDrawError, Style, add_legend, new_figure
+from Utils.figures.scales import accuracy_axes
 from Utils.figures.series import make_series
-from Utils.figures.variants import coloured
 
 
 def arms(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
     """Test accuracy of each arm at each target sparsity: means and standard deviations over samples."""
-    if "arm" not in rows or rows.loc[rows["pruner"] != DENSE, "arm"].dropna().nunique() < 2:
+    rows = rows[rows["pruner"] != DENSE]
+    if "arm" not in rows or rows["arm"].dropna().nunique() < 2:
         raise NothingToDrawError("these networks are not of several arms")
     figure, axes = new_figure(title)
     axis = axes[0, 0]
     handles = []
-    series = make_series(rows[rows["pruner"] != DENSE], style, order)
-    targets = sorted(rows.loc[rows["pruner"] != DENSE, "target_sparsity"].unique())
-    for index, (item, colour) in enumerate(coloured(series)):
+    series = make_series(rows, style, order)
+    targets = sorted(rows["target_sparsity"].unique())
+    for index, item in enumerate(series):
         accuracy = item.rows.groupby("target_sparsity")["top1"]
         means = accuracy.mean().reindex(targets)
         spreads = accuracy.std().reindex(targets).fillna(0)
-        x = np.arange(len(targets)) + (index - (len(series) - 1) / 2) * 0.5 / len(series)
-        handles.append(axis.errorbar(
-            x, means, spreads, color=colour, fmt=item.marker, capsize=3, label=item.label, linestyle="none",
-        ))  # fmt: skip
+        x = np.arange(len(targets)) + (index - (len(series) - 1) / 2) * 0.6 / len(series)
+        handles.append(axis.errorbar(x, means, spreads, capsize=3, **item.look(linestyle="", markersize=5.5)))
     axis.set_xticks(range(len(targets)), [f"{100 * target:.4g}%" for target in targets])
-    axis.set(xlabel="Target sparsity", ylabel="Top-1 accuracy")
+    axis.set_xlabel("Target sparsity")
+    accuracy_axes([axis])
     add_legend(figure, handles)
     return figure

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 def mark_collapse(axes: Axes, x: float, y: float, colour: str, index: int) -> None:
     """Mark a collapsed network; `index` is the position of its pruner in the legend."""
     # Marks get smaller with the index, so that several pruners at one point are all visible.
-    size = max(3.0, 12 - 2 * index)
+    size = max(5.0, 12.0 - index)
     axes.plot([x], [y], color=colour, marker="X", markersize=size, markeredgecolor="white", markeredgewidth=0.2,
               linestyle="", zorder=4 + index / 100, gid="collapsed")  # fmt: skip
 

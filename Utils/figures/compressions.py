@@ -10,20 +10,28 @@ from matplotlib.figure import Figure
 from Utils.config.choices import DENSE
 from Utils.figures.collapse import geometric_mean, mark_collapse
 from Utils.figures.look import BAND, GREY, Style, add_legend, grey_line, new_figure
-from Utils.figures.series import make_series
+from Utils.figures.scales import log_axis
+from Utils.figures.series import check_points, make_series
 
 _MARGIN = 1.5
-"""Factor by which the axis extends beyond its points, so that a single point has an axis around it."""
+"""Factor by which the axes extend beyond their points."""
 
 
 def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Effective against target compression on logarithmic axes; collapsed networks are marked at the upper edge."""
+    """Effective against target compression on logarithmic axes; collapsed networks are marked at the upper edge.
+
+    Raises `LonelyPointError` if there is a single point.
+    """
+    pruned = rows[rows["pruner"] != DENSE]
+    series = make_series(pruned, style, order)
+    check_points(series, "effective_compression", 2)
     figure, ((axes,),) = new_figure(title)
     handles: list[Any] = []
     collapsed: list[tuple[float, str, int]] = []
-    for index, item in enumerate(make_series(rows, style, order)):
-        if item.name == DENSE:
-            continue
+    targets = pruned["target_compression"]
+    ends = log_axis(axes, "x", targets.min() / _MARGIN, targets.max() * _MARGIN)
+    top = ends[1]
+    for index, item in enumerate(series):
         points = []
         for target, level in item.levels():
             finite = level["effective_compression"].replace(np.inf, np.nan).dropna()
@@ -32,21 +40,15 @@ def compressions(rows: pd.DataFrame, style: Style, title: str = "", order: Seque
             if len(finite):
                 points.append((target, geometric_mean(finite), finite.min(), finite.max()))
         table = np.array(points).reshape(-1, 4)
+        top = max(top, table[:, 3].max(initial=0) * _MARGIN)
         axes.fill_between(table[:, 0], table[:, 2], table[:, 3], color=item.colour, alpha=BAND, linewidth=0)
-        handles += axes.plot(
-            table[:, 0], table[:, 1], color=item.colour, marker=item.marker, label=item.label,
-            gid=f"{item.label}|effective",
-        )  # fmt: skip
+        handles += axes.plot(table[:, 0], table[:, 1], **item.look(gid=f"{item.label}|effective"))
     axes.set(xlabel="Target compression", ylabel="Effective compression")
-    pruned = rows[rows["pruner"] != DENSE]
-    ends = [pruned["target_compression"].min() / _MARGIN, pruned["target_compression"].max() * _MARGIN]
-    handles += axes.plot(ends, ends, color=GREY, linestyle=":", linewidth=1, label="effective = target", zorder=5)
-    axes.set(xscale="log", yscale="log", xlim=ends)
+    handles += axes.plot(ends, ends, color=GREY, linestyle=":", linewidth=1, label="effective = target", zorder=1)
+    for target, colour, index in collapsed:
+        mark_collapse(axes, target, top, colour, index)
     if collapsed:
-        top = axes.get_ylim()[1]
-        for target, colour, index in collapsed:
-            mark_collapse(axes, target, top, colour, index)
-        axes.set_ylim(top=top * 2)
         handles.append(grey_line("collapsed (infinite)", linestyle="", marker="X", markersize=6))
+    log_axis(axes, "y", ends[0], top * (_MARGIN if collapsed else 1))
     add_legend(figure, handles)
     return figure

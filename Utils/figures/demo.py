@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from Utils.figures.look import GREY, Style, add_legend, grey_line, new_figure
+from Utils.figures.scales import accuracy_axes
 
-_SIZE = (6.6, 3.3)
+_SIZE = (6.6, 2.7)
 
 
 def reached(rows: pd.DataFrame, style: Style) -> Figure:
@@ -66,10 +67,8 @@ def accuracy_follows(rows: pd.DataFrame, style: Style) -> Figure:
                         linestyle="", markersize=8, alpha=0.6)  # fmt: skip
         handles.append(grey_line("collapsed (infinite)", marker="X", linestyle=""))
     for panel, kind in zip(axes[0], ("Direct", "Effective"), strict=True):
-        panel.axhline(rows["chance"].mean(), color=GREY, linestyle=":", linewidth=1)
         panel.set(xscale="log", xlabel=f"{kind} compression")
-    axes[0, 0].set_ylabel("Top-1 accuracy")
-    add_legend(figure, [*handles, grey_line("chance", linestyle=":", linewidth=1)])
+    add_legend(figure, [*handles, *accuracy_axes(axes[0], rows["chance"].mean())])
     return figure
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from Utils.errors import UserError
 from Utils.figures.look import BLUE, NothingToDrawError, new_figure
 from Utils.figures.variants import unstyled_series
+from Utils.files import DamagedError, is_file, reading
+from Utils.results.digests import read_file
 from Utils.results.summaries import read_table
 
 
@@ -33,28 +34,28 @@ def histograms_by_share(
             continue
         layers = {name: magnitudes_of(weight) for name, weight in _hidden_weights(folder).items()}
         ranges = {name: (0.0, float(magnitudes.max()) or 1.0) for name, magnitudes in layers.items()}
-        variant = item.label.strip(" ()").replace(", ", "_")
-        for share in table["Sparsity (%)"]:
-            name = f"{variant}_k={share:g}" if variant else f"k={share:g}"
-            heading = f"{title}, k = {share:g}{item.label}"
-            figures.append((name, _histograms(layers, ranges, Decimal(repr(share)), bins, label, heading)))
+        variant = item.label.replace(", ", "_")
+        for percent in table["Sparsity (%)"]:
+            share = Decimal(str(percent)) / 100
+            name = "_".join(filter(None, (variant, f"k={share.normalize():f}")))
+            heading = ", ".join(filter(None, (title, item.label, f"{percent:g}% pruned")))
+            figures.append((name, _histograms(layers, ranges, share, bins, label, heading)))
     if not figures:
         raise NothingToDrawError("these networks were not pruned after training")
     return figures
 
 
 def _hidden_weights(folder: Path) -> dict[str, np.ndarray]:
-    """The weights of a run's layers by name, without the output layer; raises `UserError` if the run is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    """The weights of a run's layers by name, without the output layer; raises `DamagedError` if the run is damaged."""
+    from safetensors.numpy import load
 
-    layers = read_table(folder, "layers")
-    try:
-        weights = load_file(folder / "weights.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise NothingToDrawError("their weights were not kept") from error
+    layers, path = read_table(folder, "layers"), folder / "weights.safetensors"
+    if not is_file(path):
+        raise NothingToDrawError("their weights were not kept")
+    with reading(path, "the weights of a run"):
+        weights = load(read_file(folder, path.name))
     if layers is None or not set(layers["layer"]) <= weights.keys():
-        raise UserError(f"{folder} is damaged; delete it and run it again")
+        raise DamagedError(f"{folder} is damaged: its layers have no weights")
     return {name: weights[name] for name in list(layers["layer"])[:-1]}
 
 

@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from Utils.config.choices import DENSE
 from Utils.figures.look import (
     MOST_PANELS,
-    NothingToDrawError,
+    LonelyPointError,
     Style,
     add_legend,
     grey_line,
@@ -19,7 +18,8 @@ from Utils.figures.look import (
     new_figure,
     spread,
 )
-from Utils.figures.series import Series, make_series
+from Utils.figures.scales import log_axis
+from Utils.figures.series import Series, make_series, rows_with
 from Utils.results.summaries import read_table
 
 _MOST_NAMES = 12
@@ -31,23 +31,25 @@ def layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
 
     One panel per target compression, at most four. Raises `NothingToDrawError` if no run has `layers.csv`.
     """
-    labels = ("effective", "direct")
-    empty_mark = grey_line("nothing effective", marker="X", linestyle="")
     columns = ("effective_density", "direct_density")
-    figure, panels = _draw(rows, style, title, order, "layers", columns, labels, [empty_mark])
+    figure, panels, handles = _draw(rows, style, title, order, "layers", columns, ("effective", "direct"))
     # Densities span decades; a logarithmic axis cannot show 0, so an empty layer is marked at the bottom.
     lowest = min(_lowest(axes) for axes in panels)
+    log_axis(panels[0], "y", lowest / 3, 1.3)
+    is_empty = False
     for axes in panels:
-        axes.set_yscale("log")
         for line in list(axes.lines):
             x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
             empty = y == 0
             if empty.any():
+                is_empty = True
                 line.set_ydata(np.where(empty, np.nan, y))
                 if line.get_linestyle() == "-":
                     axes.plot(x[empty], np.full(empty.sum(), lowest / 2), color=line.get_color(), marker="X",
                               linestyle="", markersize=6, gid="empty")  # fmt: skip
     panels[0].set_ylabel("Density")
+    mark = grey_line("nothing effective", marker="X", linestyle="")
+    add_legend(figure, [*handles, mark] if is_empty else handles)
     return figure
 
 
@@ -57,9 +59,11 @@ def dead_units(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
     One panel per target compression, at most four. Raises `NothingToDrawError` if no run has `units.csv`.
     """
     labels = ("no effective weight", "no weight in")
-    figure, panels = _draw(rows, style, title, order, "units", ("dead_share", "direct_dead_share"), labels)
+    columns = ("dead_share", "direct_dead_share")
+    figure, panels, handles = _draw(rows, style, title, order, "units", columns, labels)
     panels[0].set_ylabel("Share of dead units")
     panels[0].set_ylim(-0.03, 1.03)
+    add_legend(figure, handles)
     return figure
 
 
@@ -71,12 +75,14 @@ def _draw(
     table: str,
     columns: tuple[str, str],
     labels: tuple[str, str],
-    marks: Sequence[Any] = (),
-) -> tuple[Figure, list[Axes]]:
-    """A figure of two columns of a table, solid and dashed as `labels` say, and its panels, one per target."""
-    rows = rows[rows["pruner"] != DENSE]
+) -> tuple[Figure, list[Axes], list[Any]]:
+    """A figure of two columns of a table, its panels, one per target, and the entries of its legend.
+
+    The columns are solid and dashed, as `labels` say.
+    """
+    rows = rows_with(rows, table, f"these runs have no {table}.csv")
     levels = spread(sorted(rows["target_compression"].unique()), MOST_PANELS)
-    size = (1.2 + 2.3 * len(levels), 3.1) if len(levels) > 1 else (4.6, 3.1)
+    size = (1.2 + 2.3 * len(levels), 2.6) if len(levels) > 1 else (4.6, 2.6)
     figure, axes = new_figure(title, 1, len(levels), size, sharey=True)
     handles: list[Any] = []
     series = make_series(rows, style, order)
@@ -84,10 +90,9 @@ def _draw(
         level_title(panel, level)
         for item in series:
             handles += _draw_series(panel, item, level, table, columns)
-    if not handles:
-        raise NothingToDrawError(f"these runs have no {table}.csv")
-    add_legend(figure, [*handles, grey_line(labels[0]), grey_line(labels[1], linestyle="--"), *marks])
-    return figure, list(axes[0])
+    if len(handles) == 1 and len(handles[0].get_xdata()) == 1:
+        raise LonelyPointError("it would show a single point; run main.py with further values of --target_sparsity")
+    return figure, list(axes[0]), [*handles, grey_line(labels[0]), grey_line(labels[1], linestyle="--")]
 
 
 def _draw_series(axes: Axes, item: Series, level: float, table: str, columns: tuple[str, str]) -> list[Any]:
@@ -105,11 +110,8 @@ def _draw_series(axes: Axes, item: Series, level: float, table: str, columns: tu
         axes.set_xticklabels(names, rotation=35, ha="right", rotation_mode="anchor")
     else:
         axes.set_xlabel("Layer")
-    axes.plot(x, means[columns[1]], color=item.colour, linestyle="--", gid=f"{item.label}|direct")
-    return axes.plot(
-        x, means[columns[0]], color=item.colour, marker=item.marker, label=item.label,
-        gid=f"{item.label}|effective",
-    )  # fmt: skip
+    axes.plot(x, means[columns[1]], **item.faint(linestyle="--", gid=f"{item.label}|direct"))
+    return axes.plot(x, means[columns[0]], **item.look(linestyle="-", gid=f"{item.label}|effective"))
 
 
 def _shares(folder: Any, name: str) -> pd.DataFrame | None:

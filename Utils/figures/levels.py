@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from Utils.config.choices import DENSE
-from Utils.figures.look import BAND, NothingToDrawError, Style, add_legend, grey_line, new_figure, spread
-from Utils.figures.series import make_series
-from Utils.figures.variants import coloured
+from Utils.figures.look import BAND, Style, add_legend, grey_line, new_figure, spread
+from Utils.figures.scales import accuracy_axes
+from Utils.figures.series import make_series, rows_with
 from Utils.results.summaries import read_table
 
 _SMALLEST_BAND = 2
@@ -24,16 +23,13 @@ def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
 
     Means over samples, bands from the lowest to the highest. Raises `NothingToDrawError` if no run has `levels.csv`.
     """
+    rows = rows_with(rows, "levels", "these networks were not pruned level by level")
     figure, axes = new_figure(title)
     axis = axes[0, 0]
     handles: list[Any] = []
     is_new = False
-    for item, colour in coloured(make_series(rows[rows["pruner"] != DENSE], style, order)):
-        tables = [read_table(folder, "levels") for folder in item.rows["folder"]]
-        samples = [table for table in tables if table is not None]
-        if not samples:
-            continue
-        table = pd.concat(samples)
+    for item in make_series(rows, style, order):
+        table = pd.concat([read_table(folder, "levels") for folder in item.rows["folder"]])
         for weights, linestyle in (("rewound", "-"), ("new", "--")):
             part = table[table["weights"].isin([weights, "initial"])]
             if weights not in set(table["weights"]):
@@ -42,14 +38,11 @@ def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
             by_level = part.groupby("level")
             densities, top1 = 1 - by_level["direct_sparsity"].mean(), by_level["top1"]
             if by_level.size().max() >= _SMALLEST_BAND:
-                axis.fill_between(densities, top1.min(), top1.max(), color=colour, alpha=BAND, linewidth=0)
-            handles += axis.plot(
-                densities, top1.mean(), color=colour, linestyle=linestyle, gid=f"{item.label}|{weights}",
-                marker="" if weights == "new" else item.marker, label="" if weights == "new" else item.label,
-            )  # fmt: skip
-    if not handles:
-        raise NothingToDrawError("these networks were not pruned level by level")
-    axis.set(xscale="log", xlabel="Weights left (%, log scale)", ylabel="Top-1 accuracy")
+                axis.fill_between(densities, top1.min(), top1.max(), color=item.colour, alpha=BAND, linewidth=0)
+            look = item.faint if weights == "new" else item.look
+            handles += axis.plot(densities, top1.mean(), **look(linestyle=linestyle, gid=f"{item.label}|{weights}"))
+    axis.set(xscale="log", xlabel="Weights left (%, log scale)")
+    accuracy_axes([axis])
     axis.invert_xaxis()
     _percent_ticks(axis, [density for line in axis.lines for density in np.atleast_1d(line.get_xdata())])
     labelled = [handle for handle in handles if handle.get_label() and not handle.get_label().startswith("_")]

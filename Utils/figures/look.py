@@ -1,5 +1,6 @@
 """Style of all figures, and their files: PNG, PDF and animations."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,9 @@ BAND = 0.18
 MOST_PANELS = 4
 """Maximum number of panels side by side."""
 
+_LETTERS_PER_INCH = 13.5
+_MOST_COLUMNS = 4
+
 _FRAME_DPI, _FRAME_MILLISECONDS = 120, 1000
 
 _LOOK: dict[Any, Any] = {
@@ -35,18 +39,23 @@ class NothingToDrawError(ValueError):
     """Raised if the runs lack the data that a figure shows."""
 
 
+class LonelyPointError(NothingToDrawError):
+    """Raised if the runs have the data, but of a single point."""
+
+
 def new_figure(
-    title: str, rows: int = 0, columns: int = 0, size: tuple[float, float] = (4.6, 3.1), **grid: Any
+    title: str, rows: int = 0, columns: int = 0, size: tuple[float, float] = (4.6, 2.6), **grid: Any
 ) -> tuple[Figure, np.ndarray]:
     """A figure and its axes (rows, columns), by default a single panel.
 
-    `size` is in inches; `grid` is passed to `Figure.subplots`.
+    `size` is in inches, without the legend; `grid` is passed to `Figure.subplots`.
     """
     import matplotlib
 
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(rows or 1, columns or 1, squeeze=False, **grid)
+    title = wrapped(title, size[0])
     if not rows:
         axes[0, 0].set_title(title, fontsize=9)
     else:
@@ -54,10 +63,33 @@ def new_figure(
     return figure, axes
 
 
-def add_legend(figure: Figure, handles: list[Any]) -> None:
-    """Add a legend below the figure, with one entry per label."""
-    unique = {handle.get_label(): handle for handle in handles}
-    figure.legend(handles=list(unique.values()), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+def wrapped(text: str, width: float) -> str:
+    """A text of the size of titles in lines of at most `width` inches."""
+    return textwrap.fill(text, max(12, int(_LETTERS_PER_INCH * width)), break_long_words=False)
+
+
+def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Add a legend below the figure, with one entry per label, in as many columns as fit below the axes.
+
+    The figure grows by the height of the legend; labels that are wider than the axes are wrapped.
+    """
+    entries = {handle.get_label(): handle for handle in handles}
+    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    width = max(box.x1 for box in boxes) - min(box.x0 for box in boxes)
+    columns, letters = _MOST_COLUMNS, max(map(len, entries))
+    while True:
+        columns = -(-len(entries) // -(-len(entries) // columns))  # as few as the rows need
+        labels = [textwrap.fill(label, letters) for label in entries]
+        legend = figure.legend(
+            list(entries.values()), labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+        )
+        box = legend.get_window_extent()
+        if box.width <= width or letters == 1:
+            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
+            return
+        legend.remove()
+        columns, letters = (columns - 1, letters) if columns > 1 else (1, letters - 1)
 
 
 def grey_line(label: str, **style: Any) -> Line2D:
@@ -72,9 +104,9 @@ def spread(levels: Sequence[float], most: int) -> list[float]:
     return [levels[round(index * (len(levels) - 1) / (most - 1))] for index in range(most)]
 
 
-def level_title(axes: Axes, level: float) -> None:
-    """Set the title of a panel to its target compression."""
-    axes.set_title(f"target {level:.4g}x", fontsize=8)
+def level_title(axes: Axes, level: float, label: str = "") -> None:
+    """Set the title of a panel to its target compression, after a label."""
+    axes.set_title("\n".join(filter(None, (label, f"target {level:.4g}x"))), fontsize=8)
 
 
 def save_frames(frames: Sequence[tuple[str, Figure]], path: Path) -> list[Path]:

@@ -6,39 +6,40 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from Utils.config.choices import DENSE
-from Utils.figures.look import MOST_PANELS, NothingToDrawError, Style, level_title, new_figure, spread
-from Utils.figures.series import make_series
+from Utils.figures.look import MOST_PANELS, Style, level_title, new_figure, spread
+from Utils.figures.series import make_series, rows_with
 from Utils.results.summaries import read_table
 
 
 def overlaps(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Intersection over union of the masks of each pair of cycles, one panel per pruner and target.
+    """Intersection over union of the masks of each pair of cycles: a row of panels per series, a column per target.
 
-    At most four targets per pruner are shown, each with its lowest sample. Raises `NothingToDrawError` if no run has
+    At most four targets are shown, each with its lowest sample. Raises `NothingToDrawError` if no run has
     `overlaps.csv`.
     """
-    rows = rows[rows["pruner"] != DENSE]
-    panels = []
-    for item in make_series(rows, style, order):
-        for level in spread(sorted(item.rows["target_compression"].unique()), MOST_PANELS):
+    rows = rows_with(rows, "overlaps", "these networks have no masks of several cycles")
+    levels = spread(sorted(rows["target_compression"].unique()), MOST_PANELS)
+    series = make_series(rows[rows["target_compression"].isin(levels)], style, order)
+    size = (1.4 + 2.2 * len(levels), 0.5 + 2.3 * len(series))
+    figure, axes = new_figure(title, len(series), len(levels), size)
+    for line, item in zip(axes, series, strict=True):
+        for axis, level in zip(line, levels, strict=True):
             runs = item.at(level).sort_values("sample")
+            if runs.empty:
+                axis.set_visible(False)
+                continue
             table = read_table(runs["folder"].iloc[0], "overlaps")
-            if table is not None:
-                panels.append((item.label, level, table))
-    if not panels:
-        raise NothingToDrawError("these networks have no masks of several cycles")
-    figure, axes = new_figure(title, 1, len(panels), (1.4 + 2.2 * len(panels), 2.9), sharey=True)
-    lowest = min(table["overlap"].min() for _, _, table in panels)
-    for axis, (label, level, table) in zip(axes[0], panels, strict=True):
-        square = table.pivot(index="cycle", columns="other", values="overlap").to_numpy()
-        extent = (0.5, len(square) + 0.5, len(square) + 0.5, 0.5)
-        axis.imshow(square, vmin=lowest, vmax=1, cmap="viridis", extent=extent, gid=f"{label}|{level}")
-        axis.grid(False)
-        axis.set_xlabel("Cycle")
-        for ticks in (axis.xaxis, axis.yaxis):
-            ticks.set_major_locator(MaxNLocator(5, integer=True))
-        level_title(axis, level)
-    axes[0, 0].set_ylabel("Cycle")
-    figure.colorbar(axes[0, 0].images[0], ax=list(axes[0]), label="Intersection over union")
+            square = table.pivot(index="cycle", columns="other", values="overlap").to_numpy()  # type: ignore[union-attr]
+            extent = (0.5, len(square) + 0.5, len(square) + 0.5, 0.5)
+            axis.imshow(square, vmax=1, cmap="viridis", extent=extent, gid=f"{item.label}|{level}")
+            axis.grid(False)
+            axis.set(xlabel="Cycle", ylabel="Cycle")
+            for ticks in (axis.xaxis, axis.yaxis):
+                ticks.set_major_locator(MaxNLocator(5, integer=True))
+            level_title(axis, level, item.label if len(series) > 1 else "")
+    images = [image for axis in axes.flat for image in axis.images]
+    lowest = min(image.get_array().min() for image in images)
+    for image in images:
+        image.set_clim(lowest, 1)
+    figure.colorbar(images[0], ax=list(axes.flat), label="Intersection over union")
     return figure

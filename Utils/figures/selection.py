@@ -7,21 +7,26 @@ import numpy as np
 import pandas as pd
 
 from Utils.config.choices import DENSE, EFFECTIVE_ALIASES, EFFECTIVE_TYPES, PRUNING_TYPES
-from Utils.config.fields import POSITIVE, setting
+from Utils.config.fields import POSITIVE, Check, setting
 from Utils.errors import UserError
-from Utils.figures.series import variant_of
+from Utils.figures.labels import variant_of
 from Utils.results.folders import folder_name
+
+RISING_PAIR: Check = (
+    lambda values: len(values) == 2 and values[0] < values[1],
+    "two numbers, the lower one first",
+)
 
 
 @dataclass(frozen=True)
 class Plot:
     """Flags of `visualization.py`: kinds of figures to draw, and results to draw them from."""
 
-    out_path: str = setting("Results", "results folder; figures are written to its subfolder figures")
+    out_path: str = setting("Results", "results folder; figures are written to its subfolder figures", identity=False)
     plot_type: tuple[str, ...] | None = setting(
         None, "kinds of figures (default: all)", choices="figure", sequence=True
     )
-    experiment: str | None = setting(None, "only results of this experiment", choices="experiment")
+    experiment: str | None = setting(None, "only results of this experiment", choices="experiment", identity=False)
     architecture: tuple[str, ...] | None = setting(
         None, "only results of these networks", choices="architecture", sequence=True
     )
@@ -34,8 +39,15 @@ class Plot:
     )
     effective_type: str = setting(
         "exact", "how effective compression is counted", choices=EFFECTIVE_TYPES, aliases=EFFECTIVE_ALIASES,
+        identity=False,
     )  # fmt: skip
-    num_samples: int | None = setting(None, "maximum number of samples of each network", kind=int, check=POSITIVE)
+    ylim: tuple[float, ...] | None = setting(
+        None, "lowest and highest accuracy on the axis (default: close to the curves)", kind=float, sequence=True,
+        check=RISING_PAIR, placeholder="LOW HIGH",
+    )  # fmt: skip
+    num_samples: int | None = setting(
+        None, "maximum number of samples of each network", kind=int, check=POSITIVE, identity=False
+    )
 
 
 def select(

@@ -1,15 +1,17 @@
 """Figure `trained`: loss and accuracy while the network of a train-then-prune run is trained."""
 
-import itertools
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from Utils.figures.look import BLUE, RED, NothingToDrawError, Style, add_legend, new_figure
-from Utils.figures.variants import LINE_STYLES, variant_tables
+from Utils.figures.scales import accuracy_axes
+from Utils.figures.series import marks
+from Utils.figures.variants import variant_tables
 
 _FEWEST_POINTS = 2
+_UNTRAINED = "these networks were not trained"
 
 
 def trained(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
@@ -17,24 +19,24 @@ def trained(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[s
 
     Raises `NothingToDrawError` if no network was trained.
     """
-    figure, axes = new_figure(title, 1, 2, (6.4, 3.1))
+    figure, axes = new_figure(title, 1, 2, (6.4, 2.6))
     handles = []
-    variants = variant_tables(rows, "training")
-    for (variant, tables), linestyle in zip(variants, itertools.cycle(LINE_STYLES), strict=False):
-        means = pd.concat(tables).groupby("iteration").mean()
+    for variant in variant_tables(rows, "training", _UNTRAINED):
+        means = pd.concat(variant.tables).groupby("iteration").mean()
         if len(means) < _FEWEST_POINTS:
             continue
         for axis, metric in zip(axes[0], ("loss", "top1"), strict=True):
-            for split, colour, label in (("train", RED, "training"), ("val", BLUE, "validation")):
+            for split, colour, marker, name in (("train", RED, "s", "training"), ("val", BLUE, "o", "validation")):
                 curve = means[f"{split}_{metric}"].dropna()
+                label = variant.named(name)
                 handles += axis.plot(
-                    curve.index, curve, color=colour, linestyle=linestyle, label=f"{label}{variant}",
-                    gid=f"{split}_{metric}{variant}",
+                    curve.index, curve, color=colour, marker=marker, markevery=marks(len(curve), 0),
+                    linestyle=variant.linestyle, label=label, gid=f"{label}|{metric}",
                 )  # fmt: skip
     if not handles:
-        raise NothingToDrawError("these networks were not trained")
-    for axis, label in zip(axes[0], ("Loss", "Top-1 accuracy"), strict=True):
-        axis.set(xlabel="Iteration", ylabel=label)
-    axes[0, 0].set_yscale("log")
+        raise NothingToDrawError(_UNTRAINED)
+    axes[0, 0].set(xlabel="Iteration", ylabel="Loss", yscale="log")
+    axes[0, 1].set_xlabel("Iteration")
+    accuracy_axes(axes[0, 1:], after_start=True)
     add_legend(figure, handles)
     return figure

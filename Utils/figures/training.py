@@ -21,7 +21,8 @@ from Utils.figures.look import (
     new_figure,
     spread,
 )
-from Utils.figures.series import Series, make_series
+from Utils.figures.scales import accuracy_axes
+from Utils.figures.series import Series, make_series, marks
 from Utils.results.summaries import read_table
 
 _SMALLEST_BAND = 2
@@ -29,52 +30,53 @@ _SMALLEST_BAND = 2
 
 
 def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Test accuracy, test (solid) and training (dashed) loss, and learning rate against iterations.
+    """Test accuracy, test (thick) and training (thin) loss, and learning rate against iterations.
 
     One column per target compression, at most four, each with the dense network. Means over samples, bands from the
     lowest to the highest. Raises `NothingToDrawError` if no network was trained.
     """
     is_dense = rows["pruner"] == DENSE
     levels = spread(sorted(rows.loc[~is_dense, "target_compression"].unique()), MOST_PANELS)
-    size = (1.2 + 2.3 * len(levels), 5.2) if len(levels) > 1 else (4.6, 5.2)
+    rows = rows[is_dense | rows["target_compression"].isin(levels)]
+    tables = {folder: read_table(folder, "training") for folder in rows["folder"]}
+    trained = {folder: table for folder, table in tables.items() if table is not None and len(table) > 1}
+    if not trained:
+        raise NothingToDrawError("these networks were not trained")
+    size = (1.2 + 2.3 * len(levels), 4.7) if len(levels) > 1 else (4.6, 4.7)
     figure, axes = new_figure(
         title, 3, len(levels), size, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 3, 1.3]}
     )
     handles: list[Any] = []
-    series = make_series(rows, style, order)
+    series = make_series(rows[rows["folder"].isin(trained)], style, order)
     for column, level in zip(axes.T, levels, strict=True):
         level_title(column[0], level)
         column[2].set_xlabel("Iteration")
         column[2].xaxis.set_major_locator(MaxNLocator(3))
-        for item in series:
-            handles += _draw_series(column, item, level)
-    if not handles:
-        raise NothingToDrawError("these networks were not trained")
-    for axis, label in zip(axes[:, 0], ("Top-1 accuracy", "Loss", "Rate"), strict=True):
-        axis.set_ylabel(label)
-    axes[1, 0].set_yscale("log")
+        for index, item in enumerate(series):
+            handles += _draw_series(column, item, [trained[folder] for folder in item.at(level)["folder"]], index)
+    accuracy_axes(axes[0], after_start=True)
+    axes[1, 0].set(ylabel="Loss", yscale="log")
+    axes[2, 0].set_ylabel("Rate")
     if any(line.get_ydata()[-1] > 0 for line in axes[2, 0].lines):
         axes[2, 0].set_yscale("log")
-    add_legend(figure, [*handles, grey_line("on the test set"), grey_line("while training", linestyle="--")])
+    add_legend(figure, [*handles, grey_line("on the test set"), grey_line("while training", linewidth=0.7, alpha=0.7)])
     return figure
 
 
-def _draw_series(column: Sequence[Axes], item: Series, level: float) -> list[Any]:
-    """Draw the means over samples of one series in one column; returns the accuracy curve, nothing if not trained."""
-    tables = [read_table(folder, "training") for folder in item.at(level)["folder"]]
-    trained = [table for table in tables if table is not None and len(table) > 1]
-    if not trained:
+def _draw_series(column: Sequence[Axes], item: Series, samples: Sequence[pd.DataFrame], index: int) -> list[Any]:
+    """Draw the means over samples of one series in one column; returns the accuracy curve, nothing without samples."""
+    if not samples:
         return []
-    by_iteration = pd.concat(trained).groupby("iteration")
+    by_iteration = pd.concat(samples).groupby("iteration")
     means = by_iteration.mean()
     accuracy, loss, rate = column
-    if len(trained) >= _SMALLEST_BAND:
+    if len(samples) >= _SMALLEST_BAND:
         top1 = by_iteration["top1"]
         accuracy.fill_between(means.index, top1.min(), top1.max(), color=item.colour, alpha=BAND, linewidth=0)
-    loss.plot(means.index, means["train_loss"], color=item.colour, linestyle="--", linewidth=1)
-    loss.plot(means.index, means["test_loss"], color=item.colour, gid=f"{item.label}|loss")
-    rate.plot(means.index, means["lr"], color=GREY, drawstyle="steps-pre", gid="lr")
-    return accuracy.plot(
-        means.index, means["top1"], color=item.colour, label=item.label, gid=f"{item.label}|top1",
-        linestyle="-." if item.name == DENSE else "-",
-    )  # fmt: skip
+    places = marks(len(means), index)
+    loss.plot(means.index, means["train_loss"], **item.faint(marker="", linewidth=0.7))
+    loss.plot(means.index, means["test_loss"], **item.look(gid=f"{item.label}|loss", markevery=places))
+    rate.plot(
+        means.index, means["lr"], color=GREY, linestyle=item.linestyle, linewidth=1, drawstyle="steps-pre", gid="lr"
+    )
+    return accuracy.plot(means.index, means["top1"], **item.look(gid=f"{item.label}|top1", markevery=places))

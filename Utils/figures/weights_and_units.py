@@ -1,40 +1,44 @@
 """Figure `weights-and-units`: accuracy and loss of a trained network against the pruned share of weights and units."""
 
-import itertools
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from Utils.figures.look import BAND, BLUE, RED, NothingToDrawError, Style, add_legend, new_figure
-from Utils.figures.variants import LINE_STYLES, variant_tables
+from Utils.figures.look import BAND, BLUE, RED, LonelyPointError, Style, add_legend, new_figure
+from Utils.figures.scales import accuracy_axes
+from Utils.figures.variants import variant_tables
 
-_LABELS = {"Weight": "single weights", "Unit": "whole units"}
+_UNITS = (("Weight", "single weights", BLUE, "o"), ("Unit", "whole units", RED, "s"))
 
 
 def weights_and_units(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Test accuracy (left) and loss (right) against the pruned share of weights and of units.
+    """Test accuracy (left) and loss (right) against the pruned percentage of weights and of units.
 
-    Means over samples, bands from the lowest to the highest. Raises `NothingToDrawError` if no run has `results.csv`.
+    Means over samples, bands from the lowest to the highest. Raises `NothingToDrawError` if no run has `results.csv`,
+    and `LonelyPointError` if its networks are pruned by one percentage only.
     """
-    figure, axes = new_figure(title, 1, 2, (6.4, 3.1))
+    variants = variant_tables(rows, "results", "these networks were not pruned after training")
+    if pd.concat([table for variant in variants for table in variant.tables])["Sparsity (%)"].nunique() == 1:
+        raise LonelyPointError("it would show a single share; run main.py with several values of --k_vals")
+    figure, axes = new_figure(title, 1, 2, (6.4, 2.6))
     handles = []
-    variants = variant_tables(rows, "results")
-    for (label, tables), linestyle in zip(variants, itertools.cycle(LINE_STYLES), strict=False):
-        by_share = pd.concat(tables).groupby("Sparsity (%)")
+    for variant in variants:
+        by_share = pd.concat(variant.tables).groupby("Sparsity (%)")
         for axis, metric in zip(axes[0], ("Accuracy", "Loss:"), strict=True):
-            for unit, colour, marker in (("Weight", BLUE, "o"), ("Unit", RED, "s")):
+            for unit, name, colour, marker in _UNITS:
                 values = by_share[f"Test {metric} ({unit})"]
                 means = values.mean()
-                if len(tables) > 1:
+                if len(variant.tables) > 1:
                     axis.fill_between(means.index, values.min(), values.max(), color=colour, alpha=BAND, linewidth=0)
+                label = variant.named(name)
                 handles += axis.plot(
-                    means.index, means, color=colour, marker=marker, linestyle=linestyle,
-                    label=f"{_LABELS[unit]}{label}", gid=f"{unit}|{metric}{label}",
+                    means.index, means, color=colour, marker=marker, linestyle=variant.linestyle, label=label,
+                    gid=f"{label}|{metric}",
                 )  # fmt: skip
-    if not handles:
-        raise NothingToDrawError("these networks were not pruned after training")
-    for axis, label in zip(axes[0], ("Top-1 accuracy", "Loss"), strict=True):
-        axis.set(xlabel="Share pruned in each hidden layer", ylabel=label)
+    for axis in axes[0]:
+        axis.set_xlabel("Pruned in each hidden layer (%)")
+    accuracy_axes(axes[0, :1])
+    axes[0, 1].set_ylabel("Loss")
     add_legend(figure, handles)
     return figure

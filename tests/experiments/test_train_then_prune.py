@@ -52,7 +52,7 @@ def test_the_table_is_that_of_the_pruned_trained_network(tmp_path):
     assert list(table.columns) == [
         "Sparsity (%)", "Test Accuracy (Weight)", "Test Accuracy (Unit)", "Test Loss: (Weight)", "Test Loss: (Unit)"
     ]  # fmt: skip
-    assert table["Sparsity (%)"].tolist() == [0, 0.5, 0.9]
+    assert table["Sparsity (%)"].tolist() == [0, 50, 90]
     model = build("lenet300100").eval()
     weights = load_file(run_folder(tmp_path, row) / "weights.safetensors")
     model.load_state_dict({**model.state_dict(), **weights})

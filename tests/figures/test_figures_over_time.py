@@ -1,5 +1,6 @@
 """Figures of pruning over time and after training: what they draw, from tables written by hand."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -23,8 +24,9 @@ def rows_with(tmp_path: Path, tables: dict[str, pd.DataFrame], count: int = 1, *
     """Rows of `summary.csv` whose folders hold tables."""
     rows = []
     for sample in range(count):
-        folder = tmp_path / str(sample)
-        folder.mkdir(exist_ok=True)
+        folder = tmp_path / f"{sample}{''.join(columns.values())}"
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / "run.json").write_text('{"status": "complete"}')
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False)
         rows.append({"pruner": "magnitude", "settings": "", "target_compression": 10.0, "target_sparsity": 0.9,
@@ -48,7 +50,7 @@ def test_sparsity_shows_every_step_of_the_masks(tmp_path):
     assert density.get_ydata().tolist() == pytest.approx([0.5, 0.1, 0.1]) and density.get_drawstyle() == "steps-post"
     assert accuracy.get_ydata().tolist() == [0.1, 0.8]
     with pytest.raises(NothingToDrawError):
-        sparsity(rows_with(tmp_path, {}).assign(folder="nowhere"), style)
+        sparsity(rows_with(tmp_path / "empty", {}), style)
 
 
 def test_levels_shows_rewound_and_new_weights(tmp_path):
@@ -68,13 +70,13 @@ def test_overlaps_and_arms(tmp_path):
     table = pd.DataFrame({"cycle": [1, 1, 2, 2], "other": [1, 2, 1, 2], "overlap": [1, 0.25, 0.25, 1]})
     figure = overlaps(rows_with(tmp_path, {"overlaps": table}), style)
     assert figure.axes[0].images[0].get_array().tolist() == [[1, 0.25], [0.25, 1]]
-    rows = rows_with(tmp_path, {}, count=2, arm="union")
+    rows = rows_with(tmp_path, {}, count=2, arm="union", settings="--arm=union")
     with pytest.raises(NothingToDrawError):
         arms(rows, style)
     both = pd.concat([rows, rows.assign(arm="vanilla", settings="--arm=vanilla", top1=[0.5, 0.7])])
     figure = arms(both, style)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["Union mask: magnitude", "Vanilla: magnitude"]
+    assert labels == ["Union mask", "Vanilla"]
     union, vanilla = figure.axes[0].containers
     assert union.lines[0].get_ydata().tolist() == [pytest.approx(0.91)]
     low, high = vanilla.lines[2][0].get_segments()[0][:, 1]
@@ -101,6 +103,16 @@ def test_everything_is_drawn_from_real_runs(tmp_path, capsys):
     assert not any(name.startswith("train-then-prune") and name.endswith("accuracies") for name in names)
     with Image.open(tmp_path / "figures/train-then-prune_lenet300100_digits_pruned-weights.gif") as animation:
         assert animation.n_frames == 2 and animation.info["duration"] == 1000
+    weights = next((tmp_path / "train-then-prune").rglob("weights.safetensors"))
+    content, state = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert visualization.main([f"--out_path={tmp_path}", "--experiment=train-then-prune"]) == 2
+    printed = capsys.readouterr()
+    assert f"pruned-weights: {weights} is damaged" in printed.err and "weights-and-units.png" in printed.out
+    weights.unlink()
+    assert visualization.main([f"--out_path={tmp_path}", "--plot_type=pruned-weights"]) == 2
+    assert "pruned-weights: their weights were not kept" in capsys.readouterr().err
     assert visualization.main([f"--out_path={tmp_path}", "--plot_type=levels"]) == 0, "of the experiment that has them"
     assert visualization.main([f"--out_path={tmp_path}", "--experiment=multishot", "--plot_type=overlaps"]) == 2
     assert "these networks have no masks of several cycles" in capsys.readouterr().err

@@ -103,22 +103,28 @@ def test_tables_of_inputs_and_units_against_the_masks(campaign, rows):
 
 def test_masks_are_the_counts_of_the_table(rows):
     figure = masks(rows, style, "a title")
-    panels = np.array(figure.axes).reshape(2, 4)
+    panels = np.array(figure.axes[:8]).reshape(2, 4)
     assert [axes.get_ylabel() for axes in panels[:, 0]] == ["Uniform (random)", "SNIP"]
     assert [axes.get_xlabel() for axes in panels[1]] == ["kept", "effective"] * 2
     table = tables(rows, "snip", 0.9, "inputs")[0]
     for axes, column in zip(panels[1, :2], ("kept_direct", "kept_effective"), strict=True):
         (image,) = axes.get_images()
-        np.testing.assert_allclose(np.asarray(image.get_array()) ** 2, table[column].to_numpy().reshape(28, 28))
+        np.testing.assert_array_equal(image.get_array(), table[column].to_numpy().reshape(28, 28))
+    for bar, target in zip(figure.axes[8:], TARGETS, strict=True):
+        assert bar.get_xlabel() == "weights left per input"
+        highest = max(tables(rows, pruner, target, "inputs")[0]["kept_direct"].max() for pruner in PRUNERS[1:])
+        column = TARGETS.index(target) * 2
+        assert {axes.images[0].get_clim() for axes in panels[:, column : column + 2].flat} == {(0, highest)}
 
 
 def test_kernels_of_a_convolution_stand_side_by_side(tmp_path):
     run(tmp_path, "--architecture=lenet5", "--train=0", "--pruner=random", "--target_sparsity=0.5")
-    rows, _ = read_summaries(tmp_path)
+    rows = read_summaries(tmp_path).rows
     table = pd.read_csv(Path(rows["folder"].iloc[0]) / "inputs.csv")
     assert len(table) == 3 * 5 * 5 and table["is_kernel"].all()
     (image,) = masks(rows, style).axes[0].get_images()
-    picture = np.asarray(image.get_array()) ** 2
+    picture = np.asarray(image.get_array())
+    assert masks(rows, style).axes[-1].get_xlabel() == "weights left per kernel entry"
     counts = table["kept_direct"].to_numpy().reshape(3, 5, 5)
     assert picture.shape == (5, 17)
     np.testing.assert_allclose(picture[:, 6:11], counts[1])
@@ -142,6 +148,7 @@ def test_training_shows_means_and_bands(rows):
 
 @pytest.mark.parametrize("make", [layers, dead_units, masks, training])
 def test_runs_without_the_table_have_no_figure(rows, make, tmp_path):
+    (tmp_path / "run.json").write_text('{"status": "complete"}')
     with pytest.raises(NothingToDrawError):
         make(rows.assign(folder=str(tmp_path)), style)
 
@@ -150,7 +157,7 @@ def test_many_layers_are_numbered_and_many_levels_thinned_out(tmp_path):
     levels = ["--target_sparsity", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95"]
     words = ["--architecture=imagenet/squeezenet1_1", "--image_size=32", "--train=0", "--pruner=random/uniform"]
     run(tmp_path, *words, *levels)
-    rows, _ = read_summaries(tmp_path)
+    rows = read_summaries(tmp_path).rows
     figure = layers(rows, style)
     assert [axes.get_title() for axes in figure.axes] == [f"target {x}x" for x in ("2", "3.333", "5", "20")]
     assert figure.axes[0].get_xlabel() == "Layer" and len(figure.axes[0].get_xticks()) <= 13
