@@ -12,7 +12,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from Utils.config.settings import GROUPS, Run, Settings
+from Utils.config.groups import GROUPS, Run
+from Utils.config.settings import Settings
 
 if TYPE_CHECKING:
     from Utils.figures.registry import FigureKind
@@ -33,12 +34,16 @@ class Experiment:
     """
     Options: type | None = None
     """Dataclass of the experiment's own flags."""
+    revision: int = 0
+    """Raised when its procedure changes, so that earlier results do not pass for those of the new one."""
     is_study: bool = False
     """Whether a run is not about one network: its folder is `Results/EXPERIMENT/KEY`."""
     figures: tuple[str, ...] | None = None
     """Registered kinds of figures; None: all that no experiment lists."""
     own_figures: Mapping[str, FigureKind] = MappingProxyType({})
     """Kinds of figures that are defined here, for this experiment alone."""
+    printed_table: str | None = None
+    """The table that the console shows of a finished run; None: the sizes of its network."""
     has_targets: bool = True
     """Whether networks are pruned to a direct or an effective target, which figures keep apart."""
 
@@ -56,6 +61,10 @@ class Experiment:
     def needs(self, settings: Settings) -> tuple[Need, ...]:
         """Other runs that must be finished first, and what a run reads of them."""
         return ()
+
+    def has_cyclic_rates(self, settings: Settings) -> bool:
+        """Whether learning rates rise and fall in cycles, whatever `--lr_schedule` says."""
+        return False
 
     def trainings(self, settings: Settings) -> int:
         """The number of trainings of a run, each as long as the recipe."""

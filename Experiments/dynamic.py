@@ -9,11 +9,14 @@ its smallest weights and regrows the same number: those with the largest gradien
 Takes as long as a single shot, plus a little for each exchange.
 """
 
+import warnings
 from dataclasses import dataclass
 
 from Experiments.while_training import WhileTraining
+from Utils.config.choices import DENSE
 from Utils.config.fields import AT_LEAST_ONE, RUN_FRACTION, Check, setting
 from Utils.config.settings import Settings
+from Utils.errors import UserError
 
 _SHARE: Check = (lambda value: 0 <= value <= 1, "a fraction of the weights, from 0 to 1")
 
@@ -34,6 +37,9 @@ class DynamicOptions:
     end_step: float = setting(0.75, "when exchanges end, as a fraction of the run", kind=float, check=RUN_FRACTION)
 
 
+_USUAL = (DynamicOptions().exchange_every, DynamicOptions().end_step)
+
+
 class Dynamic(WhileTraining):
     """Exchange weights of a sparse network while it trains."""
 
@@ -41,6 +47,19 @@ class Dynamic(WhileTraining):
     about = "exchange weights of a sparse network while it trains (SET, RigL)"
     implementation = "Experiments.runs.dynamic:run"
     Options = DynamicOptions
+    revision = 1
+
+    def check(self, settings: Settings) -> None:
+        """An exchange must be due before the last one may be."""
+        super().check(settings)
+        options, iterations = settings.options, settings.training.iterations or 0
+        end = round(options.end_step * iterations)
+        if settings.pruning.pruner != DENSE and options.exchange_every >= end:
+            fault = f"--exchange_every={options.exchange_every} leaves no exchange before step {end}"
+            message = f"{fault}, which is --end_step={options.end_step} of {iterations} iterations"
+            if (options.exchange_every, options.end_step) != _USUAL:
+                raise UserError(message)
+            warnings.warn(message, stacklevel=2)
 
     def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
         """Single weights are exchanged; the first masks come from initial weights, so others may replace these."""

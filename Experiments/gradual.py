@@ -55,7 +55,11 @@ class Gradual(WhileTraining):
         """A ramp of no length is constant."""
         settings = super().resolve(settings, given)
         options = settings.options
-        return settings.with_values(ramp="constant") if options.start_step == options.end_step else settings
+        if options.start_step != options.end_step:
+            return settings
+        if "ramp" in given and options.ramp != "constant":
+            raise UserError(f"--ramp={options.ramp} needs --start_step before --end_step, not both {options.end_step}")
+        return settings.with_values(ramp="constant")
 
     def check(self, settings: Settings) -> None:
         """A ramp rises from its start to its end."""
@@ -72,4 +76,7 @@ class Gradual(WhileTraining):
             reasons["initial_sparsity"] = f"with --ramp={ramp}"
         if ramp not in ("half-cycle", "full-cycle"):
             reasons["ramp_cycle"] = f"with --ramp={ramp}"
+        if settings.options.start_step == settings.options.end_step:
+            once = "with --start_step equal to --end_step, which prune once"
+            reasons |= {"prune_every": once, "carry_mask": once}
         return reasons

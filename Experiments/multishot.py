@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from Experiments.base import Experiment
 from Experiments.common.pruner_names import of_current_weights
 from Utils.config.choices import DENSE
-from Utils.config.fields import AT_LEAST_ONE, Check, setting
+from Utils.config.fields import ROUNDS, Check, setting
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 
 REWINDS = ("init", "none", "lr")
 
 _REWIND: Check = (
-    lambda value: value in REWINDS or (value.isascii() and value.isdecimal()),
+    lambda value: value in REWINDS or (value.isascii() and value.isdecimal() and len(value) < 19),
     f"{', '.join(REWINDS)} or a number of iterations",
 )
 
@@ -33,7 +33,7 @@ _REWIND: Check = (
 class MultishotOptions:
     """Levels of training and pruning (`--experiment=multishot`)."""
 
-    levels: int = setting(3, "how often the network is pruned and trained again", kind=int, check=AT_LEAST_ONE)
+    levels: int = setting(3, "how often the network is pruned and trained again", kind=int, check=ROUNDS)
     rewind: str = setting(
         "init", "the state to rewind to after pruning: initial weights (init), weights after N iterations, or only the "
         "learning-rate schedule (lr); none: train on at the last learning rate", check=_REWIND,
@@ -67,9 +67,11 @@ class Multishot(Experiment):
     def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
         """A dense network has no levels, and masks of levels are pruned on."""
         reasons = {"shuffle": f"with --experiment={self.name}, which prunes its masks further"}
+        if not settings.training.train:
+            reasons |= dict.fromkeys(("pre_iterations", "rewind"), "with --train=0")
         if settings.pruning.pruner == DENSE:
-            reasons["pre_iterations"] = f"on pruner {DENSE}"
-            reasons |= dict.fromkeys(vars(settings.options), f"on pruner {DENSE}, which prunes nothing")
+            names = ("experiment", "pre_iterations", "reinitialize", *vars(settings.options))
+            reasons |= dict.fromkeys(names, f"on pruner {DENSE}, which prunes nothing")
         return reasons
 
     def trainings(self, settings: Settings) -> int:

@@ -21,7 +21,8 @@ from Experiments.base import Experiment
 from Experiments.common.pruner_names import renamed
 from Pruners.registry import parts
 from Utils.config.choices import DENSE
-from Utils.config.settings import Pruning, Settings
+from Utils.config.groups import Pruning
+from Utils.config.settings import Settings
 
 if TYPE_CHECKING:
     from Utils.results.artifacts import Need

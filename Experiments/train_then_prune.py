@@ -53,7 +53,9 @@ class TrainThenPrune(Experiment):
     about = "train once, then prune weights and units without training on"
     implementation = "Experiments.runs.train_then_prune:run"
     Options = TrainThenPruneOptions
+    revision = 1
     figures = ("weights-and-units", "trained", "pruned-weights", "pruned-units")
+    printed_table = "results"
     has_targets = False
 
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
@@ -71,10 +73,14 @@ class TrainThenPrune(Experiment):
     def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
         """The pruner and its target are fixed by `--k_vals`."""
         reason = f"with --experiment={self.name}"
+        untrained = (
+            {} if settings.training.train else dict.fromkeys(("keep_best", "l1_reg", "l2_reg"), "with --train=0")
+        )
         names = ("pruner", "pruning_type", "target_sparsity", "com_exp", "masks_from")
         return {
             "shuffle": f"{reason}, which prunes its masks further",
             "reinitialize": f"{reason}, which prunes after training",
             "pre_iterations": f"on pruner {DENSE}",
             **dict.fromkeys(names, f"{reason}, which prunes weights and units by --k_vals"),
+            **untrained,
         }

@@ -15,8 +15,10 @@ Takes as long as a single shot, plus a little for each pruning.
 from dataclasses import dataclass
 
 from Experiments.while_training import WhileTraining, check_steps
+from Utils.config.choices import DENSE
 from Utils.config.fields import AT_LEAST_ONE, RUN_FRACTION, Check, setting
 from Utils.config.settings import Settings
+from Utils.errors import UserError
 
 ARMS = ("union", "vanilla", "vanilla-cyclic")
 
@@ -46,6 +48,10 @@ class UnionMaskOptions:
             return self.end_step
         return 0.5 if self.arm == "vanilla" else 0.95
 
+    def span(self, iterations: int) -> tuple[int, int]:
+        """First and last step of pruning in a training of so many steps."""
+        return round(self.start_step * iterations), round(self.end * iterations)
+
 
 class UnionMask(WhileTraining):
     """Unite the masks of several cycles of pruning while training."""
@@ -54,12 +60,28 @@ class UnionMask(WhileTraining):
     about = "unite the masks of several cycles of pruning while training"
     implementation = "Experiments.runs.union_mask:run"
     Options = UnionMaskOptions
-    rate_options = frozenset({"arm", "cycles", "start_step", "end_step"})
+    revision = 1
+
+    def has_cyclic_rates(self, settings: Settings) -> bool:
+        """The method has, and the baseline that differs by the union alone."""
+        return settings.options.arm != "vanilla"
 
     def check(self, settings: Settings) -> None:
-        """Pruning ends after its start."""
+        """Pruning ends after its start, and each cycle has a step."""
         super().check(settings)
-        check_steps(settings.options.start_step, settings.options.end)
+        options = settings.options
+        check_steps(options.start_step, options.end)
+        first, last = options.span(settings.training.iterations or 0)
+        if options.arm != "vanilla" and settings.pruning.pruner != DENSE and options.cycles > last - first:
+            raise UserError(f"--cycles={options.cycles} is more than the {last - first} steps in which it prunes")
+
+    def options_of_dense(self, settings: Settings, lr_schedule: str) -> frozenset[str]:
+        """What sets the learning rates, in arms that have their own."""
+        if lr_schedule == "cyclic":
+            return frozenset()
+        if not self.has_cyclic_rates(settings):
+            return frozenset({"arm"})
+        return frozenset({"experiment", "arm", "cycles", "start_step", "end_step"})
 
     def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
         """One arm has no cycles; the others have learning rates of their own."""

@@ -12,9 +12,6 @@ from Utils.errors import UserError
 class WhileTraining(Experiment):
     """An experiment whose masks change while a network trains."""
 
-    rate_options: frozenset[str] = frozenset()
-    """Options that set learning rates, and so have an effect on dense networks, too."""
-
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
         """Pruning during training scores trained weights."""
         return settings.with_values(pruner=of_current_weights(settings.pruning.pruner))
@@ -24,8 +21,15 @@ class WhileTraining(Experiment):
         if not settings.training.train:
             raise UserError(f"--experiment={self.name} changes masks during training, so it excludes --train=0")
 
+    def options_of_dense(self, settings: Settings, lr_schedule: str) -> frozenset[str]:
+        """Options that act on a dense network, too."""
+        return frozenset()
+
     def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
-        """Sanity checks and trained weights belong to pruning before training; dense networks have no schedule."""
+        """Sanity checks and trained weights belong to pruning before training; dense networks have no schedule.
+
+        A dense network on which no option acts is that of any other experiment.
+        """
         reason = f"with --experiment={self.name}"
         reasons = {
             "shuffle": f"{reason}, which prunes its masks further",
@@ -34,8 +38,9 @@ class WhileTraining(Experiment):
         }
         if settings.pruning.pruner == DENSE:
             reasons["pre_iterations"] = f"on pruner {DENSE}"
-            options = vars(settings.options).keys() - self.rate_options
-            reasons |= dict.fromkeys(options, f"on pruner {DENSE}, which prunes nothing")
+            acting = self.options_of_dense(settings, lr_schedule)
+            names = {"experiment", *vars(settings.options)} - acting
+            reasons |= dict.fromkeys(names, f"on pruner {DENSE}, which prunes nothing")
         return reasons
 
 

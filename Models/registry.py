@@ -29,6 +29,8 @@ class Architecture(NamedTuple):
     """Whether the number of input channels is adjustable; otherwise grey images are repeated."""
     options: dict[str, Any] = {}
     """Additional keyword arguments of the function."""
+    has_batchnorm: bool = True
+    """Whether it has batch normalisation, or may have."""
     is_small: bool = False
     """Whether a single CPU thread trains the network about as fast as several."""
 
@@ -60,6 +62,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "Models.vgg:lottery_vgg", f"VGG-{depth}{suffix.upper()} (lottery)",
             f"OpenLTH's, {'with' if suffix else 'without'} batch normalisation (Frankle & Carbin 2019)", "cifar10",
             (3, 32, 32), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+            has_batchnorm=bool(suffix),
         )
         for depth, prunable in ((11, 9_222_848), (13, 9_407_168), (16, 14_715_584), (19, 20_024_000))
         for suffix in ("", "-bn")
@@ -88,6 +91,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "Models.vgg:tinyimagenet_vgg", f"VGG-{depth}{suffix.upper()} (Tiny ImageNet)",
             f"synaptic-flow's, three dense layers, {'with' if suffix else 'without'} batch normalisation",
             "tinyimagenet", (3, 64, 64), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+            has_batchnorm=bool(suffix),
         )
         for depth, prunable in ((11, 12_568_256), (13, 12_752_576), (16, 18_060_992), (19, 23_369_408))
         for suffix in ("", "-bn")
@@ -109,6 +113,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "Models.vgg:union_vgg", f"VGG-{depth}{suffix.replace('_', '-').upper()} (union mask)",
             f"union-mask's, {'with' if suffix else 'without'} batch normalisation, last layer unmasked", "cifar10",
             (3, 32, 32), prunable, options={"depth": depth, "is_normalised": bool(suffix)},
+            has_batchnorm=bool(suffix),
         )
         for depth, prunable in ((11, 9_742_016), (13, 9_926_336), (16, 15_234_752), (19, 20_543_168))
         for suffix in ("", "_bn")
@@ -125,15 +130,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     },
     "fc": Architecture(
         "Models.mlp:fc", "FC", "synaptic-flow's: five hidden layers of 100 units", "mnist", (1, 28, 28), 119_400,
-        is_small=True,
+        has_batchnorm=False, is_small=True,
     ),
     "conv": Architecture(
         "Models.mlp:conv", "Conv", "synaptic-flow's: two convolutions and a dense layer", "mnist", (1, 28, 28),
-        260_384,
+        260_384, has_batchnorm=False,
     ),
     "mlp": Architecture(
         "Models.mlp:mlp", "MLP", "network-pruning's: hidden layers of 1000, 1000, 500 and 200 units, no biases",
-        "mnist", (1, 28, 28), 2_386_000,
+        "mnist", (1, 28, 28), 2_386_000, has_batchnorm=False,
     ),
 }  # fmt: skip
 FAMILIES = {

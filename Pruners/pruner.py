@@ -20,7 +20,7 @@ from Pruners.schedules.rounds import budgets, prune_in_rounds, regrow_in_rounds
 from Utils import randomness
 from Utils.config.target import Target
 from Utils.connectivity.effective import check_scores
-from Utils.errors import UserError
+from Utils.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Pruner:
                 prune = regrow_in_rounds if entry.regrows else prune_in_rounds
                 return prune(copied, score, budgets(target, total, rounds, schedule), criterion)
             except ValueError as error:
-                raise UserError(f"pruner {self.name!r} failed: {error}") from error
+                raise UserError(f"pruner {self.name!r} failed: {one_line(error)}") from error
 
 
 def load(target: str) -> Callable[..., Any]:

@@ -31,10 +31,14 @@ class Criterion(NamedTuple):
     """Whether each round scores one batch, the next one in turn, instead of all batches."""
     regrows: bool = False
     """Whether a round may restore weights pruned by an earlier round."""
+    is_constant: bool = False
+    """Whether the order of kept weights does not depend on what is pruned, so that further rounds change nothing."""
     is_of_units: bool = False
     """Whether all weights into a unit share the unit's score, so that they are not summed to score the unit."""
     prepare: str | None = None
     """Name of a function that transforms the scored copy of the network before the first round."""
+    revision: int = 0
+    """Raised when its mathematics changes, so that earlier results do not pass for those of the new scores."""
 
     @property
     def scores_trained(self) -> bool:
@@ -75,16 +79,16 @@ CRITERIA: dict[str, Criterion] = {
     "magnitude": Criterion(
         "Pruners.criteria.magnitude:magnitude", "Magnitude", "#56b4e9", "s",
         "abs(w) of trained weights, rewound afterwards",
-        "Han et al. 2015", needs_trained=True,
+        "Han et al. 2015", needs_trained=True, is_constant=True,
     ),
     "mag": Criterion(
         "Pruners.criteria.magnitude:magnitude", "Magnitude at start", "#8172b3", "D", "abs(w) of the initial weights",
-        "Tanaka et al. 2020", needs_trained=True, pre_iterations=0,
+        "Tanaka et al. 2020", needs_trained=True, pre_iterations=0, is_constant=True,
     ),
     "lamp": Criterion(
         "Pruners.criteria.lamp:lamp", "LAMP", "#00c2c7", "p",
         "w² / sum of the layer's squares at least as large, rewound",
-        "Lee et al. 2021", needs_trained=True,
+        "Lee et al. 2021", needs_trained=True, is_constant=True,
     ),
     "l1": Criterion(
         "Pruners.criteria.norms:l1", "Unit L1 norm", "#b79f00", "<", "norm of the weights into the same unit, rewound",
@@ -118,7 +122,7 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "synflow": Criterion(
         "Pruners.criteria.synflow:synflow", "SynFlow", "#e69f00", "v", "synaptic flow, abs(w) dR/dabs(w), without data",
-        "Tanaka et al. 2020", iterations=100, prepare="Pruners.criteria.linearised:linearise",
+        "Tanaka et al. 2020", iterations=100, prepare="Pruners.criteria.linearised:linearise", revision=1,
     ),
     "taylor": Criterion(
         "Pruners.criteria.taylor:taylor", "Taylor", "#937860", "X", "mean over batches of (w dL/dw)²",
@@ -196,6 +200,12 @@ def parts(name: str) -> list[Criterion]:
     if name == DENSE:
         return []
     return [CRITERIA[part] for part in split_name(name) if part in CRITERIA]
+
+
+def revision(name: str) -> str | None:
+    """The revisions of a pruner's criteria that are not 0, as text; None if all are 0."""
+    names = [] if name == DENSE else [part for part in split_name(name) if part in CRITERIA]
+    return ",".join(f"{part}-{CRITERIA[part].revision}" for part in names if CRITERIA[part].revision) or None
 
 
 def pruner_names() -> list[str]:

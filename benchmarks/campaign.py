@@ -23,7 +23,6 @@ from benchmarks.timing import keep
 from Experiments.planning.resolve import baseline, resolve_all
 from Pruners.registry import CRITERIA
 from Utils.config.command import Command
-from Utils.config.settings import Settings
 from Utils.results import load_summaries
 from Utils.results.outcome import Outcome
 from Utils.results.schema import LAYER_COLUMNS, TRAINING_COLUMNS
@@ -51,7 +50,7 @@ def flags(size: int, folder: Path) -> list[str]:
 def write(size: int, folder: Path) -> int:
     """Write finished runs without masks and weights; returns their number."""
     _, request = program.read(flags(size, folder)).split(Command)
-    runs = resolve_all(Settings().with_values(**request.single()), request, dict.fromkeys(ARCHITECTURES, "digits"))
+    runs = resolve_all(request, lambda architecture, data: data or "digits")
     store, baselines = Store(folder), {}
     layers = pd.DataFrame([dict.fromkeys(LAYER_COLUMNS, 0)])
     training = pd.DataFrame([dict.fromkeys(TRAINING_COLUMNS, 0.5)])

@@ -27,7 +27,7 @@ from Layers.forms.dynamic import Dynamic
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Utils.config.settings import Machine
+from Utils.config.groups import Machine
 from Utils.data.dataset import Batch, Data, facts, load
 from Utils.data.image_spec import ImageSpec
 from Utils.training.precision import Compute

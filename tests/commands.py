@@ -10,7 +10,6 @@ from conftest import ROOT
 
 import main
 from Experiments.planning.resolve import resolve_all
-from Models.registry import ARCHITECTURES
 from Utils.config.command import Command
 from Utils.config.settings import Settings
 from Utils.results import load_summaries
@@ -48,4 +47,4 @@ def comparable_rows(results: Path) -> pd.DataFrame:
 def runs(*words: str, data: str = "digits") -> list[Settings]:
     """The resolved runs of a command, without a look at any data."""
     _, request = main.read(words).split(Command)
-    return resolve_all(Settings().with_values(**request.single()), request, dict.fromkeys(ARCHITECTURES, data))
+    return resolve_all(request, lambda _, name: name or data)

@@ -239,3 +239,11 @@ def clamped_path_counts(model: nn.Module, masks: Masks, input_shape: tuple[int, 
     weights = {name: parameter for name, parameter in counted.named_parameters() if name in masks}
     derivatives = torch.autograd.grad(output.sum(), list(weights.values()))
     return {name: masks[name] & (found > 0) for name, found in zip(weights, derivatives, strict=True)}
+
+
+def without_biases(model: nn.Module) -> nn.Module:
+    """The same network, with all biases and shifts set to zero."""
+    for name, parameter in model.named_parameters():
+        if name.rpartition(".")[2] == "bias":
+            nn.init.zeros_(parameter)
+    return model

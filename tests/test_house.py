@@ -19,13 +19,14 @@ _PRUNERS = _TRAINING | {"Utils.connectivity", "Utils.connectivity.ops", "Utils.s
 _EXPERIMENTS = _PRUNERS | {"Models", "Pruners", "Pruners.criteria", "Pruners.schedules"}
 
 MAY_IMPORT = {
-    "Layers": set(),
+    "Layers": {"Utils"},
     "Layers.forms": {"Layers"},
-    "Models": {"Layers"},
+    "Models": {"Layers", "Utils"},
     "Utils": set(),
     "Utils.config": {"Utils"},
     "Utils.distributed": _CORE,
-    "Utils.data": _SETTINGS | {"Utils.distributed"},
+    "Utils.data.folders": {"Utils"},
+    "Utils.data": _SETTINGS | {"Utils.data.folders", "Utils.distributed"},
     "Utils.connectivity.ops": _CORE,
     "Utils.connectivity": _CONNECTIVITY,
     "Utils.results": _SETTINGS,

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from Layers import Masks, prunable
+from Layers import Masks
 from Pruners import make_pruner
 from Pruners.allocation import allocate
 from Pruners.criteria.scores import Scores
 from Pruners.keep_alive import keep_alive
 from Pruners.units import allocate_units, groups_of, open_units, score_units
 from Utils.config.choices import DENSE
-from Utils.config.settings import Pruning
+from Utils.config.groups import Pruning
 from Utils.config.target import Target
 from Utils.data.dataset import Data
 
@@ -32,19 +32,13 @@ class RunPruner:
         """Whether the run prunes nothing."""
         return self.pruning.pruner == DENSE
 
-    @property
-    def counts_units(self) -> bool:
-        """Whether a target counts units instead of weights."""
-        return self.pruning.prune_unit == "unit" and self.pruning.pruning_type == "direct"
-
     def scores(
         self, model: nn.Module, target: Target, generator: torch.Generator, trained: nn.Module | None = None
     ) -> Scores:
         """Scores of weights, or of units with `--prune_unit=unit`; `trained` is the dense parent, if it is scored."""
         pruning = self.pruning
-        pruner = make_pruner(
-            pruning.pruner, pruning.prune_iterations, pruning.schedule, pruning.invert, pruning.prune_train_mode
-        )
+        train_mode = pruning.prune_train_mode is not False
+        pruner = make_pruner(pruning.pruner, pruning.prune_iterations, pruning.schedule, pruning.invert, train_mode)
         batches = self.data.prune_examples(self.sample, pruning.prune_examples or 1, self.batch_size)
         if pruning.prune_unit == "unit":
             shape, is_compute_aware = self.data.input_shape, pruning.compute_aware
@@ -65,14 +59,15 @@ class RunPruner:
         """Number of weights, or of units if targets count units, that a target keeps; in a dense run, all weights."""
         if self.is_dense:
             return Masks.of(model).kept
-        if self.counts_units:
-            return target.kept(sum(len(prunable(model)[name][0]) for name in groups_of(model)))
+        if self.pruning.counts_units:
+            groups = groups_of(model, self.data.input_shape).groups
+            return target.kept(sum(len(group.kinds) for group in groups.values()))
         return target.kept(Masks.of(model).total)
 
     def sparsity(self, model: nn.Module) -> float:
         """Direct sparsity of a network, in units if targets count units, otherwise in weights."""
-        if self.counts_units:
-            units = open_units(model, groups_of(model)).values()
+        if self.pruning.counts_units:
+            units = open_units(model, groups_of(model, self.data.input_shape)).values()
             return 1 - sum(int(is_open.sum()) for is_open in units) / sum(map(len, units))
         masks = Masks.of(model)
         return 1 - masks.kept / masks.total

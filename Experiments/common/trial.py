@@ -18,7 +18,8 @@ from Pruners.criteria.scores import Scores
 from Pruners.registry import parts
 from Utils import randomness
 from Utils.config.choices import DENSE
-from Utils.config.settings import Pruning, Settings
+from Utils.config.groups import Pruning
+from Utils.config.settings import Settings
 from Utils.data.dataset import chance
 from Utils.errors import UserError
 from Utils.machine import describe_machine, pick_device, usual_threads

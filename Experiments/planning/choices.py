@@ -3,8 +3,7 @@
 from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_user_network
 from Pruners.registry import CRITERIA, QUOTAS, SCHEDULES, canonical_name, pruner_names
-from Utils.config.choices import DENSE
-from Utils.config.parser import ValidNames
+from Utils.config.choices import DENSE, ValidNames
 from Utils.data.registry import DATASETS
 from Utils.errors import UserError
 from Utils.figures.registry import FIGURES, FigureKind
@@ -46,6 +45,7 @@ def valid_names() -> dict[str, ValidNames]:
             architecture_names(),
             _architecture,
             shown=[*ARCHITECTURES, *FAMILIES],
+            listed_by="python main.py --list architectures",
             is_further=is_user_network,
         ),
         "data": ValidNames("data set", list(DATASETS)),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from Experiments.planning.choices import valid_names
 from Experiments.registry import EXPERIMENTS
 from Utils.config.command import Command
-from Utils.config.parser import Request, parse, value_of
-from Utils.config.settings import GROUPS, Settings
+from Utils.config.groups import GROUPS
+from Utils.config.parser import Request, parse, values_of
+from Utils.config.settings import Settings
 from Utils.errors import UserError
 
 INSTEAD = {"target_sparsity": "com_exp", "com_exp": "target_sparsity", "iterations": "epochs", "epochs": "iterations"}
@@ -19,17 +20,19 @@ def read(arguments: Sequence[str], description: str = "") -> Request:
 
     Raises `UserError` for an invalid word, and for a flag of another experiment.
     """
-    path = value_of("config", arguments)
+    paths = values_of("config", arguments)
+    if len(paths) > 1:
+        raise UserError(f"--config takes one value, not {len(paths)}: {', '.join(paths)}")
+    path = paths[0] if paths else None
     words: list[str] = []
     if path is not None:
         from Utils.config.yaml_file import read_flags
 
         words = read_flags(path)
     names = valid_names()
-    chosen = value_of("experiment", arguments) or value_of("experiment", words) or Settings().run.experiment
-    experiment = EXPERIMENTS.get(chosen)
-    options = None if experiment is None else experiment.Options
-    groups = [*GROUPS.values(), *([] if options is None else [options]), Command]
+    chosen = _experiments(arguments) or _experiments(words) or [Settings().run.experiment]
+    options = [one.Options for name, one in EXPERIMENTS.items() if name in chosen and one.Options is not None]
+    groups = [*GROUPS.values(), *options, Command]
     elsewhere = _options_of_others(chosen)
 
     def parse_words(words: Sequence[str]) -> Request:
@@ -47,13 +50,18 @@ def read(arguments: Sequence[str], description: str = "") -> Request:
     return request.completed_by(defaults, INSTEAD)
 
 
-def _options_of_others(chosen: str) -> dict[str, str]:
-    """The reason why an option of another experiment is refused, by its name."""
+def _experiments(words: Sequence[str]) -> list[str]:
+    """The experiments that words name, valid or not."""
+    return [name for text in values_of("experiment", words) for name in text.split(",")]
+
+
+def _options_of_others(chosen: Sequence[str]) -> dict[str, str]:
+    """The reason why an option of other experiments is refused, by its name."""
     owners: dict[str, list[str]] = {}
     for name, experiment in EXPERIMENTS.items():
-        for item in dataclasses.fields(experiment.Options) if experiment.Options and name != chosen else ():
+        for item in dataclasses.fields(experiment.Options) if experiment.Options and name not in chosen else ():
             owners.setdefault(item.name, []).append(name)
     return {
-        option: f"--{option} has no effect with --experiment={chosen}; it belongs to {' and '.join(names)}"
+        option: f"--{option} has no effect with --experiment={','.join(chosen)}; it belongs to {' and '.join(names)}"
         for option, names in owners.items()
     }

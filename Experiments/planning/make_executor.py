@@ -12,7 +12,7 @@ from Utils.campaign.executors.process_group import GroupExecutor
 from Utils.campaign.jobs import Executor
 from Utils.campaign.plan import PlannedRun
 from Utils.campaign.worker import InProcessExecutor
-from Utils.config.settings import Machine
+from Utils.config.groups import Machine
 from Utils.data.dataset import read
 from Utils.data.image_spec import ImageArrays
 from Utils.distributed.process_group import share

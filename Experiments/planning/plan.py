@@ -2,8 +2,9 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 
@@ -15,21 +16,20 @@ from Models.registry import architecture
 from Pruners import make_pruner
 from Utils.campaign.plan import Plan, PlannedRun
 from Utils.config.choices import DENSE
+from Utils.config.groups import Machine, Run
 from Utils.config.parser import Request
 from Utils.config.resolved import DataSpec, NetworkSpec
-from Utils.config.settings import Run, Settings
+from Utils.config.settings import Settings
 from Utils.data.dataset import choose
 from Utils.machine import pick_device
 
 
 def plan(request: Request, may_download: bool = True) -> Plan:
     """The runs of a request, in order. Warns if a data set is replaced; raises `UserError` for an invalid request."""
-    experiment = EXPERIMENTS[request.values.get("experiment", Settings().run.experiment)]
-    base = experiment.default_settings().with_values(**request.single())
-    if base.machine.launcher == "local":
-        pick_device(base.machine.device)
+    if request.values.get("launcher", Machine().launcher) == "local":
+        pick_device(request.values.get("device", Machine().device))
     planner = _Planner()
-    runs = [planner.planned(run) for run in resolve_all(base, request, _choose_data(base.run, request, may_download))]
+    runs = [planner.planned(run) for run in resolve_all(request, _data_chooser(request, may_download))]
     return Plan(tuple(runs), tuple(planner.inputs.values()), scores_key, check_inputs)
 
 
@@ -58,14 +58,17 @@ class _Planner:
         return self.baselines[key]
 
 
-def _choose_data(run: Run, request: Request, may_download: bool) -> dict[str, str]:
-    """The data set of each architecture of a request; warns of a fallback."""
-    chosen = {}
-    for name in request.values.get("architecture", [run.architecture]):
-        default, is_given = architecture(name).data, request.is_given("path_to_data")
-        chosen[name], warning = choose(run.data, default, run.path_to_data, is_given, may_download)
+def _data_chooser(request: Request, may_download: bool) -> Callable[[str, str | None], str]:
+    """The function that gives the data set of an architecture and a value of `--data`; it warns of a fallback."""
+    path, is_given = request.values.get("path_to_data", Run().path_to_data), request.is_given("path_to_data")
+
+    @cache
+    def chosen(network: str, name: str | None) -> str:
+        data, warning = choose(name, architecture(network).data, path, is_given, may_download)
         if warning:
             warnings.warn(warning, stacklevel=2)
+        return data
+
     return chosen
 
 

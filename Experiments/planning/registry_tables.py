@@ -1,7 +1,10 @@
 """Registry tables: each registry as a table, for `--list` and the README. Loads no PyTorch."""
 
+import re
+import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from Experiments.planning.choices import figure_kinds
@@ -13,7 +16,13 @@ from Utils.config.choices import LISTS
 from Utils.config.recipes import lines
 from Utils.data.registry import DATASETS
 
-_WIDTH = 120
+_WIDTH, _GAP = 120, "  "
+
+_NAME = 20
+"""Width to which names are not broken."""
+
+_BREAK = re.compile(r"\s|(?<=-)")
+"""Where the lines of other cells may end."""
 
 
 class Table(NamedTuple):
@@ -129,9 +138,14 @@ def recipes() -> list[Table]:
         drops = ", ".join(f"{int(drop):,}" for drop in line["lr_drops"].split())
         momentum = f" {line['momentum']}" if line["optimizer"] in ("momentum", "nesterov") else ""
         rate = f"{line['lr']}, " + (f"times {line['lr_drop_rate']} at {drops}" if drops else line["lr_schedule"])
-        details = (line["batch_size"], line["weight_decay"], line["augmentation"] or "the data's")
+        decay = line["weight_decay"] + (" all" if line["weight_decay_scope"] == "all" else "")
+        constants = f"{line['mean']} / {line['std']}" if line["mean"] else "the data's"
+        details = (line["batch_size"], decay, line["augmentation"] or "the data's", constants, line["scoring_mode"])
         rows.append((names, length, f"{line['optimizer']}{momentum}", rate, *details, line["source"]))
-    columns = ("recipe", "length", "optimizer", "learning rate", "batch", "decay", "augmentation", "source")
+    columns = (
+        "recipe", "length", "optimizer", "learning rate", "batch", "decay", "augmentation", "mean / deviation",
+        "scoring", "source",
+    )  # fmt: skip
     return [Table("Recipes", columns, rows)]
 
 
@@ -161,15 +175,43 @@ CATALOGUE: dict[str, Callable[[], list[Table]]] = {
 
 
 def _text(table: Table) -> str:
+    """The table in aligned columns, no wider than the terminal or 120 characters; long cells take several lines.
+
+    Where even the narrowest columns are too wide, each row is a paragraph, in which headings name the values.
+    """
     rows = [[cell.replace("`", "") for cell in row] for row in (table.columns, *table.rows)]
-    *first, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = [
-        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, first, strict=False)), row[-1]]).rstrip()
-        for row in rows
+    available = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 0)).columns)
+    widths = _column_widths(rows, available)
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= available:
+        return "\n".join([table.title, *(line for row in rows for line in _row_lines(row, widths))])
+    return "\n".join([table.title, *(_paragraph(row, table.columns, available) for row in rows[1:])])
+
+
+def _column_widths(rows: Sequence[Sequence[str]], available: int) -> list[int]:
+    """Widths of columns that fit into a line, the widest narrowed first; none is narrower than its longest word."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    narrowest = [max(len(word) for cell in column for word in _BREAK.split(cell)) for column in columns]
+    narrowest[0] = max(*(len(word) for name in columns[0] for word in name.split()), min(widths[0], _NAME))
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > available and widths != narrowest:
+        widest = max(range(len(widths)), key=lambda index: (widths[index] > narrowest[index], widths[index]))
+        widths[widest] -= 1
+    return widths
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The lines of a row, each cell wrapped within its column."""
+    cells = [
+        textwrap.wrap(cell, width, break_on_hyphens=index > 0)
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
-    indent = " " * (sum(first) + 2 * len(first) if sum(first) < _WIDTH - 30 else 4)
-    return "\n".join([table.title, *_wrapped(lines, indent)])
+    return [
+        _GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+        for parts in zip_longest(*cells, fillvalue="")
+    ]
 
 
-def _wrapped(lines: Iterable[str], indent: str) -> list[str]:
-    return [textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) for line in lines]
+def _paragraph(row: Sequence[str], columns: Sequence[str], available: int) -> str:
+    """A row as a name, with the other cells below it, each behind the heading of its column."""
+    cells = "; ".join(f"{heading} {cell}" for heading, cell in zip(columns[1:], row[1:], strict=True) if cell)
+    return "\n".join([textwrap.fill(row[0], available), textwrap.indent(textwrap.fill(cells, available - 4), "    ")])

@@ -1,6 +1,6 @@
 """Resolution of a request: its runs, each with all values decided by flags, recipe and defaults."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
@@ -9,11 +9,12 @@ from typing import Any
 from Experiments.planning.validation import RECIPE_FIELDS, check_lr_drops, ignored_flags
 from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture, is_user_network
-from Pruners.registry import parts
-from Utils.config.choices import AUGMENTATION_NAMES, DENSE
+from Pruners.registry import parts, revision
+from Utils.config.choices import AUGMENTATION_NAMES, AUGMENTATION_REVISIONS, DENSE
+from Utils.config.groups import Pruning, Run
 from Utils.config.parser import Request
 from Utils.config.recipes import recipe
-from Utils.config.settings import Pruning, Run, Settings
+from Utils.config.settings import Settings
 from Utils.data.dataset import facts
 from Utils.data.registry import DATASETS
 from Utils.data.streaming import VARIATIONS
@@ -30,18 +31,23 @@ class Resolved:
     ignored: dict[str, str]
 
 
-def resolve_all(base: Settings, request: Request, data_of: dict[str, str]) -> list[Settings]:
+def resolve_all(request: Request, choose_data: Callable[[str, str | None], str]) -> list[Settings]:
     """The runs of a request, in order, without duplicates.
 
-    `data_of` gives the data set of each architecture. Raises `UserError` for flags that exclude each other, and for a
-    flag that all runs ignore.
+    `choose_data` gives the data set of an architecture and a value of `--data`, which is None if it is left out. Raises
+    `UserError` for flags that exclude each other, and for a flag that all runs ignore.
     """
     resolved = []
     for values in request.product():
-        settings = base.with_values(**values)
+        name = values.get("experiment", Run().experiment)
+        base = EXPERIMENTS[name].default_settings()
+        others = dict.fromkeys(values.keys() - base.values().keys(), f"with --experiment={name}")
+        settings = base.with_values(**{flag: value for flag, value in values.items() if flag not in others})
         if request.is_given("com_exp"):
             settings = settings.with_values(target_sparsity=None)
-        resolved.append(resolve(settings.with_values(data=data_of[settings.run.architecture]), request.values))
+        data = choose_data(settings.run.architecture, settings.run.data)
+        run = resolve(settings.with_values(data=data), request.values)
+        resolved.append(Resolved(run.settings, others | run.ignored))
     for name in request.values:
         if all(name in item.ignored for item in resolved):
             raise UserError(f"--{name} has no effect {resolved[0].ignored[name]}; leave it out")
@@ -73,13 +79,22 @@ class _Resolution:
         """The resolved run."""
         schedule = _or(self.training.lr_schedule, self.recipe.lr_schedule)
         values = self._training_values(schedule)
-        ignored = ignored_flags(self.settings, values["optimizer"], schedule)
+        ignored = ignored_flags(self.settings, schedule, values)
         values |= self._pruning_values(values.get("iterations"))
         defaults = self.experiment.default_settings().values()
         values |= {name: defaults[name] for name in ignored}
+        if not (ignored.get("lr_drop_rate") or values["lr_drops"]):
+            values["lr_drop_rate"] = self.recipe.lr_drop_rate
+            ignored["lr_drop_rate"] = "without --lr_drops"
         iterations = _or(values.get("iterations"), self.training.iterations) or 0
         check_lr_drops(self.training, max(iterations, self.pruning.pre_iterations or 0))
-        values |= self._keys()
+        values |= self._keys(vars(self.pruning) | values)
+        values |= {
+            "mean": _or(self.run.mean, self.recipe.mean),
+            "std": _or(self.run.std, self.recipe.std),
+            "experiment_revision": self.experiment.revision,
+            "augmentation_revision": AUGMENTATION_REVISIONS.get(values["augmentation"] or "", 0),
+        }
         is_small = architecture(self.run.architecture).is_small
         values["threads"] = self.settings.machine.threads or (1 if is_small else usual_threads())
         if self.pruning.pruner == DENSE:
@@ -110,9 +125,14 @@ class _Resolution:
     def _training_values(self, schedule: str) -> dict[str, Any]:
         """The values of the recipe, where no flag gives another one, and iterations instead of epochs."""
         training = self.training
-        values = {name: _or(getattr(training, name), getattr(self.recipe, name)) for name in RECIPE_FIELDS}
+        recipe = self.recipe
+        if schedule == "cyclic" or self.experiment.has_cyclic_rates(self.settings):
+            recipe = replace(recipe, lr=recipe.cyclic_lr)
+        values = {name: _or(getattr(training, name), getattr(recipe, name)) for name in RECIPE_FIELDS}
+        scope = _or(training.weight_decay_scope, recipe.weight_decay_scope)
+        values["weight_decay_scope"] = None if scope == recipe.weight_decay_scope == "kernels" else scope
         values["augmentation"] = _augmentation(self.data, values["augmentation"])
-        values["batch_size"] = _or(training.batch_size, min(self.recipe.batch_size, self.images))
+        values["batch_size"] = _or(training.batch_size, min(recipe.batch_size, self.images))
         if training.epochs is not None:
             if training.iterations is not None:
                 raise UserError("--epochs and --iterations both set the length of training; give one of them")
@@ -126,7 +146,13 @@ class _Resolution:
         """Canonical spelling of equivalent pruning settings."""
         pruning = self.pruning
         examples = min(_or(pruning.prune_examples, self.recipe.prune_examples), self.images)
-        values: dict[str, Any] = {"prune_examples": examples}
+        is_training = _or(pruning.prune_train_mode, self.recipe.scoring_mode == "training")
+        is_usual = is_training and self.recipe.scoring_mode == "training"
+        values: dict[str, Any] = {
+            "prune_examples": examples,
+            "prune_train_mode": None if is_usual else is_training,
+            "pruner_revision": revision(pruning.pruner),
+        }
         if pruning.schedule == "one-shot":
             if (pruning.prune_iterations or 1) > 1:
                 raise UserError(f"--schedule=one-shot is one round, not --prune_iterations={pruning.prune_iterations}")
@@ -138,12 +164,12 @@ class _Resolution:
             values["pre_iterations"] = None
         return values
 
-    def _keys(self) -> dict[str, str | None]:
-        """Content keys of the user's files, which are part of a run's identity."""
+    def _keys(self, values: Mapping[str, Any]) -> dict[str, str | None]:
+        """Content keys of the user's files that a run reads by its resolved values; they are part of its identity."""
         from Models.user_network import source_key
         from Utils.results.state_dicts import content_key, find
 
-        run, weights, masks = self.run, self.pruning.weights_from, self.pruning.masks_from
+        run, weights, masks = self.run, values["weights_from"], values["masks_from"]
         try:
             architecture_key = source_key(run.architecture) if is_user_network(run.architecture) else None
         except ValueError as error:

@@ -1,10 +1,14 @@
 """Validation of settings: combinations that are refused, and flags that have no effect."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from Experiments.registry import EXPERIMENTS
-from Models.registry import IMAGENET
-from Pruners.registry import Criterion, parts
+from Models.registry import IMAGENET, architecture
+from Pruners.registry import CRITERIA, Criterion, parts
 from Utils.config.choices import DENSE
-from Utils.config.settings import Pruning, Settings, Training
+from Utils.config.groups import Pruning, Training
+from Utils.config.settings import Settings
 from Utils.errors import UserError
 
 RECIPE_FIELDS = (
@@ -12,6 +16,8 @@ RECIPE_FIELDS = (
     "evaluate_every",
 )  # fmt: skip
 """Training settings of a recipe, except the batch size."""
+
+_TARGET = ("pruning_type", "target_sparsity", "com_exp")
 
 
 def check_lr_drops(training: Training, longest: int) -> None:
@@ -21,31 +27,42 @@ def check_lr_drops(training: Training, longest: int) -> None:
         raise UserError(f"--lr_drops={','.join(late)} must be less than the {longest} iterations of training")
 
 
-def ignored_flags(settings: Settings, optimizer: str, schedule: str) -> dict[str, str]:
-    """The reason for each flag without effect; `optimizer` and `schedule` come from the flags or the recipe."""
-    pruning, training = settings.pruning, settings.training
-    criteria = parts(pruning.pruner)
-    needs_batches = any(criterion.needs_batches for criterion in criteria)
+def ignored_flags(settings: Settings, schedule: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The reason for each flag without effect; the schedule of learning rates and `values` are of flags or recipe."""
+    pruning, training, network = settings.pruning, settings.training, settings.run.architecture
+    criteria, experiment = parts(pruning.pruner), EXPERIMENTS[settings.run.experiment]
     reasons = _ignored_in_pruning(pruning, criteria)
-    if not settings.run.architecture.startswith(IMAGENET):
-        reasons["pretrained"] = f"on {settings.run.architecture}, for which torchvision has no weights"
+    if training.train or experiment.needs(settings):
+        reasons |= _ignored_in_training(schedule, values)
+    else:
+        names = (*RECIPE_FIELDS, "weight_decay_scope", "epochs", "accumulate", "lr_schedule", "lr_cycle", "warmup")
+        reasons |= dict.fromkeys(names, "with --train=0")
+        if not any(criterion.needs_batches for criterion in criteria) and training.batchnorm == "running":
+            reasons["batch_size"] = "with --train=0"
+    if not architecture(network).has_batchnorm:
+        reasons["batchnorm"] = f"on {network}, which has no batch normalisation"
+    if not network.startswith(IMAGENET):
+        reasons["pretrained"] = f"on {network}, for which torchvision has no weights"
     elif pruning.weights_from is not None:
         reasons["pretrained"] = "with --weights_from"
-    experiment = EXPERIMENTS[settings.run.experiment]
-    if not training.train and not experiment.needs(settings):
-        reasons |= dict.fromkeys(
-            (*RECIPE_FIELDS, "epochs", "accumulate", "lr_schedule", "lr_cycle", "warmup"), "with --train=0"
-        )
-        if not needs_batches and training.batchnorm == "running":
-            reasons["batch_size"] = "with --train=0"
-        return reasons | experiment.ignored(settings, schedule)
-    if optimizer not in ("momentum", "nesterov"):
-        reasons["momentum"] = f"with --optimizer={optimizer}"
+    if pruning.reinitialize and all(criterion is CRITERIA["random"] for criterion in criteria):
+        unread = f"with --reinitialize on pruner {pruning.pruner}, which scores no weights"
+        reasons = dict.fromkeys(("pretrained", "weights_from"), unread) | reasons
+    return reasons | experiment.ignored(settings, schedule)
+
+
+def _ignored_in_training(schedule: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The reason for each flag of training that has no effect."""
+    reasons = {}
+    if values["optimizer"] not in ("momentum", "nesterov"):
+        reasons["momentum"] = f"with --optimizer={values['optimizer']}"
+    if not values["weight_decay"]:
+        reasons["weight_decay_scope"] = "with --weight_decay=0"
     if schedule != "step":
         reasons |= dict.fromkeys(("lr_drops", "lr_drop_rate"), f"with --lr_schedule={schedule}")
     if schedule != "cyclic":
         reasons["lr_cycle"] = f"with --lr_schedule={schedule}"
-    return reasons | experiment.ignored(settings, schedule)
+    return reasons
 
 
 def _ignored_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str, str]:
@@ -66,10 +83,13 @@ def _ignored_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str
         reasons["effective_type"] = "without pruning to an effective target"
     if not criteria:
         nothing = f"on pruner {DENSE}, which prunes nothing"
-        names = ("prune_iterations", "schedule", "keep_alive", "invert", "prune_unit", "compute_aware")
+        names = ("prune_iterations", "schedule", "keep_alive", "invert", "prune_unit", "compute_aware", *_TARGET)
         reasons |= dict.fromkeys(names, nothing)
         if pruning.masks_from is None:
             reasons |= dict.fromkeys(("shuffle", "reinitialize"), f"{nothing}, without --masks_from")
+    elif pruning.pruner in CRITERIA and CRITERIA[pruning.pruner].is_constant and not pruning.invert:
+        rounds = f"on pruner {pruning.pruner}, whose order no round changes"
+        reasons |= {"prune_iterations": rounds, "schedule": rounds}
     elif pruning.schedule != "one-shot" and max(pruning.prune_iterations or one.iterations for one in criteria) == 1:
         reasons["schedule"] = f"on pruner {pruning.pruner}, which prunes in one round (--prune_iterations)"
     return reasons

@@ -1,6 +1,5 @@
 """Union mask: a schedule that prunes in cycles and unites their masks while a network trains."""
 
-import math
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,23 +28,17 @@ def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext)
     return prune_while_training(schedule, cyclic_recipe(settings), {"arm": settings.options.arm})
 
 
-def span(settings: Settings) -> tuple[int, int]:
-    """First and last step of pruning."""
-    options, iterations = settings.options, settings.recipe.iterations
-    return round(options.start_step * iterations), round(options.end * iterations)
-
-
 def cyclic_recipe(settings: Settings) -> Recipe:
-    """The training recipe; except in the vanilla arm, its learning rates rise and fall with the cycles of pruning."""
-    recipe, (start, end) = settings.recipe, span(settings)
+    """The training recipe; except in the vanilla arm, its learning rates rise in a cycle of pruning, fall in the next.
+
+    The last rate is 0 if cycles of the same length fill the run, as `--cycles=19 --end_step=0.95` do.
+    """
+    recipe = settings.recipe
+    start, end = settings.options.span(recipe.iterations)
     if settings.options.arm == "vanilla" or recipe.lr_schedule == "cyclic":
         return recipe
-    iterations = recipe.iterations
-    # The original program's period is two cycles of pruning; here a whole number of periods fills the run, so that it
-    # ends at a low rate.
-    periods = max(1, round(iterations * settings.options.cycles / max(1, 2 * (end - start))))
-    half = max(1, math.ceil(iterations / (2 * periods)))
-    return replace(recipe, lr_schedule="cyclic", lr_cycle=(half, half))
+    cycle = max(1, round((end - start) / settings.options.cycles))
+    return replace(recipe, lr_schedule="cyclic", lr_cycle=(cycle, cycle))
 
 
 class Cycles(RepeatedPruning):
@@ -55,7 +48,7 @@ class Cycles(RepeatedPruning):
         super().__init__(trial)
         settings = trial.settings
         self.target = settings.target
-        self.start, self.end = span(settings)
+        self.start, self.end = self.options.span(settings.recipe.iterations)
         count = self.options.cycles if self.options.arm == "union" else 1
         self.bounds = [self.start + (self.end - self.start) * index // count for index in range(count + 1)]
         """Steps between cycles, with the first and the last step of pruning."""

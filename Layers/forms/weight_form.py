@@ -11,10 +11,10 @@ from Layers.masks import Masks
 
 
 class Parameters(NamedTuple):
-    """What an optimizer sees: parameters with and without weight decay."""
+    """What an optimizer sees: kernels, which decay, and all other parameters, which decay only in some recipes."""
 
-    decayed: list[Tensor]
-    undecayed: list[Tensor]
+    kernels: list[Tensor]
+    others: list[Tensor]
 
 
 class WeightForm:
@@ -45,13 +45,13 @@ class WeightForm:
             self.leave()
 
     def parameters(self) -> Parameters:
-        """What the optimizer sees: kernels with weight decay, biases and normalisation without."""
+        """What the optimizer sees: kernels, and the rest, such as biases and normalisation."""
         kernels = {name for name, (weight, _) in prunable(self.model).items() if weight.dim() > 1}
         parameters = Parameters([], [])
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                is_decayed = parameter.dim() > 1 or name in kernels
-                (parameters.decayed if is_decayed else parameters.undecayed).append(parameter)
+                is_kernel = parameter.dim() > 1 or name in kernels
+                (parameters.kernels if is_kernel else parameters.others).append(parameter)
         return parameters
 
     def before_forward(self) -> None:

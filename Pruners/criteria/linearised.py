@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from Layers.masked import Masked, prunable
+from Layers.masked import Masked
 from Utils.connectivity.ops.op import Linearised
 from Utils.connectivity.ops.table import called_op, declared_op
 from Utils.errors import UserError
@@ -23,11 +23,11 @@ _RANGE = 2.0**256
 
 
 def linearise(model: nn.Module) -> None:
-    """Make a model linear and positive, in place, in float64: weights |w|, no biases, no activations, same pooling.
+    """Make a model linear and positive, in place, in float64: weights |w|, biases |b|, no activations, same pooling.
 
     Batch normalisation becomes the factor |scale| / sqrt(variance + eps), with the running variance (1 if there is
-    none). Prunable biases and shifts stay, as |b|, because they are scored. Masks are no longer applied. The operation
-    table says what becomes of each module. Raises `UserError` for a layer without a positive linear counterpart.
+    none), plus |shift|. Masks are no longer applied. The operation table says what becomes of each module. Raises
+    `UserError` for a layer without a positive linear counterpart.
     """
     model.double().eval()
     for name, module in model.named_modules():
@@ -42,12 +42,12 @@ def linearise(model: nn.Module) -> None:
             # Pruned weights are set to zero instead: a product with the mask would cost as much as all the rest, in
             # the forward and in the backward pass.
             module.masked = partial(getattr, module)  # type: ignore[method-assign]
-    scored = {id(parameter) for parameter, _ in prunable(model).values()}
     for name, parameter in model.named_parameters():
-        is_bias = name.rpartition(".")[2] == "bias"
-        parameter.data.zero_() if is_bias and id(parameter) not in scored else parameter.data.abs_()
-        if is_bias and id(parameter) in scored:
-            parameter._exponent = 0  # type: ignore[attr-defined]  # an activation, like the input
+        parameter.data.abs_()
+        # A bias is a source, like the input, with an exponent of its own. Zeros fit any exponent: they have none, so
+        # that a flow beyond the range of double precision is not aligned to them.
+        if name.rpartition(".")[2] == "bias" and bool(parameter.any()):
+            parameter._exponent = 0  # type: ignore[attr-defined]
 
 
 class Linear(TorchFunctionMode):
@@ -132,14 +132,14 @@ def _halved(flow: Tensor) -> Tensor:
 
 
 def _scale_channels(norm: nn.modules.batchnorm._BatchNorm, input: Tensor) -> Tensor:
-    """Forward pass of a linearised batch normalisation: one factor per channel, plus a prunable shift."""
+    """Forward pass of a linearised batch normalisation: one factor per channel, plus the shift."""
     shape = (-1, *[1] * (input.dim() - 2))
     spread = torch.ones(norm.num_features, dtype=torch.float64, device=input.device)
     if norm.running_var is not None:
         spread = norm.running_var
     scale = torch.ones_like(spread) if norm.weight is None else norm.weight
     result = input * (scale / torch.sqrt(spread + norm.eps)).reshape(shape)
-    return result + norm.bias.reshape(shape) if _is_activation(norm.bias) else result
+    return result if norm.bias is None else result + norm.bias.reshape(shape)
 
 
 def _unchanged(input: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """SynFlow: preserves the synaptic flow (Tanaka et al. 2020, "Pruning neural networks without any data").
 
-Scores are computed in a linear network with positive weights, so they are conserved: every layer's scores add up to the
-same total, and pruning in many rounds empties no layer before it must.
+Scores are computed in a linear network with positive weights, whose sources are the input and the biases. They are
+conserved: the scores of a layer's weights, and of the biases that enter at that layer or after it, add up to the same
+total. Without biases, pruning in many rounds therefore empties no layer before it must.
 """
 
 import torch

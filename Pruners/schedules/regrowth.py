@@ -41,12 +41,14 @@ def gradient_growth(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
 def drop_and_grow(model: nn.Module, fraction: float, growth: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Prune the smallest `fraction` of each layer's kept weights and regrow as many, initialised to zero.
 
-    `growth` scores pruned entries; the highest regrow first. An entry dropped by this call may regrow and then keeps
-    its value. Masks change in place and keep their counts. Returns a bool tensor of new entries for each parameter.
+    `growth` scores all entries that are then pruned; the highest regrow first. An entry dropped by this call may
+    regrow, as in the paper's algorithm 1, and then keeps its value: in a layer with fewer pruned entries than are
+    dropped, some must. Masks change in place and keep their counts. Returns a bool tensor of new entries for each
+    parameter.
     """
     new = {}
     for name, (weight, mask) in prunable(model).items():
-        count = min(int(fraction * int(mask.sum())), int((~mask).sum()))
+        count = int(fraction * int(mask.sum()))
         before = mask.flatten().clone()
         kept = before.clone()
         magnitudes = weight.flatten().abs().masked_fill(~before, math.inf)

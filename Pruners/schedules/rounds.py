@@ -136,7 +136,7 @@ def _mask(masks: Mapping[str, Tensor], indices: Tensor) -> None:
     indices, bounds = indices.sort().values, _bounds(sizes, indices.device)
     ends = torch.searchsorted(indices, bounds).tolist()
     for mask, start, first, last in zip(masks.values(), bounds.tolist(), ends, ends[1:], strict=False):
-        mask.view(-1)[indices[first:last] - start] = False
+        mask[torch.unravel_index(indices[first:last] - start, mask.shape)] = False
 
 
 def _bounds(sizes: Mapping[str, int], device: torch.device) -> Tensor:

@@ -11,10 +11,17 @@ class Command:
     """Reports that run nothing, and a file of flags."""
 
     list: tuple[str, ...] | None = setting(
-        None, "print available names by kind (default: all kinds)", choices=LISTS, sequence=True
+        None, "print available names by kind (default: all kinds)", choices=LISTS, sequence=True, identity=False
     )
-    dry_run: bool = setting(False, "print what would run, with estimates of time and disk, and run nothing", kind=bool)
-    status: bool = setting(False, "print how many networks are done, running, failed and missing", kind=bool)
+    dry_run: bool = setting(
+        False, "print what would run, with estimates of time and disk, and run nothing", kind=bool, identity=False
+    )
+    status: bool = setting(
+        False, "print how many networks are done, running, failed and missing", kind=bool, identity=False
+    )
     config: str | None = setting(
-        None, "a YAML file of flags and their values; typed flags replace those of the file", placeholder="FILE.yml"
+        None,
+        "a YAML file of flags and their values; typed flags replace those of the file",
+        placeholder="FILE.yml",
+        identity=False,
     )

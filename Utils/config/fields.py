@@ -1,5 +1,6 @@
 """Fields of settings dataclasses: default, help text, choices and check of each flag."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import field
 from decimal import Decimal
@@ -13,6 +14,12 @@ AT_LEAST_TWO: Check = (lambda value: value >= 2, "at least 2, for batch normalis
 
 
 AT_LEAST_ONE: Check = (lambda value: value >= 1, "at least 1")
+
+
+ROUNDS: Check = (lambda value: 1 <= value <= 100_000, "between 1 and 100,000")
+
+
+THREADS: Check = (lambda value: 1 <= value <= 1024, "between 1 and 1024")
 
 
 POSITIVE: Check = (lambda value: value > 0, "greater than 0")
@@ -54,7 +61,7 @@ def setting(
     *,
     kind: type = str,
     choices: tuple[str, ...] | str | None = None,
-    many: bool = False,
+    many: bool | None = None,
     sequence: bool = False,
     identity: bool = True,
     check: Check | None = None,
@@ -64,14 +71,18 @@ def setting(
 ) -> Any:
     """A field of a settings dataclass, with the metadata that the parser and the run key need.
 
-    `choices` are the valid values, or the name of a registry that lists them. `many`: several values request several
-    runs. `sequence`: several values form one setting. `identity`: the value changes the result, so it belongs to the
-    run's identity. `aliases` map other spellings to valid values. `flag`: the field can be typed; otherwise it is
-    derived from other fields. `placeholder` stands for the value in `--help`.
+    `choices` are the valid values, or the name of a registry that lists them. `identity`: the value changes the result,
+    so it belongs to the run's identity. `sequence`: several values form one setting. `many`: several values request
+    several runs, by default for every identity field that is no sequence. A flag that is typed again replaces its
+    values; that of a sequence, or with `many=True`, adds to them. `aliases` map other spellings to valid values.
+    `flag`: the field can be typed; otherwise it is derived from other fields. `placeholder` stands for the value in
+    `--help`.
     """
+    adds = sequence or bool(many)
+    many = identity and not sequence if many is None else many
     metadata = {
-        "help": help, "kind": kind, "choices": choices, "many": many, "sequence": sequence, "identity": identity,
-        "check": check, "aliases": aliases or {}, "flag": flag, "placeholder": placeholder,
+        "help": help, "kind": kind, "choices": choices, "many": many, "sequence": sequence, "adds": adds,
+        "identity": identity, "check": check, "aliases": aliases or {}, "flag": flag, "placeholder": placeholder,
     }  # fmt: skip
     return field(default=default, metadata=metadata)
 
@@ -82,3 +93,8 @@ def plain(value: Any) -> Any:
         text = format(value, "f")
         return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
     return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def flag_fields(group: type) -> list[dataclasses.Field]:
+    """The fields of a settings dataclass that can be typed as flags."""
+    return [item for item in dataclasses.fields(group) if item.metadata["flag"]]

@@ -1,37 +1,38 @@
 """Command-line parser: turns arguments into a `Request`, with flags generated from settings dataclasses.
 
-A list may be written `--flag a b c`, `--flag=a b c` or `--flag=a,b,c`, and a switch `--flag`, `--flag=0`, `--flag=1` or
-`--no-flag`. Dashes and underscores are interchangeable in the names of flags.
+Several values are written `--flag a b c`, `--flag=a b c` or `--flag=a,b,c`, and a switch `--flag`, `--flag=0`,
+`--flag=1` or `--no-flag`. Dashes and underscores are interchangeable in the names of flags.
 """
 
-import argparse
 import dataclasses
 import difflib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any
 
 from Utils.config import flag_aliases
+from Utils.config.choices import ValidNames
+from Utils.config.fields import flag_fields
+from Utils.config.flag_text import value_text
+from Utils.config.help_text import help_text
 from Utils.errors import UserError, unknown
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _KINDS = {int: "a whole number", float: "a finite number", Decimal: "a finite number", bool: "0 or 1", str: "a name"}
+_FLAG = re.compile("--|-[a-zA-Z]")
+"""The beginning of a flag; other words with a dash are numbers."""
 
+_MOST_COMMAS = 8
+"""Commas of a path that are recognised."""
 
-@dataclass(frozen=True)
-class ValidNames:
-    """The valid values of one registry, and the function that turns any spelling of a name into the canonical one."""
-
-    what: str
-    valid: Sequence[str]
-    canonical: Callable[[str], str] = str
-    shown: Sequence[str] | None = None
-    """Values for `--help` and errors, where the list of all valid values is too long; None: all valid values."""
-    is_further: Callable[[str], bool] = lambda text: False
-    """Whether a value outside the registry may still be valid; the code that uses the value checks it."""
+_MOST_RUNS = 100_000
+"""Runs of one command: planning takes about half a minute for so many."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,12 @@ class Request:
     values: dict[str, Any]
     many: frozenset[str]
 
-    def single(self) -> dict[str, Any]:
-        """The values shared by all runs."""
-        return {name: value for name, value in self.values.items() if name not in self.many}
-
     def product(self) -> list[dict[str, Any]]:
-        """One dictionary of values for each combination of values of the `many` flags."""
+        """One dictionary of values for each combination of the `many` flags; raises `UserError` for too many."""
         axes = [name for name in self.values if name in self.many]
+        count = math.prod(len(self.values[name]) for name in axes)
+        if count > _MOST_RUNS:
+            raise UserError(f"these values ask for {count:,} runs; give one command at most {_MOST_RUNS:,}")
         combinations = itertools.product(*(self.values[name] for name in axes))
         return [self.values | dict(zip(axes, combination, strict=True)) for combination in combinations]
 
@@ -72,9 +72,17 @@ class Request:
         return group(**options), Request(rest, self.many - names)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message.removeprefix("argument "))
+@dataclass
+class _Typed:
+    """A flag as it was typed, and its values: the words behind it, the first perhaps after an equals sign."""
+
+    flag: str
+    values: list[str]
+    has_equals: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.flag[2:].replace("-", "_")
 
 
 def parse(
@@ -91,121 +99,106 @@ def parse(
     flags do not belong here. Raises `UserError` for an invalid argument.
     """
     fields = {item.name: item for group in groups for item in flag_fields(group)}
-    parser = _Parser(prog=program, description=description, allow_abbrev=False, formatter_class=_Help)
-    for group in groups:
-        title = group.__name__.removesuffix("Options").lower()
-        section = parser.add_argument_group(title, (group.__doc__ or "").strip())
-        for item in flag_fields(group):
-            _add_flag(section, item, names)
-    words = _split_lists([_canonical_flag(word, fields) for word in arguments], fields)
-    namespace, unknown_words = parser.parse_known_args(words)
-    if unknown_words:
-        raise _unknown_argument(unknown_words[0], fields, elsewhere or {})
-    values = {}
-    for name, texts in vars(namespace).items():
-        item = fields[name]
-        is_sequence = item.metadata["sequence"]
-        is_list = is_sequence or item.metadata["many"]
-        parsed = [_parse_value(item, text, names) for text in (texts if is_list else [texts])]
-        values[name] = tuple(parsed) if is_sequence else list(dict.fromkeys(parsed)) if is_list else parsed[0]
-        if is_sequence:
-            _check(item, values[name])
+    flags = list(_typed(arguments))
+    if any(typed.flag in ("-h", "--help") for typed in flags):
+        sys.stdout.write(help_text(groups, names, program, description))
+        raise SystemExit(0)
+    values: dict[str, Any] = {}
+    for typed in flags:
+        item, texts = _field_and_texts(typed, fields, elsewhere or {})
+        earlier = values.get(item.name, ()) if item.metadata["adds"] else ()
+        parsed = (*earlier, *(_parse_value(item, text, names) for text in texts))
+        if item.metadata["many"]:
+            values[item.name] = list(dict.fromkeys(parsed))
+        else:
+            values[item.name] = parsed if item.metadata["sequence"] else parsed[0]
+    for name, value in values.items():
+        if fields[name].metadata["sequence"]:
+            _check(fields[name], value)
     return Request(values, frozenset(name for name in values if fields[name].metadata["many"]))
 
 
-def value_of(name: str, arguments: Iterable[str]) -> str | None:
-    """The last value of a flag with one value among words that are not parsed yet; None if it is not there."""
-    value, is_next = None, False
+def values_of(name: str, arguments: Iterable[str]) -> list[str]:
+    """The last values of a flag in words that are not parsed yet."""
+    return next((typed.values for typed in reversed(list(_typed(arguments))) if typed.name == name), [])
+
+
+def _typed(arguments: Iterable[str]) -> Iterator[_Typed]:
+    """The flags of a command line in order; raises `UserError` for a first word that is no flag."""
+    typed = None
     for word in arguments:
-        flag, equals, text = word.partition("=")
-        if is_next and not word.startswith("--"):
-            value = word
-        is_next = flag.startswith("--") and flag[2:].replace("-", "_") == name
-        if is_next and equals:
-            value, is_next = text, False
-    return value
-
-
-def flag_fields(group: type) -> list[dataclasses.Field]:
-    """The fields of a settings dataclass that can be typed as flags."""
-    return [item for item in dataclasses.fields(group) if item.metadata["flag"]]
-
-
-def _add_flag(section: Any, item: dataclasses.Field, names: Mapping[str, ValidNames]) -> None:
-    metadata, flag = item.metadata, f"--{item.name}"
-    default = "" if item.default is None else f" (default: {_text(item.default)})"
-    text = f"{metadata['help']}{_list_choices(metadata['choices'], names)}{default}".replace("%", "%%")
-    options: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
-    if metadata["kind"] is bool:
-        section.add_argument(flag, nargs="?", const="1", metavar="0|1", **options)
-        section.add_argument(f"--no-{item.name}", action="store_const", const="0", **options | {"help": "the opposite"})
-    elif metadata["many"] or metadata["sequence"]:
-        # A list that is one setting may be empty (no drops of the learning rate); a list of runs may not.
-        count = "+" if metadata["many"] else "*"
-        section.add_argument(flag, nargs=count, action="extend", metavar=_placeholder(metadata), **options)
-    else:
-        section.add_argument(flag, metavar=_placeholder(metadata), **options)
-
-
-def _placeholder(metadata: Mapping[str, Any]) -> str:
-    if metadata["placeholder"] is not None:
-        return metadata["placeholder"]
-    if metadata["choices"] is not None:
-        return "NAME"
-    return {int: "N", float: "X", Decimal: "X"}.get(metadata["kind"], "FOLDER")
-
-
-def _list_choices(choices: Any, names: Mapping[str, ValidNames]) -> str:
-    if choices is None:
-        return ""
-    valid = (names[choices].shown or names[choices].valid) if isinstance(choices, str) else choices
-    return f": {', '.join(valid)}"
-
-
-def _canonical_flag(word: str, fields: Mapping[str, dataclasses.Field]) -> str:
-    """The parser's spelling of a flag with dashes or underscores, or of a flag of the original programs."""
-    if not word.startswith("--"):
-        return word
-    flag, equals, value = word[2:].partition("=")
-    name = flag.replace("-", "_")
-    if name in fields:
-        return f"--{name}{equals}{value}"
-    if name.startswith("no_") and name[3:] in fields:
-        if equals:
-            raise UserError(f"--no-{name[3:]}: ignored explicit argument {value!r}; write --{name[3:]}=0")
-        return f"--no-{name[3:]}"
-    if name in flag_aliases.SWITCHES and "device" in fields:
-        if value and value.lower() not in _TRUE:
-            raise UserError(f"--{flag} is a switch for {flag_aliases.SWITCHES[name]}; leave {value!r} out")
-        return flag_aliases.SWITCHES[name]
-    if flag_aliases.FLAGS.get(name) in fields:
-        return f"--{flag_aliases.FLAGS[name]}{equals}{value}"
-    return word
-
-
-def _split_lists(arguments: Iterable[str], fields: Mapping[str, dataclasses.Field]) -> list[str]:
-    """Make each value of a list-valued flag a separate word, as argparse expects."""
-    words: list[str] = []
-    in_list = False
-    for word in arguments:
-        if word.startswith("--"):
-            flag, equals, value = word.partition("=")
-            item = fields.get(flag[2:])
-            in_list = item is not None and (item.metadata["many"] or item.metadata["sequence"])
-            if in_list:
-                words.append(flag)
-                if equals and not value and item is not None and item.metadata["many"]:
-                    raise UserError(f"{flag} needs a value")
-                words += _parts(value)
-                continue
-            words.append(word)
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{word!r} is not UTF-8")
+        if _FLAG.match(word):
+            if typed is not None:
+                yield typed
+            flag, equals, text = word.partition("=")
+            typed = _Typed(flag, [text] if equals else [], bool(equals))
+        elif typed is None:
+            raise _no_flag(word)
         else:
-            words += _parts(word) if in_list else [word]
-    return words
+            typed.values.append(word)
+    if typed is not None:
+        yield typed
+
+
+def _field_and_texts(
+    typed: _Typed, fields: Mapping[str, dataclasses.Field], elsewhere: Mapping[str, str]
+) -> tuple[dataclasses.Field, list[str]]:
+    """The field that a flag sets, by its name, as `--no-flag`, or by its name in an original program; and its values.
+
+    Raises `UserError` for an unknown flag, and for too few or too many values.
+    """
+    name = typed.name
+    switch = fields.get(name.removeprefix("no_"))
+    if name in fields or flag_aliases.FLAGS.get(name) in fields:
+        item = fields[name if name in fields else flag_aliases.FLAGS[name]]
+        return item, _texts(item, typed)
+    if name.startswith("no_") and switch is not None and switch.metadata["kind"] is bool:
+        if typed.has_equals:
+            text = typed.values[0]
+            raise UserError(f"--no-{switch.name}: ignored explicit argument {text!r}; write --{switch.name}=0")
+        if typed.values:
+            raise _no_flag(typed.values[0])
+        return switch, ["0"]
+    if name in flag_aliases.SWITCHES and "device" in fields:
+        flag, _, value = flag_aliases.SWITCHES[name].partition("=")
+        if any(text.lower() not in _TRUE for text in typed.values):
+            raise UserError(f"{typed.flag} is a switch for {flag}={value}; leave {typed.values[0]!r} out")
+        return fields[flag[2:]], [value]
+    raise _unknown_flag(typed.flag, fields, elsewhere)
+
+
+def _texts(item: dataclasses.Field, typed: _Typed) -> list[str]:
+    """The values of a flag; raises `UserError` if there are none, or several for a flag that takes one value."""
+    metadata = item.metadata
+    if metadata["kind"] is bool and not typed.values:
+        return ["1"]
+    is_list = metadata["many"] or metadata["sequence"]
+    is_path = metadata["kind"] is str and metadata["choices"] is None
+    texts = [part for text in typed.values for part in ([text] if is_path and not is_list else _parts(text))]
+    # A list that is one setting may be empty (no drops of the learning rate); a list of runs may not.
+    if not any(texts) and not metadata["sequence"]:
+        raise UserError(f"--{item.name} needs a value")
+    if len(texts) > 1 and not is_list:
+        raise UserError(f"--{item.name} takes one value, not {len(texts)}: {', '.join(texts)}")
+    return texts
 
 
 def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """The values that commas separate in a word; a comma in the path of a file, or of FILE:FACTORY, is part of it."""
+    parts, pieces = [], text.split(",")
+    while pieces:
+        counts = range(min(len(pieces), _MOST_COMMAS + 1), 1, -1)
+        count = next((count for count in counts if _is_path(",".join(pieces[:count]))), 1)
+        parts.append(",".join(pieces[:count]).strip())
+        del pieces[:count]
+    return [part for part in parts if part]
+
+
+def _is_path(text: str) -> bool:
+    path, _, factory = text.rpartition(":")
+    return os.path.exists(text) or ("," in path and "," not in factory and os.path.exists(path))
 
 
 def _parse_value(item: dataclasses.Field, text: str, names: Mapping[str, ValidNames]) -> Any:
@@ -216,11 +209,13 @@ def _parse_value(item: dataclasses.Field, text: str, names: Mapping[str, ValidNa
         registry = names[choices]
         text = registry.canonical(text)
         if text not in registry.valid and not registry.is_further(text):
-            raise unknown(registry.what, text, registry.valid, registry.shown)
+            raise unknown(registry.what, text, registry.valid, registry.shown, registry.listed_by)
         return text
     if choices is not None and text not in choices:
         raise unknown(f"value of --{item.name}", text, choices)
     value = _convert(item, text)
+    if metadata["kind"] is int and abs(value) >= 2**63:
+        raise UserError(f"--{item.name} must be below 2^63, not {text}")
     if not metadata["sequence"]:
         _check(item, value)
     return value
@@ -246,33 +241,23 @@ def _check(item: dataclasses.Field, value: Any) -> None:
     if item.metadata["check"] is not None:
         is_valid, requirement = item.metadata["check"]
         if not is_valid(value):
-            raise UserError(f"--{item.name} must be {requirement}, not {_text(value)}")
+            raise UserError(f"--{item.name} must be {requirement}, not {value_text(value)}")
 
 
-def _unknown_argument(word: str, fields: Mapping[str, Any], elsewhere: Mapping[str, str]) -> UserError:
-    if not word.startswith("-"):
-        return UserError(f"{word!r} belongs to no flag; see --help")
-    flag = word.partition("=")[0]
-    name = flag[2:].replace("-", "_").removeprefix("no_")
-    for known in (name, flag_aliases.FLAGS.get(name, "")):
+def _no_flag(word: str) -> UserError:
+    return UserError(f"{word!r} belongs to no flag; see --help")
+
+
+def _unknown_flag(flag: str, fields: Mapping[str, Any], elsewhere: Mapping[str, str]) -> UserError:
+    name = flag[2:].replace("-", "_")
+    bare = name.removeprefix("no_")
+    for known in (bare, flag_aliases.FLAGS.get(bare, "")):
         if known in elsewhere:
             return UserError(elsewhere[known])
-    reason = flag_aliases.GONE.get(flag[2:].replace("-", "_"))
-    if reason is not None:
-        return UserError(f"there is no flag {flag}: {reason}")
+    if name in flag_aliases.GONE:
+        return UserError(f"there is no flag {flag}: {flag_aliases.GONE[name]}")
     flags = [f"--{name}" for name in fields]
     completions = [name for name in flags if name.startswith(flag)]
     matches = completions or difflib.get_close_matches(flag, flags, n=1, cutoff=0.55)
     suggestion = f"; did you mean {matches[0]}?" if matches else ""
     return UserError(f"unknown flag {flag}{suggestion} (see --help)")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
-class _Help(argparse.HelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=110)

@@ -21,7 +21,11 @@ class PublishedRecipe:
     iterations: int
     lr_drops: tuple[int, ...]
     weight_decay: float
+    weight_decay_scope: str
+    """`kernels`, or `all` parameters."""
     lr: float
+    cyclic_lr: float
+    """The highest learning rate of cycles; that of all other schedules unless the source has two."""
     lr_schedule: str
     lr_drop_rate: float
     optimizer: str
@@ -31,6 +35,11 @@ class PublishedRecipe:
     prune_examples: int
     augmentation: str | None
     """None: the default of the data set."""
+    scoring_mode: str
+    """`training` or `evaluation`: the mode in which examples are scored."""
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    """Normalisation of pixels in [0, 1], for all channels or per channel; None: the constants of the data set."""
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +68,9 @@ def _parse(row: dict[str, str], images: int) -> PublishedRecipe:
         iterations=int(row["length"]) * unit,
         lr_drops=tuple(int(drop) * unit for drop in row["lr_drops"].split()),
         weight_decay=float(row["weight_decay"]),
+        weight_decay_scope=row["weight_decay_scope"],
         lr=float(row["lr"]),
+        cyclic_lr=float(row["cyclic_lr"] or row["lr"]),
         lr_schedule=row["lr_schedule"],
         lr_drop_rate=float(row["lr_drop_rate"]),
         optimizer=row["optimizer"],
@@ -68,4 +79,11 @@ def _parse(row: dict[str, str], images: int) -> PublishedRecipe:
         evaluate_every=int(row["evaluate_every"] or epoch),
         prune_examples=min(images, int(row["prune_examples"])),
         augmentation=row["augmentation"] or None,
+        scoring_mode=row["scoring_mode"],
+        mean=_numbers(row["mean"]),
+        std=_numbers(row["std"]),
     )
+
+
+def _numbers(text: str) -> tuple[float, ...] | None:
+    return tuple(map(float, text.split())) or None

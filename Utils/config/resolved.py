@@ -26,6 +26,7 @@ class Recipe:
     warmup: int = 0
     momentum: float = 0.0
     weight_decay: float = 0.0
+    weight_decay_scope: str = "kernels"
     augmentation: str = "none"
     batchnorm: str = "running"
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from Utils.config.groups import Machine
 from Utils.config.resolved import Recipe
-from Utils.config.settings import Machine
 from Utils.data.dataset import Batches, Data, Split
 from Utils.data.streaming import Files
 from Utils.distributed import process_group

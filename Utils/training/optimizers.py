@@ -1,4 +1,4 @@
-"""Optimizers: creates the optimizer of a recipe, with weight decay on kernels only."""
+"""Optimizers: creates the optimizer of a recipe, with weight decay on kernels or on all parameters."""
 
 import torch
 
@@ -7,10 +7,11 @@ from Utils.config.resolved import Recipe
 
 
 def make_optimizer(parameters: Parameters, recipe: Recipe) -> torch.optim.Optimizer:
-    """Create the optimizer of a resolved recipe; weight decay excludes biases and normalisation."""
+    """Create the optimizer of a resolved recipe; biases and normalisation decay only if its scope is `all`."""
+    others = recipe.weight_decay if recipe.weight_decay_scope == "all" else 0.0
     groups = [
-        {"params": parameters.decayed, "weight_decay": recipe.weight_decay},
-        {"params": parameters.undecayed, "weight_decay": 0.0},
+        {"params": parameters.kernels, "weight_decay": recipe.weight_decay},
+        {"params": parameters.others, "weight_decay": others},
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "adam":

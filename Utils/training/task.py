@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from Utils.config.groups import Machine
 from Utils.config.resolved import Recipe
-from Utils.config.settings import Machine
 from Utils.data.dataset import Data
 
 MAIN = "training"

@@ -8,7 +8,7 @@ from commands import runs
 
 from Experiments.registry import EXPERIMENTS
 from Utils.config.fields import plain, setting
-from Utils.config.settings import GROUPS
+from Utils.config.groups import GROUPS
 
 PINNED = {
     "": "a7bef87ec0",
@@ -29,20 +29,20 @@ DEFAULTS = {
     "run": {
         "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
         "data": None, "image_size": None, "mean": None, "std": None, "data_key": None, "architecture_key": None,
-        "inputs_key": None, "sample": 0,
+        "inputs_key": None, "experiment_revision": 0, "sample": 0,
     },
     "pruning": {
         "pruner": "snip", "pruning_type": "direct", "effective_type": "exact", "target_sparsity": "0.9",
-        "com_exp": None, "prune_examples": None, "weights_key": None, "masks_key": None, "pre_iterations": None,
-        "prune_iterations": None, "schedule": "exponential", "prune_unit": "weight", "compute_aware": False,
-        "prune_bias": False, "prune_batchnorm": False, "prune_residual": False, "prune_train_mode": True,
-        "keep_alive": False, "invert": False, "shuffle": False, "reinitialize": False,
+        "com_exp": None, "prune_examples": None, "weights_key": None, "masks_key": None, "pruner_revision": None,
+        "pre_iterations": None, "prune_iterations": None, "schedule": "exponential", "prune_unit": "weight",
+        "compute_aware": False, "prune_bias": False, "prune_batchnorm": False, "prune_residual": False,
+        "prune_train_mode": None, "keep_alive": False, "invert": False, "shuffle": False, "reinitialize": False,
     },
     "training": {
         "train": True, "iterations": None, "epochs": None, "optimizer": None, "lr": None, "lr_drops": None,
         "lr_drop_rate": None, "lr_schedule": None, "lr_cycle": None, "warmup": None, "momentum": None,
-        "weight_decay": None, "batch_size": None, "accumulate": 1, "augmentation": None, "batchnorm": "running",
-        "validation": 0, "evaluate_every": None,
+        "weight_decay": None, "weight_decay_scope": None, "batch_size": None, "accumulate": 1, "augmentation": None,
+        "augmentation_revision": 0, "batchnorm": "running", "validation": 0, "evaluate_every": None,
     },
     "machine": {"precision": "fp32"},
     "multishot": {"levels": 3, "rewind": "init"},
@@ -57,7 +57,10 @@ DEFAULTS = {
     "dynamic": {"grow": "gradient", "drop_fraction": 0.3, "exchange_every": 100, "end_step": 0.75},
     "union-mask": {"start_step": 0.0, "prune_every": 100, "arm": "union", "cycles": 10, "end_step": None},
 }  # fmt: skip
-"""The values that an identity leaves out, by group of flags."""
+"""The values that an identity leaves out, by group of flags.
+
+`prune_train_mode` and `weight_decay_scope` are left out where they are `training` and `kernels`.
+"""
 
 
 def test_defaults_never_change():
@@ -82,7 +85,7 @@ def test_equal_networks_have_one_name():
     assert len(keys("", "--device=cpu", "--out_path=x", "--save=0", "--overwrite", "--path_to_data=y")) == 1
     assert len(keys("--epochs=2", "--iterations=44")) == 1
     assert len(keys("", "--lr_schedule=step", "--warmup=0")) == 1
-    assert len(keys("--pruner=dense", "--pruner=dense --target_sparsity=0.5 --pruning_type=effective")) == 1
+    assert len(keys("--pruner=dense", "--pruner=dense,snip --target_sparsity=0.5 --pruning_type=effective")) == 2
     assert len(keys("--pruner=rand/igq", "--pruner=random/igq", "--pruner random/igq")) == 1
     assert len(keys("", "--prune_examples=1437", "--prune_iterations=1", "--schedule=one-shot")) == 1
     assert len(keys("--pruner=synflow", "--pruner=synflow --prune_iterations=100", "--pruner=synflow/synflow")) == 1

@@ -12,8 +12,9 @@ import main
 from Experiments.registry import EXPERIMENTS
 from Utils.config import flag_aliases
 from Utils.config.flag_text import as_flags
+from Utils.config.groups import GROUPS
 from Utils.config.parser import Request, flag_fields
-from Utils.config.settings import GROUPS, Settings
+from Utils.config.settings import Settings
 from Utils.errors import UserError
 
 
@@ -30,8 +31,13 @@ def test_lists_in_every_form(words):
     assert read(*words).values["pruner"] == ["snip", "synflow", "random/igq"]
 
 
-def test_repeated_lists_add_up():
+def test_flags_typed_again_replace_their_values_unless_they_name_what_is_compared():
     assert read("--sample", "0", "--sample=1", "--pruner=snip", "--pruner=rand").values["sample"] == [0, 1]
+    assert read("--lr=0.1", "--lr", "0.2", "0.3", "--train", "--no-train").values == {
+        "lr": [0.2, 0.3],
+        "train": [False],
+    }
+    assert read("--workers=1", "--workers=2").values == {"workers": 2}
 
 
 def test_no_drops():
@@ -51,18 +57,19 @@ def test_lists_of_numbers():
     (["--train=0"], False), (["--train=False"], False), (["--no-train"], False), (["--train", "0"], False),
 ])  # fmt: skip
 def test_switches_in_every_form(words, value):
-    assert read(*words).values["train"] is value
+    assert read(*words).values == {"train": [value]}
+    assert read(*(word.replace("train", "save") for word in words)).values == {"save": value}
 
 
 @pytest.mark.parametrize(("line", "values"), [
-    ("--weight-decay=0.1 --lr-drops 1 2", {"weight_decay": 0.1, "lr_drops": (1, 2)}),
-    ("--dataset mnist --model lenet5 --seed 3", {"data": "mnist", "architecture": ["lenet5"], "sample": [3]}),
-    ("--optim=adam --learning_rate=0.01 --num_valid=7", {"optimizer": "adam", "lr": 0.01, "validation": 7}),
-    ("--dataset=fashion --optimizer=rms", {"data": "fashion-mnist", "optimizer": "rmsprop"}),
-    ("--compression 1 2 --post-epochs 5", {"com_exp": [Decimal(1), Decimal(2)], "epochs": 5}),
+    ("--weight-decay=0.1 --lr-drops 1 2", {"weight_decay": [0.1], "lr_drops": (1, 2)}),
+    ("--dataset mnist --model lenet5 --seed 3", {"data": ["mnist"], "architecture": ["lenet5"], "sample": [3]}),
+    ("--optim=adam --learning_rate=0.01 --num_valid=7", {"optimizer": ["adam"], "lr": [0.01], "validation": [7]}),
+    ("--dataset=fashion --optimizer=rms", {"data": ["fashion-mnist"], "optimizer": ["rmsprop"]}),
+    ("--compression 1 2 --post-epochs 5", {"com_exp": [Decimal(1), Decimal(2)], "epochs": [5]}),
     ("--final_sparsity=0.95 --output-dir=x", {"target_sparsity": [Decimal("0.95")], "out_path": "x"}),
-    ("--train-batch-size 64 --result_dir y --steps 9", {"batch_size": 64, "out_path": "y", "iterations": 9}),
-    ("--no-cuda --no-train", {"device": "cpu", "train": False}), ("--no_train --no_save=", None),
+    ("--train-batch-size 64 --result_dir y --steps 9", {"batch_size": [64], "out_path": "y", "iterations": [9]}),
+    ("--no-cuda --no-train", {"device": "cpu", "train": [False]}), ("--no_train --no_save=", None),
     ("--dry-run", {"dry_run": True}), ("--no-dry-run --save=0", {"dry_run": False, "save": False}),
 ])  # fmt: skip
 def test_flags_of_the_original_programs_and_dashes(line, values):
@@ -91,7 +98,7 @@ def test_defaults():
     settings = Settings()
     assert {name: value for name, value in vars(settings.run).items() if value is not None or name == "data"} == {
         "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
-        "data": None, "path_to_data": "Data", "sample": 0,
+        "data": None, "path_to_data": "Data", "sample": 0, "experiment_revision": 0,
         "out_path": "Results", "save": True, "overwrite": False, "retry_failed": False,
     }  # fmt: skip
     assert (settings.pruning.pruner, settings.pruning.pruning_type) == ("snip", "direct")
@@ -113,6 +120,14 @@ def test_help_names_every_flag_and_choice_of_the_chosen_experiment(word, name, c
     assert "PRUNER/igq" in text and "lenet5" in text
 
 
+def test_help_explains_what_flags_share_once(capsys):
+    with pytest.raises(SystemExit):
+        read("--experiment", "gradual", "dynamic", "--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("--no-") == 1 and "A switch is written --flag, --flag=0, --flag=1 or --no-flag." in text
+    assert "the opposite" not in text and "--grow NAME ..." in text and "--ramp NAME ..." in text
+
+
 def test_a_shared_option_is_explained_by_the_chosen_experiment(capsys):
     for name, meaning, default in (("dynamic", "exchanges end", "0.75"), ("gradual", "target is reached", "0.5")):
         with pytest.raises(SystemExit):
@@ -126,7 +141,7 @@ BAD = [
     ("--pruner=random/erg", "did you mean 'erk'? (valid: global, uniform, uniform_plus, erk, igq"),
     (
         "--architecture=lenet300",
-        "unknown architecture 'lenet300'; did you mean 'lenet300100'? (valid: lenet300100",
+        "unknown architecture 'lenet300'; did you mean 'lenet300100'? (see python main.py --list architectures)",
     ),
     ("--data=minst", "unknown data set 'minst'; did you mean 'mnist'?"),
     ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: dynamic, gradual"),
@@ -154,9 +169,10 @@ BAD = [
     ("--lr=0", "--lr must be greater than 0, not 0.0"),
     ("--lr=nan", "--lr must be a finite number, not 'nan'"),
     ("--lr=fast", "--lr must be a finite number, not 'fast'"),
-    ("--lr", "--lr: expected one argument"),
+    ("--lr", "--lr needs a value"),
+    ("--lr=", "--lr needs a value"),
     ("--pruner=", "--pruner needs a value"),
-    ("--pruner", "--pruner: expected at least one argument"),
+    ("--pruner", "--pruner needs a value"),
     ("--lr_drops=20,10", "--lr_drops must be rising and at least 1, not 20,10"),
     ("--lr_drop_rate=2", "--lr_drop_rate must be greater than 0 and at most 1, not 2.0"),
     ("--momentum=1", "--momentum must be at least 0 and less than 1, not 1.0"),
@@ -172,7 +188,10 @@ BAD = [
     ("--gpuss=0", "unknown flag --gpuss; did you mean --gpus?"),
     ("-x", "unknown flag -x"),
     ("snip", "'snip' belongs to no flag; see --help"),
-    ("--data=mnist cifar10", "'cifar10' belongs to no flag"),
+    ("--no-train 0", "'0' belongs to no flag"),
+    ("--no-lr", "unknown flag --no-lr; did you mean --lr? (see --help)"),
+    ("--epochs=--", "--epochs must be a whole number, not '--'"),
+    ("--pruner=-x", "unknown pruner '-x'"),
     ("--epochs=1 --iterations=5", "--epochs and --iterations both set the length of training"),
     (
         "--pruner=random --prune_examples=5",
@@ -187,7 +206,7 @@ BAD = [
     ("--prune_examples=1438", "--prune_examples=1438 is more than the 1437 training images"),
     ("--validation=1437", "--validation=1437 must be less than the 1437 training images"),
     ("--batch_size=1000 --validation=438", "--batch_size=1000 is more than the 999 training images"),
-    ("--out_path=", "--out_path must be a name, not ''"),
+    ("--out_path=", "--out_path needs a value"),
     ("--optimizer=adam --momentum=0.9", "--momentum has no effect with --optimizer=adam"),
 ]
 

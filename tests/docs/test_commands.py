@@ -1,5 +1,6 @@
 """Every command of the README and of the pages is executed; long ones in a shortened form made from the same line."""
 
+import os
 import re
 import shlex
 import shutil
@@ -52,6 +53,7 @@ VISUALIZATION = of("python visualization.py")
 DEMO = of("python demo.py")
 MAKE = of("make ")
 TORCHRUN = of("torchrun ")
+MAINTENANCE = of("python -m Utils.")
 ELSEWHERE = [*of("sbatch "), *of("python -m tests.equality"), *(line for line in MAIN if "--ray_address" in line)]
 """Executed by test_ray_pool.py and by hand: they need a cluster, or another commit."""
 
@@ -150,6 +152,15 @@ def test_make(line):
     assert done.returncode == 0 and done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("line", MAINTENANCE)
+def test_maintenance(place, line):
+    part = Path("Results/singleshot/lenet300100/mnist/dense")
+    shutil.copytree(ROOT / part, place / part)
+    command, anywhere = [sys.executable, *shlex.split(line)[1:]], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=place, env=anywhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "Results" in done.stdout, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("line", TORCHRUN)
 def test_torchrun(place, line):
@@ -162,7 +173,7 @@ def test_torchrun(place, line):
 
 def test_no_command_is_left_out():
     modules = of("python -m benchmarks.", "python -m tests.faults")
-    executed = {*MAIN, *VISUALIZATION, *DEMO, *MAKE, *TORCHRUN, *ELSEWHERE, *modules}
+    executed = {*MAIN, *VISUALIZATION, *DEMO, *MAKE, *MAINTENANCE, *TORCHRUN, *ELSEWHERE, *modules}
     assert [line for line in COMMANDS if line not in executed] == []
     for line in modules:
         module = line.split()[2]

@@ -202,10 +202,15 @@ def check_other_answers(model: nn.Module, entry: Op) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(self.left(x) + self.norm(self.right(x)))
 
-    assert unit_groups(Normalised()) == []
+    with pytest.raises(UserError, match="no rule says how the operation InstanceNorm2d"):
+        unit_groups(Normalised(), (1, 3, 5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(table.OPERATIONS, nn.InstanceNorm2d, entry)
-        assert unit_groups(Normalised()) == [("left", "right")]
+        (group,) = unit_groups(Normalised(), (1, 3, 5)).groups.values()
+        assert {name: places.tolist() for name, places in group.places.items()} == {
+            "left.weight": [0, 1],
+            "right.weight": [0, 1],
+        }
         with pytest.raises(UserError, match=r"synflow cannot make InstanceNorm2d \(1\) linear"):
             make_pruner("synflow").score(model, make_batches((1, 3, 5)))
 

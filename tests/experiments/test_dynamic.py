@@ -42,6 +42,18 @@ def test_an_exchange_by_hand():
     assert mask.all(), "a dense layer has nothing to exchange"
 
 
+def test_an_exchange_in_a_layer_with_few_pruned_entries():
+    """All that the paper drops compete with the pruned entry to return: two of three do, the steepest."""
+    model = nn.Sequential(MaskedLinear(6, 1, bias=False))
+    weight, mask = prunable(model)["0.weight"]
+    weight.data = torch.tensor([[0.5, -0.1, 0.3, 9.0, 0.8, -0.4]])
+    mask[0, 3] = False
+    new = drop_and_grow(model, 0.4, {"0.weight": torch.tensor([[0.0, 1.0, 3.0, 2.0, 0.0, 0.0]])})
+    assert mask.tolist() == [[True, False, True, True, True, True]]
+    assert new["0.weight"].tolist() == [[False, False, False, True, False, False]]
+    assert weight.detach().flatten().tolist() == pytest.approx([0.5, -0.1, 0.3, 0.0, 0.8, -0.4])
+
+
 def test_growth_by_gradient_is_that_of_a_network_with_zeros():
     model = build("lenet5", generator=torch.Generator().manual_seed(0))
     for _, mask in prunable(model).values():

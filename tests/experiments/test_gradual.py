@@ -67,6 +67,12 @@ def test_pruning_before_the_first_step_is_a_single_shot(tmp_path):
     assert (single["top1"], single["test_loss"]) == (early["top1"], early["test_loss"])
 
 
+def test_rounds_prune_convolutions_whatever_their_layout_in_memory(tmp_path):
+    words = ["--data=digits", "--architecture=lenet5", "--iterations=4", "--experiment=gradual", "--prune_every=2"]
+    row = call(tmp_path, *words, "--pruner=synflow", "--prune_iterations=3")
+    assert row["kept_direct"] == row["target_kept"]
+
+
 @pytest.mark.parametrize("pruner", ["snip", "random/erk", "magnitude/per_unit", "lamp"])
 @pytest.mark.parametrize("pruning_type", ["direct", "effective"])
 def test_any_criterion_drives_it(tmp_path, pruner, pruning_type):
@@ -79,7 +85,8 @@ def test_any_criterion_drives_it(tmp_path, pruner, pruning_type):
 
 
 def test_dense_prunes_nothing(tmp_path):
-    row = call(tmp_path, *WORDS, "--experiment=gradual", "--pruner=dense")
+    assert main.main([*WORDS, "--experiment=gradual", "--pruner=dense,random", f"--out_path={tmp_path}"]) == 0
+    (row,) = (row for _, row in rows_of(tmp_path).iterrows() if row["pruner"] == "dense")
     assert row["kept_direct"] == TOTAL and not (run_folder(tmp_path, row) / "sparsity.csv").exists()
 
 
@@ -89,6 +96,8 @@ def test_dense_prunes_nothing(tmp_path):
         (["--train=0"], "--experiment=gradual changes masks during training, so it excludes --train=0"),
         (["--start_step=0.6"], "--start_step=0.6 is after --end_step=0.5"),
         (["--end_step=2"], "--end_step must be a fraction of the run, from 0 to 1, not 2"),
+        (["--ramp=linear", "--end_step=0"], "--ramp=linear needs --start_step before --end_step, not both 0.0"),
+        (["--end_step=0", "--prune_every=3"], "--prune_every has no effect with --start_step equal to --end_step"),
         (["--ramp=cosine"], "(valid: constant, cubic, full-cycle, half-cycle, linear)"),
         (["--ramp=linear", "--initial_sparsity=0.95"], "--initial_sparsity=0.95 is more than the target"),
         (["--ramp=linear", "--ramp_cycle=5"], "--ramp_cycle has no effect with --ramp=linear"),

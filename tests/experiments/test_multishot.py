@@ -85,7 +85,7 @@ def test_early_rewinding_goes_back_to_a_step_and_on_from_there(tmp_path, trainin
     assert (first.iterations, second.iterations) == (8, 12)
     # Five steps of plain training lead there.
     trainings.clear()
-    call(tmp_path / "short", "--pruner=dense", "--iterations=5", "--optimizer=sgd")
+    call(tmp_path / "short", "--pruner=mag", "--iterations=5", "--optimizer=sgd", "--levels=1")
     assert same(trainings[0][4], early)
 
 
@@ -138,7 +138,7 @@ def test_any_pruner_at_each_level(tmp_path, pruner):
 def test_one_spelling(tmp_path):
     first, second = (call(tmp_path / word, "--pruner=snip", "--levels=1", f"--rewind={word}") for word in ("0", "init"))
     assert first["run"] == second["run"]
-    plain = call(tmp_path / "plain", "--pruner=dense")
+    plain = call(tmp_path / "plain", "--pruner=dense,snip", "--levels=1", row="dense")
     assert call(tmp_path / "before", "--pruner=dense,snip", "--pre_iterations=5", row="dense")["run"] == plain["run"]
 
 
@@ -159,7 +159,7 @@ def test_the_control_is_trained_like_a_new_network(tmp_path, trainings):
 
 
 def test_dense_and_untrained(tmp_path):
-    row = call(tmp_path / "dense", "--pruner=dense")
+    row = call(tmp_path / "dense", "--pruner=dense,random", "--levels=1", row="dense")
     assert row["levels"] == 0 and row["kept_direct"] == 266_200
     row = call(tmp_path / "untrained", "--pruner=magnitude", "--train=0", "--levels=2", length=[])
     levels = pd.read_csv(run_folder(tmp_path / "untrained", row) / "levels.csv")
@@ -180,7 +180,9 @@ def test_parts_of_a_target_prune_the_same_fraction_each(target):
         (["--rewind=²"], "--rewind must be init, none, lr or a number of iterations, not ²"),
         (["--rewind=none", "--lr_schedule=one-cycle"], "--lr_schedule=one-cycle leaves at almost 0; use --rewind=lr"),
         (["--rewind=back"], "--rewind must be init, none, lr or a number of iterations, not back"),
-        (["--levels=0"], "--levels must be at least 1, not 0"),
+        (["--pruner=dense"], "--experiment has no effect on pruner dense, which prunes nothing; leave it out"),
+        (["--pruner=dense", "--masks_from=x", "--reinitialize"], "--masks_from=x is not a file"),
+        (["--levels=0"], "--levels must be between 1 and 100,000, not 0"),
         (["--shuffle"], "--shuffle has no effect with --experiment=multishot"),
         (["--ramp=linear"], "--ramp has no effect with --experiment=multishot; it belongs to gradual"),
     ],

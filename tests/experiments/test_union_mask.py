@@ -5,13 +5,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from commands import runs
 from conftest import rows_of, run_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
 import Experiments.runs.union_mask as union_mask
 import main
+from Experiments.runs.union_mask import cyclic_recipe
 from Layers import Masks
+from Utils.training.lr_schedules import learning_rate
 
 WORDS = ["--experiment=union-mask", "--data=digits", "--iterations=100", "--evaluate_every=25", "--target_sparsity=0.9",
          "--pruner=magnitude", "--prune_every=4"]  # fmt: skip
@@ -81,13 +84,23 @@ def test_arms_differ_in_what_they_say_only(tmp_path):
     tables = {arm: pd.read_csv(run_folder(tmp_path, row) / "training.csv") for arm, row in rows.iterrows()}
     assert tables["union"]["lr"].tolist() == tables["vanilla-cyclic"]["lr"].tolist()
     assert tables["vanilla"]["lr"].tolist() == [0.1] * 5 != tables["union"]["lr"].tolist()
-    assert tables["union"]["lr"].iloc[-1] < 0.01, "the run ends at a low rate"
     ends = {
         arm: pd.read_csv(run_folder(tmp_path, row) / "sparsity.csv")["iteration"].max() for arm, row in rows.iterrows()
     }
     assert ends == {"union": 95, "vanilla": 50, "vanilla-cyclic": 95}
     first = {table["test_loss"].iloc[0] for table in tables.values()}
     assert len(first) == 1, "the same initial weights"
+
+
+def test_rates_rise_in_one_cycle_of_pruning_and_fall_in_the_next():
+    """As published: cycles of 5,000 steps up to 0.95 of 100,000, so that the run starts and ends at a rate of 0."""
+    words = "--experiment=union-mask --cycles=19 --iterations=100000"
+    published, default = (cyclic_recipe(runs(*line.split())[0]) for line in (words, "--experiment=union-mask"))
+    rates = [learning_rate(published, step) for step in (0, 5_000, 10_000, 95_000, 97_500, 100_000)]
+    assert published.lr_cycle == (5_000, 5_000) and rates == pytest.approx([0, 0.1, 0, 0.1, 0.05, 0])
+    assert default.lr_cycle == (142, 142), "0.95 of 1,500 steps in ten cycles"
+    (union,) = runs("--experiment=union-mask", "--architecture=union/resnet32", data="cifar10")
+    assert (union.recipe.iterations, cyclic_recipe(union).lr_cycle) == (78_000, (7_410, 7_410))
 
 
 def test_filters_keep_the_same_count(tmp_path):

@@ -33,6 +33,14 @@ def test_the_registry_knows_the_number_of_prunable_weights(name):
     assert facts is not None and sum(sizes(name, facts.classes)) == entry.prunable
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_registry_knows_which_have_batch_normalisation(name):
+    with torch.device("meta"):
+        modules = list(build(name).modules())
+    is_normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
+    assert ARCHITECTURES[name].has_batchnorm == is_normalised
+
+
 @pytest.mark.parametrize(("name", "classes", "total", "tensors"), [
     ("vgg16", 10, 14_715_584, 14), ("vgg19", 100, 20_070_080, 17), ("resnet18", 200, 11_261_632, 21),
     ("lottery/vgg11", 10, 9_222_848, 9), ("lottery/vgg11", 100, 9_268_928, 9), ("lottery/vgg13-bn", 100, 9_453_248, 11),

@@ -114,7 +114,7 @@ class L2Form(Dynamic):
         self.coefficient, self.factor = coefficient, factor
 
     def penalty(self):
-        return self.coefficient / 2 * sum(weight.square().sum() for weight in self.parameters().decayed)
+        return self.coefficient / 2 * sum(weight.square().sum() for weight in self.parameters().kernels)
 
     def after_backward(self):
         for parameter in self.model.parameters():
@@ -249,5 +249,5 @@ def test_the_default_form_has_no_effect_of_its_own():
         form.after_step()
         assert form.penalty() is None and form.members == 1
         kernels = [weight for weight in model.parameters() if weight.dim() > 1]
-        assert [id(p) for p in form.parameters().decayed] == list(map(id, kernels))
+        assert [id(p) for p in form.parameters().kernels] == list(map(id, kernels))
     assert same(weights(model), before)

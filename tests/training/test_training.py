@@ -13,8 +13,8 @@ from Layers.forms.baked import Baked
 from Layers.forms.dynamic import Dynamic
 from Models import build
 from Models.registry import ARCHITECTURES
+from Utils.config.groups import Machine
 from Utils.config.resolved import Recipe
-from Utils.config.settings import Machine
 from Utils.data import dataset
 from Utils.data.image_spec import ImageSpec
 from Utils.errors import UserError

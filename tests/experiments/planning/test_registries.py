@@ -1,5 +1,6 @@
 """Registries: every line leads to code, and `--list` prints every name."""
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
@@ -13,8 +14,8 @@ from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES
 from Pruners import registry
 from Utils.config.fields import setting
+from Utils.config.groups import Training
 from Utils.config.recipes import lines
-from Utils.config.settings import Training
 from Utils.data.augmentation import AUGMENTATIONS
 from Utils.data.registry import DATASETS
 from Utils.data.streaming import VARIATIONS
@@ -33,7 +34,8 @@ def test_every_registry_line_leads_somewhere():
     for architecture in ARCHITECTURES.values():
         assert architecture.data is None or architecture.data in DATASETS
     for line in lines():
-        assert all(any(fnmatch(name, pattern) for name in ARCHITECTURES) for pattern in line["architecture"].split())
+        names = (*ARCHITECTURES, "imagenet/resnet18")
+        assert all(any(fnmatch(name, pattern) for name in names) for pattern in line["architecture"].split())
         assert all(any(fnmatch(name, pattern) for name in DATASETS) for pattern in line["data"].split())
     assert registry.ALIASES.keys().isdisjoint({*registry.CRITERIA})
 
@@ -56,6 +58,44 @@ def test_every_list_names_its_registry(capsys):
     assert main.main(["--list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("synflow", "igq", "imagefolder", "dead-units", "lenet300100 on mnist"))
+
+
+@pytest.mark.parametrize(("name", "width"), [
+    ("data", 70), ("data", 100), ("experiments", 50), ("figures", 70), ("pruners", 120), ("pruners", 140),
+    ("recipes", 70), ("recipes", 100), ("recipes", 120),
+])  # fmt: skip
+def test_lists_keep_their_columns_in_any_terminal(name, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main.main([f"--list={name}"]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    for table in printed.rstrip().split("\n\n"):
+        _, heading, *lines = table.splitlines()
+        if name == "recipes" and width < 120:
+            # Ten columns do not fit: each value stands behind the heading of its column.
+            assert "lenet5 on cifar10" in lines and "length 120,000 iterations; optimizer momentum" in printed
+            continue
+        starts = [match.end() for match in re.finditer("  +", heading)]
+        assert starts and all(line[start - 2 : start].strip() == "" for line in lines for start in starts)
+
+
+@pytest.mark.parametrize("name", ["data", "experiments", "figures"])
+def test_no_word_of_a_wrapped_cell_is_lost(name, capsys, monkeypatch):
+    texts = []
+    for width in ("70", "120"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main.main([f"--list={name}"]) == 0
+        texts.append(sorted(capsys.readouterr().out.split()))
+    assert texts[0] == texts[1]
+
+
+def test_experiments_agree_on_the_options_that_they_share():
+    """Several experiments may run in one command, which reads each flag once."""
+    seen = {}
+    for experiment in EXPERIMENTS.values():
+        for name, item in (experiment.Options.__dataclass_fields__ if experiment.Options else {}).items():
+            kind = {key: item.metadata[key] for key in ("kind", "choices", "many", "sequence", "check", "aliases")}
+            assert seen.setdefault(name, kind) == kind
 
 
 def test_an_option_may_not_hide_a_flag_of_all_experiments():

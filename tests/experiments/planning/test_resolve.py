@@ -50,10 +50,10 @@ def test_every_recipe_resolves(architecture, data):
 
 
 @pytest.mark.parametrize(("architecture", "data", "expected"), [
-    ("lenet300100", "mnist", (0.1, 100, 96_000, (25_000, 50_000, 75_000), 1e-3, 30_000, "momentum", None)),
-    ("lenet5", "cifar10", (0.1, 128, 120_000, (30_000, 60_000, 90_000), 1e-3, 38_400, "momentum", None)),
-    ("vgg16", "cifar10", (0.1, 128, 62_500, (31_250, 46_875), 2e-4, 38_400, "momentum", None)),
-    ("vgg19", "cifar100", (0.1, 128, 62_500, (31_250, 46_875), 2e-4, 50_000, "momentum", None)),
+    ("lenet300100", "mnist", (0.1, 100, 96_000, (25_001, 50_001, 75_001), 1e-3, 30_000, "momentum", None)),
+    ("lenet5", "cifar10", (0.1, 128, 120_000, (30_001, 60_001, 90_001), 1e-3, 38_400, "momentum", None)),
+    ("vgg16", "cifar10", (0.1, 128, 62_500, (31_251, 46_876), 2e-4, 38_400, "momentum", None)),
+    ("vgg19", "cifar100", (0.1, 128, 62_500, (31_251, 46_876), 2e-4, 50_000, "momentum", None)),
     ("lottery/vgg16-bn", "cifar100", (0.1, 128, 62_400, (23_400, 46_800), 1e-4, 1_000, "nesterov", None)),
     ("tinyimagenet/resnet18", "cifar10", (0.01, 128, 62_400, (23_400, 46_800), 5e-4, 100, "nesterov", None)),
     ("union/resnet32", "cifar100", (0.05, 128, 78_000, None, 5e-4, 128, "nesterov", "swa")),
@@ -82,4 +82,4 @@ def test_own_settings_of_an_experiment_become_flags():
         levels: int = setting(1, "how often", kind=int)
 
     request = parse(["--levels=3"], [Options], {}, "test", "")
-    assert request.values == {"levels": 3} and request.product() == [{"levels": 3}]
+    assert request.values == {"levels": [3]} and request.product() == [{"levels": 3}]

@@ -1,7 +1,5 @@
 """`--status` and `--dry_run`: what is finished, and what the rest takes."""
 
-import json
-
 import pytest
 from commands import QUICK, call, runs
 
@@ -12,6 +10,7 @@ from Utils.campaign import announcements
 from Utils.campaign.plan import Plan, PlannedRun
 from Utils.campaign.run_state import RunStates
 from Utils.results.artifacts import Need
+from Utils.results.digests import read_record, sealed
 from Utils.results.outcome import Outcome
 from Utils.results.store import Store
 
@@ -65,9 +64,11 @@ def test_the_estimate_reads_records_not_sentences(tmp_path, capsys):
     """Whatever the row says: the record has the batch size of a run."""
     assert call(tmp_path, "--pruner=random") == 0
     (path,) = tmp_path.rglob("run.json")
-    record = json.loads(path.read_text())
-    record["settings"]["batch_size"] = 32
-    path.write_text(json.dumps(record))
+    record = read_record(path.parent)
+    assert record.files is not None
+    path.write_bytes(
+        sealed({**record.values, "settings": {**record.values["settings"], "batch_size": 32}}, record.files)
+    )
     capsys.readouterr()
     assert call(tmp_path, "--pruner=mag", "--batch_size=32", "--dry_run") == 0
     assert "from 1 finished network\n" in capsys.readouterr().out

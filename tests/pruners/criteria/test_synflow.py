@@ -2,15 +2,18 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
 from conftest import make_batches
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedLinear, Masks, mask_model, prunable
+from Layers import MaskedBatchNorm2d, MaskedConv2d, MaskedLinear, Masks, add_masks, mask_model, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
@@ -48,7 +51,7 @@ def test_synaptic_flow_is_conserved_in_every_layer():
 
 
 def test_synaptic_flow_is_the_sum_over_paths():
-    model = nn.Sequential(nn.Flatten(), MaskedLinear(3, 4), nn.ReLU(), MaskedLinear(4, 2))
+    model = nn.Sequential(nn.Flatten(), MaskedLinear(3, 4, bias=False), nn.ReLU(), MaskedLinear(4, 2, bias=False))
     first, second = model[1].weight.detach().abs().double(), model[3].weight.detach().abs().double()
     linearise(model)
     scores = flow_scores(model, (1, 1, 3))
@@ -62,11 +65,13 @@ def test_linear_copy_neutralises_batch_norm_and_activations():
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([-2.0, 3.0]).reshape(2, 1, 1, 1))
         norm.weight.copy_(torch.tensor([-0.5, 2.0]))
-        norm.bias.fill_(7), norm.running_mean.fill_(5), norm.running_var.copy_(torch.tensor([4.0, 0.25]))
+        model[0].bias.fill_(-3), norm.bias.fill_(-7), norm.running_mean.fill_(5)
+        norm.running_var.copy_(torch.tensor([4.0, 0.25]))
     linearise(model)
     x = torch.arange(16, dtype=torch.float64).reshape(1, 1, 4, 4)
     pooled = F.max_pool2d(x, 2)[0, 0]
-    expected = torch.stack([pooled * 2 * 0.5 / (4 + 1e-5) ** 0.5, pooled * 3 * 2 / (0.25 + 1e-5) ** 0.5])
+    first, second = 0.5 / (4 + 1e-5) ** 0.5, 2 / (0.25 + 1e-5) ** 0.5
+    expected = torch.stack([(pooled * 2 + 3) * first + 7, (pooled * 3 + 3) * second + 7])
     torch.testing.assert_close(model(x)[0], expected)
 
 
@@ -157,11 +162,11 @@ def test_synflow_order_of_pruned_weights_is_that_of_its_rounds():
             mask.copy_(part.reshape(mask.shape))
 
 
-def test_prunable_biases_are_sources():
+def test_biases_are_sources():
     """With biases, the flow into a unit is that of its weights and its bias; all layers before it share the rest."""
     model = nn.Sequential(nn.Flatten(), MaskedLinear(3, 4), nn.ReLU(), MaskedLinear(4, 2))
-    for layer in (model[1], model[3]):
-        layer.add_mask("bias")
+    without_masks = copy.deepcopy(model)
+    add_masks(model, "bias")
     first, second = model[1].weight.detach().abs().double(), model[3].weight.detach().abs().double()
     bias, last = model[1].bias.detach().abs().double(), model[3].bias.detach().abs().double()
     linearise(model)
@@ -171,6 +176,50 @@ def test_prunable_biases_are_sources():
     torch.testing.assert_close(scores["3.weight"], second * (first.sum(1) + bias)[None])
     into = scores["1.weight"].sum(1) + scores["1.bias"]
     torch.testing.assert_close(into, scores["3.weight"].sum(0))
+    linearise(without_masks)
+    for name, score in flow_scores(without_masks, (1, 1, 3)).items():
+        assert torch.equal(score, scores[name])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    channels=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    has_bias=st.booleans(),
+    has_norm=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_layers_conserve_the_flow_with_the_biases_after_them(channels, has_bias, has_norm, seed):
+    """The flow through a layer's weights and through the biases that enter at this layer or later is the whole."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for before, after in pairwise([2, *channels]):
+        layers += [MaskedConv2d(before, after, 3, padding=1, bias=has_bias), nn.ReLU()]
+        layers[-1:-1] = [MaskedBatchNorm2d(after)] if has_norm else []
+    model = nn.Sequential(*layers, nn.Flatten(), MaskedLinear(channels[-1] * 16, 3, bias=has_bias))
+    for module in model.modules():
+        if isinstance(module, MaskedBatchNorm2d):
+            nn.init.normal_(module.weight), nn.init.normal_(module.bias), module.running_var.uniform_(0.1, 4)
+    for kind in ["bias"] * has_bias + ["batchnorm"] * has_norm:
+        add_masks(model, kind)
+    linearise(model)
+    flow = model(torch.ones(1, 2, 4, 4, dtype=torch.float64)).sum().item()
+    scores = flow_scores(model, (2, 4, 4))
+    after = 0.0
+    for name, score in reversed(scores.items()):
+        if name.endswith("bias"):
+            after += score.sum().item()
+        else:
+            assert score.sum().item() + after == pytest.approx(flow, rel=1e-12), name
+    assert has_bias or has_norm or after == 0
+
+
+def test_biases_can_let_the_flow_collapse():
+    """A bias that outweighs all that comes before it: the rounds prune the layers before it, which hardly matter."""
+    model = nn.Sequential(nn.Flatten(), MaskedLinear(9, 6), nn.ReLU(), MaskedLinear(6, 4))
+    for bias, is_open in ((0.0, True), (1e6, False)):
+        nn.init.constant_(model[1].bias, bias)
+        scores = make_pruner("synflow").score(model, make_batches((1, 3, 3), 1, 1), "0.9")
+        assert bool(allocate(model, scores, "0.9", (1, 3, 3), "direct")["1.weight"].any()) is is_open
 
 
 def test_all_layers_add_up_to_their_number_times_the_flow():
@@ -191,7 +240,7 @@ def test_deep_networks_have_finite_conserved_scores(make):
         model, shape = build("lottery/resnet110"), (3, 32, 32)
     else:
         # Sums over paths of 400 layers with 30 units are about 10^430, those with tiny weights 10^-3000.
-        layers = [MaskedLinear(30, 30) for _ in range(800)]
+        layers = [MaskedLinear(30, 30, bias=False) for _ in range(800)]
         for index, layer in enumerate(layers):
             nn.init.uniform_(layer.weight, 0.5, 1.5) if index < 400 else nn.init.uniform_(layer.weight, 0.0, 1e-9)
         model, shape = nn.Sequential(nn.Flatten(), *layers), (30, 1, 1)

@@ -1,0 +1,295 @@
+"""Every flag in every experiment: it changes the key and the result of a run, or it is refused."""
+
+import hashlib
+import warnings
+from dataclasses import fields
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+from commands import runs
+from conftest import ROOT
+from settings import slow_unless
+
+from Experiments.planning.resolve import needs_of
+from Experiments.registry import EXPERIMENTS
+from Layers import Masks, prunable
+from Models import build
+from Utils.config.groups import GROUPS
+from Utils.config.settings import Settings
+from Utils.errors import UserError
+from Utils.results.artifacts import artifact_of
+from Utils.results.outcome import Outcome
+from Utils.training.context import RunContext
+
+SMALL = f"{ROOT / 'tests' / 'own' / 'small_network.py'}:small"
+BASE = f"--data=digits --architecture={SMALL} --image_size=8 --threads=1"
+TRAINING = "--iterations=8 --evaluate_every=4"
+
+OPTIONS = {
+    "multishot": "--levels=2", "gradual": "--prune_every=2", "dynamic": "--exchange_every=2",
+    "union-mask": "--prune_every=1 --cycles=2", "train-then-prune": "--k_vals=0.5",
+}  # fmt: skip
+"""Options with which short runs of an experiment do all that they should."""
+
+VALUES = {
+    "experiment": "singleshot", "architecture": "fc", "data": "mnist", "pretrained": "1", "dense_classifier": "1",
+    "image_size": "10", "mean": "0.3", "std": "0.4", "sample": "1", "pruner": "magnitude", "pruning_type": "effective",
+    "effective_type": "graph", "target_sparsity": "0.5", "com_exp": "0.5", "prune_examples": "20",
+    "weights_from": "weights.pt", "masks_from": "masks.safetensors", "pre_iterations": "3", "prune_iterations": "3",
+    "schedule": "linear", "prune_unit": "unit", "compute_aware": "1", "prune_bias": "1", "prune_batchnorm": "1",
+    "prune_residual": "1", "prune_train_mode": "0", "keep_alive": "1", "invert": "1", "shuffle": "1",
+    "reinitialize": "1", "train": "0", "iterations": "6", "epochs": "1", "optimizer": "adam", "lr": "0.02",
+    "lr_drops": "3", "lr_drop_rate": "0.5", "lr_schedule": "cosine", "lr_cycle": "2", "warmup": "3", "momentum": "0.5",
+    "weight_decay": "0.1", "weight_decay_scope": "all", "batch_size": "32", "accumulate": "2",
+    "augmentation": "rotation", "batchnorm": "batch", "validation": "100", "evaluate_every": "2", "precision": "bf16",
+    "levels": "3", "rewind": "2", "start_step": "0.25", "prune_every": "3", "ramp": "linear",
+    "initial_sparsity": "0.3", "end_step": "0.9", "ramp_cycle": "3", "carry_mask": "1", "k_vals": "0.3",
+    "keep_best": "0", "l1_reg": "0.01", "l2_reg": "0.01", "grow": "random", "drop_fraction": "0.5",
+    "exchange_every": "3", "arm": "vanilla-cyclic", "cycles": "3",
+}  # fmt: skip
+"""A value of each flag other than its default."""
+
+NEEDS = {
+    "effective_type": "--pruning_type=effective", "pre_iterations": "--pruner=magnitude",
+    "schedule": "--prune_iterations=3", "compute_aware": "--prune_unit=unit --target_sparsity=0.5",
+    "pruning_type": "--target_sparsity=0.97", "keep_alive": "--target_sparsity=0.99",
+    "lr_drop_rate": "--lr_drops=4", "lr_cycle": "--lr_schedule=cyclic",
+    "ramp_cycle": "--ramp=half-cycle --prune_every=1",
+}  # fmt: skip
+"""Flags without which another has no effect."""
+
+ELSEWHERE = {"experiment", "architecture", "data", "epochs"}
+"""Flags that choose another network, whose result differs whatever else is given, or that are spelled as another."""
+
+RARE = {"effective_type", "pretrained"}
+"""Flags whose effect shows on other networks only."""
+
+SLIGHT = {"pruning_type", "compute_aware", "carry_mask", "pre_iterations"}
+"""Flags that change masks where the order of weights happens to differ: they do in the first context."""
+
+WITHOUT_EFFECT = {
+    "singleshot": {"pretrained"},
+    "multishot": {"pretrained", "shuffle"},
+    "gradual": {"pretrained", "train", "pre_iterations", "shuffle", "reinitialize"},
+    "dynamic": {"pretrained", "train", "pre_iterations", "shuffle", "prune_unit", "compute_aware", "keep_alive"},
+    "union-mask": {
+        "pretrained", "train", "pre_iterations", "shuffle", "reinitialize", "lr_schedule", "lr_drops", "lr_drop_rate",
+    },
+    "train-then-prune": {
+        "pretrained", "pre_iterations", "shuffle", "reinitialize", "pruner", "pruning_type", "target_sparsity",
+        "com_exp", "masks_from", "effective_type", "prune_examples", "prune_train_mode", "prune_iterations", "schedule",
+        "prune_unit", "compute_aware", "keep_alive", "invert",
+    },
+}  # fmt: skip
+"""The flags that an experiment refuses, with all else at its default: a pair that is missing here must act."""
+
+CONTEXTS = (
+    "", "--pruner=dense", "--train=0", "--train=0 --pruner=dense", "--pruner=random", "--pruner=magnitude",
+    "--prune_unit=unit", "--reinitialize", "--reinitialize --pruner=random",
+    "--pruner=dense --masks_from=masks.safetensors",
+    "--lr_schedule=cosine", "--lr_schedule=cyclic", "--pruner=dense --lr_schedule=cyclic", "--optimizer=adam",
+    "--lr_drops=", "--arm=vanilla", "--ramp=constant", "--start_step=0.5 --end_step=0.5",
+)  # fmt: skip
+
+
+def options_of(name: str) -> set[str]:
+    """The names of an experiment's own flags."""
+    experiment = EXPERIMENTS[name]
+    return {item.name for item in fields(experiment.Options)} if experiment.Options else set()
+
+
+COMMON = {
+    item.name for group in GROUPS.values() for item in fields(group)
+    if item.metadata["flag"] and (item.metadata["identity"] or item.metadata["many"])
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def files(tmp_path_factory):
+    """A checkpoint and masks of the small network, in the working directory."""
+    folder = tmp_path_factory.mktemp("files")
+    generator = torch.Generator().manual_seed(5)
+    model = build(SMALL, (1, 8, 8), 10, generator=generator)
+    torch.save({name: value for name, value in model.state_dict().items() if "mask" not in name}, folder / "weights.pt")
+    masks = {name: torch.rand(mask.shape, generator=generator) < 0.7 for name, (_, mask) in prunable(model).items()}
+    Masks(masks).save(folder / "masks.safetensors")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(folder)
+        yield
+
+
+def words_of(name: str, *parts: str) -> list[str]:
+    """The words of a command in a context, the first part: later parts replace flags of earlier ones.
+
+    A context that sets options has no others, and nothing asks for steps without training.
+    """
+    is_trained = not any("--train=0" in part for part in parts)
+    given = {word[2:].partition("=")[0] for word in parts[0].split()}
+    options = "" if given & options_of(name) else OPTIONS.get(name, "")
+    line = " ".join([f"--experiment={name}", BASE, TRAINING * is_trained, options, *parts])
+    return list({word.partition("=")[0]: word for word in line.split()}.values())
+
+
+def planned(*words: str) -> Settings | str:
+    """The run of a command, or the error that refuses it."""
+    try:
+        (settings,) = runs(*words)
+    except UserError as error:
+        return str(error)
+    return settings
+
+
+@cache
+def executed(settings: Settings) -> Outcome | str:
+    """The result of a run without files, or the error that refuses it."""
+    module, function = EXPERIMENTS[settings.run.experiment].implementation.split(":")
+    try:
+        needs = [(need, executed(need.settings)) for need in needs_of(settings)]
+        inputs = {need.name: artifact_of(outcome, need) for need, outcome in needs if isinstance(outcome, Outcome)}
+        return getattr(import_module(module), function)(settings, inputs, RunContext())
+    except UserError as error:
+        return str(error)
+
+
+def digest(outcome: Outcome) -> str:
+    """A hash of all that a run found out, except for seconds and names of its settings."""
+    content: list[Any] = [(name, value) for name, value in sorted(outcome.weights.items())]
+    content += [(name, value) for name, value in sorted((outcome.masks or {}).items())]
+    tables = {**outcome.tables, "layers": outcome.layers, "training": outcome.training}
+    content += [(name, tables[name].drop(columns="seconds", errors="ignore").to_csv()) for name in sorted(tables)]
+    told = ("prune_seconds", "train_seconds", "arm", "grow")
+    content += [(name, value) for name, value in sorted(outcome.summary.items()) if name not in told]
+    texts = [value.numpy().tobytes() if isinstance(value, torch.Tensor) else str(value) for _, value in content]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()
+
+
+def pairs(context: str) -> list[tuple[str, str]]:
+    """Each experiment that a context suits, with each of its flags that the context leaves open."""
+    given = {word[2:].partition("=")[0] for word in context.split()}
+    own = {name: options_of(name) for name in EXPERIMENTS}
+    return [
+        (name, flag)
+        for name in EXPERIMENTS
+        if given <= COMMON | own[name]
+        for flag in sorted(COMMON | own[name])
+        if flag not in given | ELSEWHERE
+    ]
+
+
+def compared(name: str, context: str, flag: str) -> tuple[Settings | str, Settings | str]:
+    """A run of an experiment in a context, without and with a flag."""
+    given = {word.partition("=")[0] for word in context.split()}
+    need = " ".join(word for word in NEEDS.get(flag, "").split() if word.partition("=")[0] not in given)
+    return planned(*words_of(name, context, need)), planned(*words_of(name, context, need, f"--{flag}={VALUES[flag]}"))
+
+
+def test_every_flag_has_a_value_to_try():
+    own = set().union(*map(options_of, EXPERIMENTS))
+    assert VALUES.keys() == COMMON | own and NEEDS.keys() <= VALUES.keys()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_flag_changes_the_key_or_is_refused(context):
+    tried = 0
+    for name, flag in pairs(context):
+        before, after = compared(name, context, flag)
+        if isinstance(after, str):
+            assert f"--{flag}" in after or isinstance(before, str), (name, flag, after)
+        elif isinstance(before, Settings):
+            assert before.key() != after.key(), (name, flag)
+            tried += 1
+    assert tried > 10
+
+
+def test_the_flags_without_effect_by_experiment():
+    refused: dict[str, set[str]] = {name: set() for name in EXPERIMENTS}
+    for name, flag in pairs(""):
+        if isinstance(compared(name, "", flag)[1], str):
+            refused[name].add(flag)
+    assert refused == WITHOUT_EFFECT
+
+
+CONTRADICTIONS = [
+    ("--experiment=dynamic --pruner=dense", "--experiment has no effect on pruner dense, which prunes nothing; leave"),
+    ("--experiment=gradual --pruner=dense", "--experiment has no effect on pruner dense"),
+    ("--experiment=multishot --pruner=dense", "--experiment has no effect on pruner dense"),
+    ("--experiment=union-mask --arm=vanilla --pruner=dense", "--experiment has no effect on pruner dense"),
+    ("--experiment=union-mask --lr_schedule=cyclic --pruner=dense", "--experiment has no effect on pruner dense"),
+    ("--pruner=dense --target_sparsity=0.5", "--target_sparsity has no effect on pruner dense"),
+    ("--pruner=dense --com_exp=1", "--com_exp has no effect on pruner dense"),
+    ("--pruner=dense --pruning_type=effective", "--pruning_type has no effect on pruner dense"),
+    ("--pruner=magnitude --prune_iterations=3", "on pruner magnitude, whose order no round changes; leave it out"),
+    ("--pruner=lamp --prune_iterations=3 --schedule=linear", "on pruner lamp, whose order no round changes"),
+    ("--lr_drops= --lr_drop_rate=0.5", "--lr_drop_rate has no effect without --lr_drops; leave it out"),
+    ("--experiment=multishot --train=0 --rewind=lr", "--rewind has no effect with --train=0"),
+    ("--experiment=multishot --train=0 --pre_iterations=3", "--pre_iterations has no effect with --train=0"),
+    (
+        "--experiment=multishot --pruner=dense --masks_from=masks.safetensors --reinitialize",
+        "no effect on pruner dense",
+    ),
+    ("--experiment=train-then-prune --train=0 --keep_best=0", "--keep_best has no effect with --train=0"),
+    ("--experiment=train-then-prune --train=0 --l1_reg=1", "--l1_reg has no effect with --train=0"),
+    ("--experiment=gradual --end_step=0 --carry_mask", "--carry_mask has no effect with --start_step equal to --end"),
+    ("--experiment=gradual --end_step=0 --ramp=cubic", "--ramp=cubic needs --start_step before --end_step"),
+    ("--architecture=fc --batchnorm=batch", "--batchnorm has no effect on fc, which has no batch normalisation; leave"),
+    ("--architecture=union/vgg11 --batchnorm=batch", "--batchnorm has no effect on union/vgg11, which has no batch"),
+    ("--reinitialize --pruner=random --weights_from=weights.pt", "on pruner random, which scores no weights; leave"),
+    ("--experiment=dynamic --iterations=60 --exchange_every=50", "leaves no exchange before step 45, which is --end"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), CONTRADICTIONS, ids=[line for line, _ in CONTRADICTIONS])
+def test_a_contradiction_is_one_clear_line(line, message):
+    network = [] if "--architecture" in line else [f"--architecture={SMALL}"]
+    answer = planned("--data=digits", *network, *line.split())
+    assert isinstance(answer, str) and message in answer and "\n" not in answer
+
+
+@pytest.mark.parametrize(("line", "count"), [
+    ("--experiment=dynamic --pruner dense random --target_sparsity 0.5 0.9 --grow gradient random", 1 + 4),
+    ("--experiment=union-mask --arm union vanilla --pruner dense random --cycles 2 3", 3 + 3),
+    ("--pruner magnitude snip --prune_iterations 2 3 --schedule linear exponential", 1 + 4),
+    ("--pruner dense snip --pruning_type direct effective --effective_type exact graph", 1 + 3),
+    ("--experiment multishot --pruner dense snip --levels 1 2", 1 + 2),
+])  # fmt: skip
+def test_a_flag_that_some_runs_of_a_list_use_is_fine(line, count):
+    assert len(runs("--data=digits", f"--architecture={SMALL}", *line.split())) == count
+
+
+def test_what_an_experiment_ignores_leaves_no_trace_in_its_key():
+    line = f"--data=digits --architecture={SMALL}".split()
+    both = runs(*line, "--experiment", "singleshot", "train-then-prune", "--masks_from=masks.safetensors")
+    assert both[1].key() == runs(*line, "--experiment=train-then-prune")[0].key()
+    assert both[0].key() != runs(*line)[0].key()
+
+
+def test_an_exchange_that_never_comes_is_told_of():
+    with pytest.warns(UserWarning, match="--exchange_every=100 leaves no exchange before step 45"):
+        runs("--data=digits", "--experiment=dynamic", "--iterations=60")
+
+
+def check_results(context: str, name: str) -> None:
+    for other, flag in pairs(context):
+        before, after = compared(name, context, flag)
+        is_compared = other == name and flag not in (RARE | SLIGHT if context else RARE)
+        if not is_compared or isinstance(before, str) or isinstance(after, str):
+            continue
+        first, second = executed(before), executed(after)
+        if isinstance(first, Outcome) and isinstance(second, Outcome):
+            assert digest(first) != digest(second), f"{name} {context} --{flag}={VALUES[flag]}"
+
+
+@pytest.mark.parametrize("name", slow_unless({"singleshot", "dynamic"}, EXPERIMENTS))
+def test_a_flag_changes_the_result(name):
+    check_results("", name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("context", CONTEXTS[1:])
+def test_a_flag_changes_the_result_in_any_context(context, name):
+    check_results(context, name)
