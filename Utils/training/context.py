@@ -2,8 +2,8 @@
 
 A run has one checkpoint file for each of its trainings, by name. A finished training is restored in its final state; an
 interrupted training resumes after the step of its checkpoint. Everything between trainings is computed again, with
-the same result. A file holds tensors and plain values, preceded by a digest of this content, the run and the file name.
-It is read without executing code.
+the same result. A file holds tensors and plain values, preceded by a digest of this content, the run, the file name and
+the version of PyTorch. It is read without executing code.
 """
 
 import io
@@ -136,12 +136,14 @@ class TrainingStage:
         if digest == self._digest(state):
             with suppress(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
                 return torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-        reason = "damaged, or from another run or program version"
+        reason = "damaged, or from another run, or another version of this program or of PyTorch"
         self.context.listener(WarningIssued(f"{self.name} is {reason}; this training restarts from its beginning"))
         return None
 
     def _digest(self, state: bytes) -> bytes:
-        digest = sha256(f"{_FORMAT} {self.context.run_key} {self.name}\n".encode())
+        # Another version of PyTorch may draw other initial weights, so the rest of the run would not fit the training.
+        versions = f"{_FORMAT} {torch.__version__}"
+        digest = sha256(f"{versions} {self.context.run_key} {self.name}\n".encode())
         digest.update(state)
         return digest.digest()
 

@@ -122,6 +122,16 @@ def of_another_program(_: bytes, __: Path) -> bytes:
     return buffer.getvalue()
 
 
+def test_a_checkpoint_of_another_version_of_pytorch_starts_the_training_again(tmp_path, monkeypatch, capsys):
+    """Its initial weights, from which masks are computed again, may be others."""
+    words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}"]
+    kill_after(monkeypatch, 1, words)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.6.1")
+        assert main.main(words) == 0
+    assert "another version of this program or of PyTorch; this training restarts" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", [cut, flip_a_weight, of_another_sample, of_another_program])
 def test_a_damaged_checkpoint_starts_the_training_again_and_says_so(tmp_path, monkeypatch, capsys, change):
     words = [*QUICK, "--checkpoint_every=50", f"--out_path={tmp_path}/killed"]
