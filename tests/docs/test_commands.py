@@ -172,7 +172,7 @@ def test_torchrun(place, line):
 
 
 def test_no_command_is_left_out():
-    modules = of("python -m benchmarks.", "python -m tests.faults")
+    modules = of("python -m benchmarks.", "python -m tests.faults", "python -m tests.boundary.")
     executed = {*MAIN, *VISUALIZATION, *DEMO, *MAKE, *MAINTENANCE, *TORCHRUN, *ELSEWHERE, *modules}
     assert [line for line in COMMANDS if line not in executed] == []
     for line in modules:

@@ -79,7 +79,7 @@ def known_flags() -> set[str]:
 def test_flags_exist(page):
     # The first column of a table can have what users of the original programs typed.
     text = re.sub(r"^\|[^|]*\|", "|", TEXTS[page], flags=re.MULTILINE)
-    others = {"nproc_per_node", "nodes", "networks", "kills", "help"}  # of torchrun, sbatch and tests/faults.py
+    others = {"nproc_per_node", "nodes", "networks", "kills", "lines", "seed", "help"}  # of torchrun, sbatch and tests
     if page.name == "extending.md":
         others |= {"bits", "limit", "samples"}  # of its own experiments
     if page.name == "deviations.md":
