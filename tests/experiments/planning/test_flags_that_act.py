@@ -67,7 +67,10 @@ ELSEWHERE = {"experiment", "architecture", "data", "epochs"}
 RARE = {"effective_type", "pretrained"}
 """Flags whose effect shows on other networks only."""
 
-SLIGHT = {"pruning_type", "compute_aware", "carry_mask", "pre_iterations"}
+SLIGHT = {
+    "pruning_type", "compute_aware", "carry_mask", "pre_iterations", "prune_examples", "prune_iterations", "schedule",
+    "prune_train_mode", "keep_alive",
+}  # fmt: skip
 """Flags that change masks where the order of weights happens to differ: they do in the first context."""
 
 WITHOUT_EFFECT = {
