@@ -48,7 +48,7 @@ def reading(path: str | Path, what: str, name: str | None = None) -> Iterator[No
     except Exception as error:
         # Decoders raise errors of every kind, for damaged content some even an OSError, as after a seek to nowhere.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise _unreadable(name, error) from error
+            raise unreadable(name, error) from error
         raise DamagedError(f"{name} is damaged, or not {what} ({one_line(error)})") from error
 
 
@@ -79,6 +79,11 @@ def is_folder(path: str | Path) -> bool:
     return mode is not None and stat.S_ISDIR(mode)
 
 
+def unreadable(name: str | Path, error: OSError) -> UnreadableError:
+    """The error for a file or folder that the system does not open."""
+    return UnreadableError(f"{name} is unreadable: {(error.strerror or one_line(error)).lower()}")
+
+
 def _check_is_file(path: str | Path, name: str) -> None:
     mode = _mode(path, name)
     if mode is None:
@@ -97,8 +102,4 @@ def _mode(path: str | Path, name: str) -> int | None:
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return None
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: OSError) -> UnreadableError:
-    return UnreadableError(f"{name} is unreadable: {(error.strerror or one_line(error)).lower()}")
+        raise unreadable(name, error) from error

@@ -71,6 +71,21 @@ def double_batches(shape: tuple[int, ...], count: int = 2, size: int = 5) -> lis
 
 
 @pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache folder of the user that belongs to the test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images in a training and a test set; modules with other images have a folder of their own."""
+    from pictures import two_sets
+
+    return two_sets(tmp_path / "images")
+
+
+@pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No server can be reached."""
     from Utils.data import sources

@@ -129,8 +129,7 @@ class _Resolution:
         if schedule == "cyclic" or self.experiment.has_cyclic_rates(self.settings):
             recipe = replace(recipe, lr=recipe.cyclic_lr)
         values = {name: _or(getattr(training, name), getattr(recipe, name)) for name in RECIPE_FIELDS}
-        scope = _or(training.weight_decay_scope, recipe.weight_decay_scope)
-        values["weight_decay_scope"] = None if scope == recipe.weight_decay_scope == "kernels" else scope
+        values["weight_decay_scope"] = _unless_usual(training.weight_decay_scope, recipe.weight_decay_scope, "kernels")
         values["augmentation"] = _augmentation(self.data, values["augmentation"])
         values["batch_size"] = _or(training.batch_size, min(recipe.batch_size, self.images))
         if training.epochs is not None:
@@ -146,11 +145,10 @@ class _Resolution:
         """Canonical spelling of equivalent pruning settings."""
         pruning = self.pruning
         examples = min(_or(pruning.prune_examples, self.recipe.prune_examples), self.images)
-        is_training = _or(pruning.prune_train_mode, self.recipe.scoring_mode == "training")
-        is_usual = is_training and self.recipe.scoring_mode == "training"
+        is_training = self.recipe.scoring_mode == "training"
         values: dict[str, Any] = {
             "prune_examples": examples,
-            "prune_train_mode": None if is_usual else is_training,
+            "prune_train_mode": _unless_usual(pruning.prune_train_mode, is_training, True),
             "pruner_revision": revision(pruning.pruner),
         }
         if pruning.schedule == "one-shot":
@@ -213,6 +211,12 @@ def baseline(run: Run, validation: int) -> Settings:
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
+
+
+def _unless_usual(value: Any, default: Any, usual: Any) -> Any:
+    """The value of the flag or recipe; None, which is left out of the identity, if it is usual and the recipe's."""
+    decided = _or(value, default)
+    return None if decided == default == usual else decided
 
 
 def _augmentation(data: str, name: str | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from Utils.errors import UserError
-from Utils.files import UnreadableError
+from Utils.files import unreadable
 
 _OTHERS = ("figures", "demo")
 """Folders of a results folder that hold no runs, or results of their own."""
@@ -46,7 +46,7 @@ def run_folders(results: str | Path, report: Callable[[UserError], object] = lam
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted meanwhile, or a link to a file
         except OSError as error:
-            report(UnreadableError(f"{error.filename} is unreadable: {(error.strerror or str(error)).lower()}"))
+            report(unreadable(error.filename, error))
 
 
 def _followed(results: str | Path, link: str, entered: list[str]) -> list[tuple[str, str]]:

@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pictures import CLASSES, load, picture, save, two_sets
+from pictures import CLASSES, load, picture, save
 from PIL import Image
 
 import main
@@ -22,15 +21,9 @@ SPEC = ImageSpec((3, 32, 32))
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+def fresh(own_cache):
     dataset.facts.cache_clear()
     dataset.read.cache_clear()
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return two_sets(tmp_path / "images")
 
 
 def test_pixels_labels_and_order(folder):

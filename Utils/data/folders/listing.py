@@ -17,7 +17,7 @@ from typing import Any
 from Utils.data.folders.decoding import SUFFIXES
 from Utils.data.folders.messages import first_names
 from Utils.errors import UserError
-from Utils.files import UnreadableError, is_folder
+from Utils.files import is_folder, unreadable
 
 LAYOUT = "FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*"
 
@@ -189,7 +189,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _NO_CLASSES]
     except OSError as error:
-        raise _unreadable(folder, error) from error
+        raise unreadable(folder, error) from error
     return sorted(shown, key=lambda entry: entry.name)
 
 
@@ -202,16 +202,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except FileNotFoundError as error:
         raise UserError(f"{entry.path} is a link to nowhere; repair or delete it") from error
     except OSError as error:
-        raise _unreadable(entry.path, error) from error
+        raise unreadable(entry.path, error) from error
 
 
 def _identity(folder: Path) -> tuple[int, int]:
     try:
         status = os.stat(folder)
     except OSError as error:
-        raise _unreadable(folder, error) from error
+        raise unreadable(folder, error) from error
     return status.st_dev, status.st_ino
-
-
-def _unreadable(path: str | Path, error: OSError) -> UnreadableError:
-    return UnreadableError(f"{path} is unreadable: {(error.strerror or str(error)).lower()}")

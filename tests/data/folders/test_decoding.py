@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import load, picture, save, two_sets
+from pictures import load, picture, save
 from PIL import Image
 
 import main
@@ -22,14 +22,7 @@ from Utils.errors import UserError
 SHAPE = (12, 10)
 
 
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return two_sets(tmp_path / "images")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def grey_folder(root: Path, pixels: np.ndarray, suffix: str = "tif") -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import load, two_sets
+from pictures import load
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -20,15 +20,9 @@ from Utils.data.folders.cache import ImageCache
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch, tmp_path) -> Path:
-    """The cache folder of the user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "sparse-networks"
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return two_sets(tmp_path / "images")
+def home(own_cache) -> Path:
+    """Where decoded images are kept in the cache folder of the user."""
+    return own_cache / "sparse-networks"
 
 
 def only(folder: Path, suffix: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import CLASSES, load, picture, save, two_sets
+from pictures import CLASSES, load, picture, save
 
 import main
 from Utils.data.folders import listing
@@ -16,15 +16,7 @@ from Utils.data.image_spec import ImageSpec
 from Utils.data.imagenet import ImageNet
 from Utils.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return two_sets(tmp_path / "images")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def run(root: Path, capsys) -> str:
