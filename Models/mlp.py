@@ -1,4 +1,4 @@
-"""Networks without normalisation, from the synaptic-flow and network-pruning experiments on small images."""
+"""Networks without normalisation, for small images, as three programs define them."""
 
 import math
 from collections import OrderedDict
@@ -9,9 +9,12 @@ from torch import nn
 from Layers import MaskedConv2d, MaskedLinear
 
 
-def fc(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
-    """Five hidden layers of 100 units, with biases and PyTorch's default initialisation (Tanaka et al. 2020)."""
-    return _dense((math.prod(input_shape), *[100] * 5, classes), bias=True)
+def fc(input_shape: tuple[int, int, int], classes: int, batchnorm: str, bias: bool = True) -> nn.Module:
+    """Five hidden layers of 100 units, with PyTorch's default initialisation (Tanaka et al. 2020).
+
+    Biases belong to the synaptic-flow program; for Gem-Miner, the sparse-network-analysis program has none.
+    """
+    return _dense((math.prod(input_shape), *[100] * 5, classes), bias)
 
 
 def conv(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:

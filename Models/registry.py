@@ -128,6 +128,15 @@ ARCHITECTURES: dict[str, Architecture] = {
             (20, 1_069_920), (32, 1_844_064), (44, 2_618_208), (56, 3_392_352), (110, 6_876_000), (1202, 77_323_104)
         )
     },
+    "gem-miner/fc": Architecture(
+        "Models.mlp:fc", "FC (Gem-Miner)", "sparse-network-analysis's: five hidden layers of 100 units, no biases",
+        "mnist", (1, 28, 28), 119_400, options={"bias": False}, has_batchnorm=False, is_small=True,
+    ),
+    "gem-miner/resnet20": Architecture(
+        "Models.resnet:gem_miner_resnet", "ResNet-20 (Gem-Miner)",
+        "sparse-network-analysis's: scaled skips, shortcuts unmasked, no biases", "cifar10", (3, 32, 32), 268_336,
+        options={"depth": 20},
+    ),
     "fc": Architecture(
         "Models.mlp:fc", "FC", "synaptic-flow's: five hidden layers of 100 units", "mnist", (1, 28, 28), 119_400,
         has_batchnorm=False, is_small=True,

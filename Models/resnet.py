@@ -7,6 +7,7 @@ a 1 x 1 convolution if the size changes. Zagoruyko & Komodakis 2016 ("Wide resid
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,15 +32,21 @@ class _Plan:
     widening: int = 1
     """Width of the convolutions inside a block, as a multiple of the block's filters."""
     normalises_all: bool = False
-    """Whether all skips and the outputs are normalised, too, and the dense layer has no bias."""
+    """Whether all skips and the outputs are normalised, too."""
+    scales_skips: bool = False
+    """Whether identity skips have a trained scale per channel, which starts from 1."""
     masks_shortcuts: bool = True
-    """Whether shortcut convolutions and the dense layer have masks."""
+    """Whether shortcut convolutions have masks."""
+    masks_dense: bool = True
+    """Whether the dense layer has a mask."""
+    has_bias: bool = True
+    """Whether the dense layer has a bias."""
 
 
 def resnet18(input_shape: tuple[int, int, int], classes: int, batchnorm: str) -> nn.Module:
     """As in the effective-sparsity experiments: no biases, and normalisation after every kernel and every skip."""
     stages = ((64, 2), (128, 2), (256, 2), (512, 2))
-    plan = _Plan(stages, keras_normalisation(batchnorm), normalises_all=True)
+    plan = _Plan(stages, keras_normalisation(batchnorm), normalises_all=True, has_bias=False)
     return keras_initialise(_ResNet(input_shape[0], classes, plan))
 
 
@@ -52,12 +59,22 @@ def lottery_resnet(
 
 def union_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int) -> nn.Module:
     """As in the union-mask experiments: twice OpenLTH's width, no masks on shortcut convolutions and dense layer."""
-    plan = _Plan(_three_stages(depth, 32), _tracking(batchnorm), masks_shortcuts=False)
+    plan = _Plan(_three_stages(depth, 32), _tracking(batchnorm), masks_shortcuts=False, masks_dense=False)
     model = _ResNet(input_shape[0], classes, plan)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight)
     return model
+
+
+def gem_miner_resnet(input_shape: tuple[int, int, int], classes: int, batchnorm: str, depth: int) -> nn.Module:
+    """As in the sparse-network-analysis program for Gem-Miner: OpenLTH's shape, with PyTorch's default initialisation.
+
+    Identity skips have a trained scale per channel. Shortcuts have no mask; the dense layer has one, and no bias.
+    """
+    stages = _three_stages(depth, 16)
+    plan = _Plan(stages, _tracking(batchnorm), scales_skips=True, masks_shortcuts=False, has_bias=False)
+    return _ResNet(input_shape[0], classes, plan)
 
 
 def tinyimagenet_resnet(
@@ -94,6 +111,17 @@ def _kaiming(model: nn.Module) -> nn.Module:
     return model
 
 
+class _ChannelScale(nn.Module):
+    """A skip connection with a trained factor per channel, which starts from 1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input * self.weight
+
+
 class _Block(nn.Module):
     """relu(convolutions(x) + skip(x)), with two convolutions, or three in a bottleneck."""
 
@@ -112,7 +140,10 @@ class _Block(nn.Module):
         self.convolutions = len(shapes)
         is_same = channels == self.channels and stride == 1
         convolution = MaskedConv2d if plan.masks_shortcuts else nn.Conv2d
-        self.skip = MaskedIdentity(channels) if is_same else convolution(channels, self.channels, 1, stride, bias=False)
+        if not is_same:
+            self.skip: nn.Module = convolution(channels, self.channels, 1, stride, bias=False)
+        else:
+            self.skip = _ChannelScale(channels) if plan.scales_skips else MaskedIdentity(channels)
         has_norm = plan.normalises_all or not is_same
         self.skip_norm = MaskedBatchNorm2d(self.channels, **plan.normalisation) if has_norm else nn.Identity()
 
@@ -141,8 +172,8 @@ class _ResNet(nn.Module):
                 width = block.channels
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        dense = MaskedLinear if plan.masks_shortcuts else nn.Linear
-        self.fc = dense(width, classes, bias=not plan.normalises_all)
+        dense = MaskedLinear if plan.masks_dense else nn.Linear
+        self.fc = dense(width, classes, bias=plan.has_bias)
         self.fc_norm = MaskedBatchNorm1d(classes, **plan.normalisation) if plan.normalises_all else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from Layers.forms.dynamic import Dynamic
 from Pruners import registry
 from Pruners.registry import CRITERIA
 from Utils.config.resolved import Recipe
+from Utils.data.registry import DATASETS
 from Utils.training.optimizers import make_optimizer
 
 
@@ -18,9 +19,10 @@ def resolved(line: str, data: str = "digits"):
     return settings
 
 
-@pytest.mark.parametrize(
-    "architecture", ["lottery/resnet20", "tinyimagenet/resnet18", "imagenet/resnet18", "fc", "conv", "union/resnet32"]
-)
+@pytest.mark.parametrize("architecture", [
+    "lottery/resnet20", "tinyimagenet/resnet18", "imagenet/resnet18", "fc", "conv", "union/resnet32", "gem-miner/fc",
+    "gem-miner/resnet20",
+])  # fmt: skip
 @pytest.mark.parametrize("data", ["digits", "mnist", "cifar10", "tinyimagenet"])
 def test_networks_of_synaptic_flow_and_union_mask_are_scored_in_evaluation_mode(architecture, data):
     line = f"--architecture={architecture}"
@@ -49,6 +51,8 @@ def test_other_networks_are_scored_in_training_mode(architecture, data):
         ("lottery/vgg16-bn", "cifar100", (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
         ("tinyimagenet/resnet18", "tinyimagenet", (0.480, 0.448, 0.397), (0.276, 0.269, 0.282)),
         ("mlp", "mnist", (0.0,), (1.0,)),
+        ("gem-miner/resnet20", "cifar10", (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
+        ("gem-miner/resnet20", "cifar100", None, None),
         ("vgg19", "cifar100", None, None),
         ("lottery/vgg16-bn", "digits", None, None),
     ],
@@ -106,6 +110,37 @@ def test_cycles_of_rates_peak_where_the_source_says():
     assert rates == {"union": 0.1, "vanilla-cyclic": 0.1, "vanilla": 0.05}
     assert resolved("--architecture=union/resnet32 --lr_schedule=cyclic", "cifar10").recipe.lr == 0.1
     assert resolved(f"{union} --lr=0.3", "cifar10").recipe.lr == 0.3
+
+
+@pytest.mark.parametrize(("line", "epochs", "batches", "expected"), [
+    ("gem-miner/fc mnist", 25, 468, (0.1, 5e-4, "none", 100)),
+    ("gem-miner/fc fashion-mnist", 25, 468, (0.1, 5e-4, "none", 100)),
+    ("gem-miner/resnet20 cifar10", 150, 390, (0.05, 0.0, "crop-flip", 100)),
+    ("gem-miner/resnet20 cifar100", 150, 390, (0.05, 0.0, "crop-flip", 1000)),
+])  # fmt: skip
+def test_searches_of_gem_miner_train_as_in_the_sparse_network_analysis_program(line, epochs, batches, expected):
+    architecture, data = line.split()
+    settings = resolved(f"--architecture={architecture}", data)
+    recipe, examples = settings.recipe, settings.pruning.prune_examples
+    assert (recipe.lr, recipe.weight_decay, settings.training.augmentation, examples) == expected
+    assert (recipe.optimizer, recipe.momentum) == ("momentum", 0.9)
+    assert (recipe.lr_schedule, recipe.batch_size) == ("cosine", 128)
+    assert (recipe.iterations, recipe.evaluate_every) == (epochs * batches, batches)
+    assert recipe.weight_decay_scope == "kernels"
+
+
+def test_the_constants_of_mnist_are_those_of_the_sparse_network_analysis_program():
+    """No constants in the recipe, so that runs of all networks share the images."""
+    spec = resolved("--architecture=gem-miner/fc", "mnist").data_spec
+    assert (spec.mean, spec.std) == (None, None)
+    assert (DATASETS["mnist"].mean, DATASETS["mnist"].std) == ((0.1307,), (0.3081,))
+
+
+@pytest.mark.parametrize("name", ["gem-miner/fc", "gem-miner/resnet20"])
+def test_gem_miner_on_digits_is_short_and_on_other_data_as_common(name):
+    for data in ("digits", "tinyimagenet"):
+        assert resolved(f"--architecture={name}", data).recipe == resolved("--architecture=fc", data).recipe
+    assert resolved(f"--architecture={name}").recipe.iterations == 1500
 
 
 def test_rates_of_the_effective_sparsity_program_drop_after_their_boundaries():

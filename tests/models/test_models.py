@@ -54,6 +54,7 @@ def test_the_registry_knows_which_have_batch_normalisation(name):
     ("tinyimagenet/resnet34", 200, 21_362_368, 37), ("tinyimagenet/resnet50", 200, 23_856_832, 54),
     ("tinyimagenet/wide-resnet50", 200, 67_167_936, 54), ("union/vgg19_bn", 10, 20_543_168, 18),
     ("union/resnet32", 10, 1_844_064, 31), ("fc", 10, 119_400, 6), ("conv", 10, 260_384, 3), ("mlp", 10, 2_386_000, 5),
+    ("gem-miner/fc", 10, 119_400, 6), ("gem-miner/resnet20", 10, 268_336, 20), ("gem-miner/resnet20", 100, 274_096, 20),
 ])  # fmt: skip
 def test_published_sizes(name, classes, total, tensors):
     found = sizes(name, classes)
@@ -124,7 +125,7 @@ def test_lottery_networks_start_as_kaiming_normal(name):
 @pytest.mark.parametrize("name", [
     "vgg16", "resnet18", "lottery/vgg11-bn", "lottery/resnet20", "lottery/wide-resnet20", "tinyimagenet/vgg11-bn",
     "tinyimagenet/resnet18", "tinyimagenet/wide-resnet18", "tinyimagenet/resnet50", "union/vgg11_bn", "union/resnet20",
-    "conv", "fc", "mlp",
+    "conv", "fc", "mlp", "gem-miner/fc", "gem-miner/resnet20",
 ])  # fmt: skip
 def test_convolutional_networks_can_be_followed_and_pruned(name):
     shape = (3, 32, 32)
@@ -148,7 +149,7 @@ def test_initial_weights_are_a_truncated_normal_of_variance_two_over_fan_average
             assert layer.bias is None or not layer.bias.any()
 
 
-@pytest.mark.parametrize("name", [*settings.NETWORKS, "lottery/vgg11-bn", "lottery/resnet20"])
+@pytest.mark.parametrize("name", [*settings.NETWORKS, "lottery/vgg11-bn", "lottery/resnet20", "gem-miner/resnet20"])
 def test_same_generator_same_weights_and_nothing_else_moves(name):
     before = torch.random.get_rng_state()
     one, two, other = (build(name, generator=torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
