@@ -126,9 +126,10 @@ def has_targets(experiment: str) -> bool:
 
 
 def methods(experiment: str) -> dict[str, str]:
-    """The options of an experiment that choose a method by name, with their defaults."""
+    """The options of an experiment that choose one method by name, with their defaults."""
     options = EXPERIMENTS[experiment].Options if experiment in EXPERIMENTS else None
-    return {item.name: str(item.default) for item in (fields(options) if options else ()) if item.metadata["choices"]}
+    named = (item for item in (fields(options) if options else ()) if item.metadata["choices"])
+    return {item.name: item.default for item in named if isinstance(item.default, str)}
 
 
 def make_figure(kind: str) -> Callable[..., Any]:

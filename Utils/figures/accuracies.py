@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from Utils.config.choices import DENSE
 from Utils.figures.collapse import geometric_mean, mark_collapse
 from Utils.figures.look import BAND, Style, add_legend, grey_line, new_figure
-from Utils.figures.scales import accuracy_axes, log_axis
+from Utils.figures.scales import accuracy_axes, chance_level, log_axis
 from Utils.figures.series import Series, check_points, make_series
 
 _MARGIN = 1.25
@@ -27,7 +27,7 @@ def accuracies(rows: pd.DataFrame, style: Style, title: str = "", order: Sequenc
     series = make_series(rows, style, order)
     check_points(series, "top1", 3)
     figure, ((axes,),) = new_figure(title)
-    chance = float(rows["chance"].mean()) if "chance" in rows else np.nan
+    chance = chance_level(rows)
     handles: list[Any] = []
     for index, item in enumerate(series):
         is_dense = item.name == DENSE

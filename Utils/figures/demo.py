@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from Utils.figures.look import GREY, Style, add_legend, grey_line, new_figure
-from Utils.figures.scales import accuracy_axes
+from Utils.figures.scales import accuracy_axes, chance_level
 
 _SIZE = (6.6, 2.7)
 
@@ -68,7 +68,7 @@ def accuracy_follows(rows: pd.DataFrame, style: Style) -> Figure:
         handles.append(grey_line("collapsed (infinite)", marker="X", linestyle=""))
     for panel, kind in zip(axes[0], ("Direct", "Effective"), strict=True):
         panel.set(xscale="log", xlabel=f"{kind} compression")
-    add_legend(figure, [*handles, *accuracy_axes(axes[0], rows["chance"].mean())])
+    add_legend(figure, [*handles, *accuracy_axes(axes[0], chance_level(rows))])
     return figure
 
 

@@ -10,14 +10,18 @@ Variant = tuple[str, ...]
 """The settings of a run that are not its defaults, each as `name=value`, in alphabetical order."""
 
 _SHOWN_BY_FIGURES = {
-    "experiment", "architecture", "data", "pruner", "pruning_type", "sample", "target_sparsity", "com_exp"
+    "experiment", "architecture", "data", "pruner", "algorithm", "pruning_type", "sample", "target_sparsity", "com_exp",
+    "sanity_checks",
 }  # fmt: skip
-"""Settings that figures show in other ways; the legend names any other setting that differs."""
+"""Settings that figures show in other ways; the legend names any other setting that differs.
+
+The algorithm of a search for a mask is the pruner of its rows, and sanity checks do not change the searched network.
+"""
 
 _WORDS = {
     "grow=gradient": "RigL", "grow=random": "SET", "shuffle=1": "shuffled", "reinitialize=1": "reinitialized",
     "invert=1": "inverted", "arm=union": "union mask", "arm=vanilla": "vanilla",
-    "arm=vanilla-cyclic": "vanilla-cyclic",
+    "arm=vanilla-cyclic": "vanilla-cyclic", "unflag=1": "unflagged",
 }  # fmt: skip
 """Settings that the field has a word for; others read as the flag that sets them."""
 

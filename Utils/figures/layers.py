@@ -13,6 +13,7 @@ from Utils.figures.look import (
     LonelyPointError,
     Style,
     add_legend,
+    columns_size,
     grey_line,
     level_title,
     new_figure,
@@ -82,8 +83,7 @@ def _draw(
     """
     rows = rows_with(rows, table, f"these runs have no {table}.csv")
     levels = spread(sorted(rows["target_compression"].unique()), MOST_PANELS)
-    size = (1.2 + 2.3 * len(levels), 2.6) if len(levels) > 1 else (4.6, 2.6)
-    figure, axes = new_figure(title, 1, len(levels), size, sharey=True)
+    figure, axes = new_figure(title, 1, len(levels), columns_size(len(levels), 2.6), sharey=True)
     handles: list[Any] = []
     series = make_series(rows, style, order)
     for panel, level in zip(axes[0], levels, strict=True):

@@ -9,13 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from Utils.figures.look import BAND, Style, add_legend, grey_line, new_figure, spread
+from Utils.figures.look import Style, add_legend, draw_band, grey_line, new_figure, spread
 from Utils.figures.scales import accuracy_axes
 from Utils.figures.series import make_series, rows_with
 from Utils.results.summaries import read_table
-
-_SMALLEST_BAND = 2
-"""Number of samples from which on a band is drawn."""
 
 
 def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
@@ -37,8 +34,7 @@ def levels(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
             is_new |= weights == "new"
             by_level = part.groupby("level")
             densities, top1 = 1 - by_level["direct_sparsity"].mean(), by_level["top1"]
-            if by_level.size().max() >= _SMALLEST_BAND:
-                axis.fill_between(densities, top1.min(), top1.max(), color=item.colour, alpha=BAND, linewidth=0)
+            draw_band(axis, densities, top1, item.colour)
             look = item.faint if weights == "new" else item.look
             handles += axis.plot(densities, top1.mean(), **look(linestyle=linestyle, gid=f"{item.label}|{weights}"))
     axis.set(xscale="log", xlabel="Weights left (%, log scale)")

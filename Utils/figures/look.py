@@ -20,6 +20,9 @@ GREY, BLUE, RED = "#777777", "#0072b2", "#d55e00"
 BAND = 0.18
 """Opacity of the bands from the lowest to the highest sample."""
 
+_SMALLEST_BAND = 2
+"""Number of samples from which on a band is drawn."""
+
 MOST_PANELS = 4
 """Maximum number of panels side by side."""
 
@@ -63,6 +66,11 @@ def new_figure(
     return figure, axes
 
 
+def columns_size(columns: int, height: float) -> tuple[float, float]:
+    """The size in inches of a figure with columns of panels; a single one is wider."""
+    return (1.2 + 2.3 * columns if columns > 1 else 4.6, height)
+
+
 def wrapped(text: str, width: float) -> str:
     """A text of the size of titles in lines of at most `width` inches."""
     return textwrap.fill(text, max(12, int(_LETTERS_PER_INCH * width)), break_long_words=False)
@@ -90,6 +98,15 @@ def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
             return
         legend.remove()
         columns, letters = (columns - 1, letters) if columns > 1 else (1, letters - 1)
+
+
+def draw_band(axes: Axes, x: Any, samples: Any, colour: str) -> None:
+    """Fill between the lowest and the highest sample at each place of `x`; nothing if no place has several.
+
+    `samples` are values grouped by place, as pandas groups a column.
+    """
+    if samples.count().max() >= _SMALLEST_BAND:
+        axes.fill_between(x, samples.min(), samples.max(), color=colour, alpha=BAND, linewidth=0)
 
 
 def grey_line(label: str, **style: Any) -> Line2D:

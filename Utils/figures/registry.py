@@ -34,6 +34,10 @@ FIGURES: dict[str, FigureKind] = {
     "sparsity": FigureKind(
         "Utils.figures.sparsity:sparsity", "density and accuracy over the iterations of pruning while training"
     ),
+    "search": FigureKind(
+        "Utils.figures.search:search",
+        "accuracy, density and flips of a mask over the epochs of search and fine-tuning",
+    ),
     "levels": FigureKind(
         "Utils.figures.levels:levels",
         "accuracy against the density of each level, of rewound (solid) and of other initial weights (dashed)",
@@ -41,17 +45,19 @@ FIGURES: dict[str, FigureKind] = {
     "overlaps": FigureKind("Utils.figures.overlaps:overlaps", "how far the masks of every two cycles are the same"),
     "arms": FigureKind("Utils.figures.arms:arms", "accuracy of the arms of union-mask, means and standard deviations"),
     "weights-and-units": FigureKind(
-        "Utils.figures.weights_and_units:weights_and_units",
+        "Utils.figures.train_then_prune.weights_and_units:weights_and_units",
         "accuracy and loss of a trained network against the share of weights, and of units, that is pruned",
     ),
-    "trained": FigureKind("Utils.figures.trained:trained", "loss and accuracy of that network while it is trained"),
+    "trained": FigureKind(
+        "Utils.figures.train_then_prune.trained:trained", "loss and accuracy of that network while it is trained"
+    ),
     "pruned-weights": FigureKind(
-        "Utils.figures.pruned_weights:pruned_weights",
+        "Utils.figures.train_then_prune.pruned_weights:pruned_weights",
         "histograms of the weights that are left, and an animation",
         is_animated=True,
     ),
     "pruned-units": FigureKind(
-        "Utils.figures.pruned_units:pruned_units",
+        "Utils.figures.train_then_prune.pruned_units:pruned_units",
         "histograms of the norms of the units that are left, and an animation",
         is_animated=True,
     ),

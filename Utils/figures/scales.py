@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter, NullLocator
@@ -49,6 +50,11 @@ def accuracy_axes(panels: Sequence[Axes] | np.ndarray, chance: float = np.nan, a
         return []
     label = "chance" if is_near else f"chance is {chance:.3g}, {side}"
     return [grey_line(label, linestyle=":" if is_near else "", linewidth=1)]
+
+
+def chance_level(rows: pd.DataFrame) -> float:
+    """The mean accuracy of chance over rows of `summary.csv`; nan if they have none."""
+    return float(rows["chance"].mean()) if "chance" in rows else np.nan
 
 
 def _drawn_values(axes: Axes, after_start: bool) -> np.ndarray:

@@ -62,10 +62,7 @@ def select(
         compression = rows["prunable"] / rows["graph_kept_effective"].replace(0, np.nan)
         rows = rows.assign(effective_compression=compression.fillna(np.inf))
     selected = _filter(rows, plot)
-    if plot.num_samples is not None:
-        columns = ["experiment", "architecture", "data", "pruner", "pruning_type", "settings"]
-        by_variant = selected.assign(settings=[" ".join(variant_of(text)) for text in selected["settings"]])
-        selected = selected[by_variant.groupby(columns)["sample"].rank(method="dense") <= plot.num_samples]
+    selected = _samples(selected, plot.num_samples)
     figures = []
     for (experiment, architecture, data), part in selected.groupby(["experiment", "architecture", "data"]):
         dense = part["pruner"] == DENSE
@@ -79,6 +76,19 @@ def select(
     if not figures:
         raise UserError(f"no complete pruned network to draw; there are: {_inventory(rows)}")
     return figures
+
+
+def _samples(rows: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """The rows of at most so many samples of each network, each once.
+
+    Runs that figures do not tell apart are the same network; the one with the most settings is kept.
+    """
+    columns = ["experiment", "architecture", "data", "pruner", "pruning_type", "settings"]
+    by_variant = rows.assign(settings=[" ".join(variant_of(text)) for text in rows["settings"]])
+    by_length = rows["settings"].str.len().to_numpy().argsort(kind="stable")
+    is_last = ~by_variant.iloc[by_length].duplicated([*columns, "target_compression", "sample"], keep="last").to_numpy()
+    place = by_variant.groupby(columns, dropna=False)["sample"].rank(method="dense")
+    return rows[is_last[by_length.argsort()] & (place <= (most or np.inf))]
 
 
 def _filter(rows: pd.DataFrame, plot: Plot) -> pd.DataFrame:

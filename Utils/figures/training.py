@@ -10,12 +10,13 @@ from matplotlib.ticker import MaxNLocator
 
 from Utils.config.choices import DENSE
 from Utils.figures.look import (
-    BAND,
     GREY,
     MOST_PANELS,
     NothingToDrawError,
     Style,
     add_legend,
+    columns_size,
+    draw_band,
     grey_line,
     level_title,
     new_figure,
@@ -24,9 +25,6 @@ from Utils.figures.look import (
 from Utils.figures.scales import accuracy_axes
 from Utils.figures.series import Series, make_series, marks
 from Utils.results.summaries import read_table
-
-_SMALLEST_BAND = 2
-"""Number of samples from which on a band is drawn."""
 
 
 def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
@@ -42,10 +40,8 @@ def training(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[
     trained = {folder: table for folder, table in tables.items() if table is not None and len(table) > 1}
     if not trained:
         raise NothingToDrawError("these networks were not trained")
-    size = (1.2 + 2.3 * len(levels), 4.7) if len(levels) > 1 else (4.6, 4.7)
-    figure, axes = new_figure(
-        title, 3, len(levels), size, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 3, 1.3]}
-    )
+    size, heights = columns_size(len(levels), 4.7), {"height_ratios": [3, 3, 1.3]}
+    figure, axes = new_figure(title, 3, len(levels), size, sharex=True, sharey="row", gridspec_kw=heights)
     handles: list[Any] = []
     series = make_series(rows[rows["folder"].isin(trained)], style, order)
     for column, level in zip(axes.T, levels, strict=True):
@@ -70,9 +66,7 @@ def _draw_series(column: Sequence[Axes], item: Series, samples: Sequence[pd.Data
     by_iteration = pd.concat(samples).groupby("iteration")
     means = by_iteration.mean()
     accuracy, loss, rate = column
-    if len(samples) >= _SMALLEST_BAND:
-        top1 = by_iteration["top1"]
-        accuracy.fill_between(means.index, top1.min(), top1.max(), color=item.colour, alpha=BAND, linewidth=0)
+    draw_band(accuracy, means.index, by_iteration["top1"], item.colour)
     places = marks(len(means), index)
     loss.plot(means.index, means["train_loss"], **item.faint(marker="", linewidth=0.7))
     loss.plot(means.index, means["test_loss"], **item.look(gid=f"{item.label}|loss", markevery=places))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from Utils.figures.look import BAND, BLUE, RED, LonelyPointError, Style, add_legend, new_figure
+from Utils.figures.look import BLUE, RED, LonelyPointError, Style, add_legend, draw_band, new_figure
 from Utils.figures.scales import accuracy_axes
-from Utils.figures.variants import variant_tables
+from Utils.figures.train_then_prune.variants import variant_tables
 
 _UNITS = (("Weight", "single weights", BLUE, "o"), ("Unit", "whole units", RED, "s"))
 
@@ -29,8 +29,7 @@ def weights_and_units(rows: pd.DataFrame, style: Style, title: str = "", order: 
             for unit, name, colour, marker in _UNITS:
                 values = by_share[f"Test {metric} ({unit})"]
                 means = values.mean()
-                if len(variant.tables) > 1:
-                    axis.fill_between(means.index, values.min(), values.max(), color=colour, alpha=BAND, linewidth=0)
+                draw_band(axis, means.index, values, colour)
                 label = variant.named(name)
                 handles += axis.plot(
                     means.index, means, color=colour, marker=marker, linestyle=variant.linestyle, label=label,

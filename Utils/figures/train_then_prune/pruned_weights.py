@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from Utils.figures.histograms import histograms_by_share
 from Utils.figures.look import Style
+from Utils.figures.train_then_prune.histograms import histograms_by_share
 
 _BINS = 300
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from Utils.figures.look import BLUE, RED, NothingToDrawError, Style, add_legend, new_figure
 from Utils.figures.scales import accuracy_axes
 from Utils.figures.series import marks
-from Utils.figures.variants import variant_tables
+from Utils.figures.train_then_prune.variants import variant_tables
 
 _FEWEST_POINTS = 2
 _UNTRAINED = "these networks were not trained"

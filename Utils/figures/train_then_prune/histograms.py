@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from Utils.figures.look import BLUE, NothingToDrawError, new_figure
-from Utils.figures.variants import unstyled_series
+from Utils.figures.train_then_prune.variants import unstyled_series
 from Utils.files import DamagedError, is_file, reading
 from Utils.results.digests import read_file
 from Utils.results.summaries import read_table
