@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from importlib import import_module
@@ -36,6 +36,8 @@ class Pruner:
     """Whether the criterion's order is reversed, as a control; the quota's shares do not change."""
     train_mode: bool = True
     """Whether the network is in training mode while it is scored."""
+    quota_options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that only this quota takes."""
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Pruner:
         """Raise `UserError` if the quota does not support the network, regardless of scores."""
         check = registry.QUOTAS[self.quota].check if self.quota in registry.QUOTAS else None
         if check is not None:
-            load(check)({name: weight for name, (weight, _) in prunable(model).items()})
+            load(check)({name: weight for name, (weight, _) in prunable(model).items()}, **self.quota_options)
 
     def score(
         self,
@@ -72,7 +74,7 @@ class Pruner:
             source = self._score_by(self.quota, model, trained, batches, target, generator, False)
             scores = transfer(raw, masks, source)
         else:
-            scores = load(registry.QUOTAS[self.quota].target)(raw, masks)
+            scores = load(registry.QUOTAS[self.quota].target)(raw, masks, **self.quota_options)
         return Scores({name: score.detach() for name, score in scores.items()}, scores.fixed)
 
     def criterion_scores(

@@ -1,12 +1,13 @@
 """Pruner of a run: scores networks, and finds masks that reach a target in the unit and the way of its settings."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from Layers import Masks
-from Pruners import make_pruner
+from Pruners import make_pruner, registry
 from Pruners.allocation import allocate
 from Pruners.criteria.scores import Scores
 from Pruners.keep_alive import keep_alive
@@ -15,6 +16,11 @@ from Utils.config.choices import DENSE
 from Utils.config.groups import Pruning
 from Utils.config.target import Target
 from Utils.data.dataset import Data
+
+
+def quota_options(pruning: Pruning) -> dict[str, Any]:
+    """The values of flags that only the quota of the run's pruner takes."""
+    return {name: getattr(pruning, name) for name in registry.quota_options(pruning.pruner)}
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,10 @@ class RunPruner:
     ) -> Scores:
         """Scores of weights, or of units with `--prune_unit=unit`; `trained` is the dense parent, if it is scored."""
         pruning = self.pruning
-        train_mode = pruning.prune_train_mode is not False
-        pruner = make_pruner(pruning.pruner, pruning.prune_iterations, pruning.schedule, pruning.invert, train_mode)
+        pruner = make_pruner(
+            pruning.pruner, pruning.prune_iterations, pruning.schedule, pruning.invert,
+            pruning.prune_train_mode is not False, quota_options(pruning),
+        )  # fmt: skip
         batches = self.data.prune_examples(self.sample, pruning.prune_examples or 1, self.batch_size)
         if pruning.prune_unit == "unit":
             shape, is_compute_aware = self.data.input_shape, pruning.compute_aware

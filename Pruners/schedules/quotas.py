@@ -87,12 +87,12 @@ def transfer(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], source: 
     """
     names = list(scores)
     flat, unpruned = (torch.cat([tensors[name].reshape(-1) for name in names]) for tensors in (source, masks))
-    global_scores = -_positions(flat, unpruned)
+    global_scores = -positions_in_layer(flat, unpruned)
     transferred = {}
     for name, part in zip(names, global_scores.split([scores[name].numel() for name in names]), strict=True):
-        best_first = part.sort(descending=True).values
-        order = _order(scores[name], masks[name])
-        transferred[name] = torch.empty_like(part).index_copy_(0, order, best_first).reshape(scores[name].shape)
+        ordered = part.sort(descending=True).values
+        order = best_first(scores[name], masks[name])
+        transferred[name] = torch.empty_like(part).index_copy_(0, order, ordered).reshape(scores[name].shape)
     return Scores(transferred)
 
 
@@ -100,17 +100,17 @@ def _by_position(
     scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], function: Callable[[Tensor, Tensor], Tensor]
 ) -> Scores:
     """Scores `function(rho, scores of the layer)` for each layer."""
-    return Scores({name: function(_positions(score, masks[name]), score) for name, score in scores.items()})
+    return Scores({name: function(positions_in_layer(score, masks[name]), score) for name, score in scores.items()})
 
 
-def _order(scores: Tensor, mask: Tensor) -> Tensor:
+def best_first(scores: Tensor, mask: Tensor) -> Tensor:
     """Flat indices, best first; pruned entries come last."""
     return descending_order(scores.reshape(-1).double().masked_fill(~mask.reshape(-1), -torch.inf))
 
 
-def _positions(scores: Tensor, mask: Tensor) -> Tensor:
+def positions_in_layer(scores: Tensor, mask: Tensor) -> Tensor:
     """rho of every entry, float64, in the shape of the scores."""
-    order = _order(scores, mask)
+    order = best_first(scores, mask)
     positions = torch.empty(len(order), dtype=torch.float64, device=scores.device)
     positions[order] = torch.arange(1, len(order) + 1, dtype=torch.float64, device=scores.device)
     return positions.reshape(scores.shape)
@@ -120,6 +120,6 @@ def _by_position_in_unit(scores: Tensor, mask: Tensor) -> Tensor:
     """Scores that order entries by their position within their unit, then by their position within the layer."""
     if scores.dim() < 2:
         return scores
-    positions = _positions(scores, mask).flatten(1)
+    positions = positions_in_layer(scores, mask).flatten(1)
     positions_in_unit = positions.argsort(1).argsort(1)
     return -(positions_in_unit * scores.numel() + positions).reshape(scores.shape)

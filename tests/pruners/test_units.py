@@ -170,7 +170,7 @@ def test_infeasible_requests_say_what_is_reachable():
     masks = allocate_units(grouped, {"0.weight": torch.rand(8), "1.weight": torch.rand(8)}, "0.5", (1, 1, 1))
     assert masks["0.weight"].flatten().reshape(4, 2).sum(1).tolist() == [1] * 4
     assert masks["1.weight"].flatten(1).sum(1).reshape(4, 2).sum(1).tolist() == [1] * 4
-    for quota in ("erk", "per_unit", "uniform_plus", "snip"):
+    for quota in ("erk", "per_unit", "uniform_plus", "structured", "snip"):
         with pytest.raises(UserError, match="shares out weights, not units"):
             scored(model, (1, 28, 28), f"l2/{quota}")
 
