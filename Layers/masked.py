@@ -4,6 +4,8 @@ The forward pass multiplies a pruned entry by zero. Its gradient is therefore ze
 momentum can restore it. The parameter itself keeps its value, because rewinding and regrowth need it.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -25,6 +27,8 @@ class Masked(nn.Module):
 
     _is_fixed: bool = False
     """Whether pruned entries of the parameters are already zero: see `Layers/forms/baked.py`."""
+    _products: Mapping[str, Callable[[], Tensor]] = MappingProxyType({})
+    """Functions that multiply parameters by their masks in a way of their own: see `Layers/forms/supermask.py`."""
 
     def _prepare_masks(self) -> None:
         self._float_masks: dict[str, tuple[Tensor, int, Tensor]] = {}
@@ -44,6 +48,8 @@ class Masked(nn.Module):
         parameter, mask = getattr(self, name), getattr(self, f"{name}_mask")
         if mask is None or self._is_fixed:
             return parameter
+        if name in self._products:
+            return self._products[name]()
         return parameter * self._float_mask(name, parameter.dtype, mask)
 
     def _float_mask(self, name: str, dtype: torch.dtype, mask: Tensor) -> Tensor:
@@ -59,7 +65,7 @@ class Masked(nn.Module):
         return converted
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_float_masks": {}, "_is_fixed": False}
+        return {**self.__dict__, "_float_masks": {}, "_is_fixed": False, "_products": {}}
 
 
 class MaskedLinear(Masked, nn.Linear):

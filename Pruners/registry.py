@@ -6,6 +6,7 @@ A pruner's name is `criterion` or `criterion/quota`. A new criterion is a functi
 
 from typing import NamedTuple
 
+from Pruners.learned import LEARNED
 from Utils.config.choices import DENSE
 from Utils.errors import UserError, unknown
 
@@ -62,6 +63,8 @@ class Quota(NamedTuple):
     paper: str = ""
     check: str | None = None
     """Name of a function that raises `UserError` for the scores of a network that the quota does not support."""
+    options: tuple[str, ...] = ()
+    """Flags that only this quota takes, and its arguments of the same names."""
 
 
 class Schedule(NamedTuple):
@@ -151,6 +154,11 @@ QUOTAS: dict[str, Quota] = {
         "Pruners.schedules.quotas:per_unit", "Per unit", "#8c8c00", "the same density in every unit (row or filter)",
         "DwaraknathT/sparsity",
     ),
+    "structured": Quota(
+        "Pruners.schedules.structured:structured", "Structured", "#e377c2",
+        "tiles drawn in the first units (rows or filters) of every layer", "sparse-network-analysis",
+        check="Pruners.schedules.structured:check_structured", options=("draws", "active_rows", "tile"),
+    ),
 }  # fmt: skip
 UNIT_QUOTAS = ("global", "uniform", "igq")
 """Quotas that also apply to whole units (`--prune_unit=unit`)."""
@@ -171,7 +179,7 @@ ALIASES = {"rand": "random", "snip/iterative": "snip_iterative"}
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The criterion and the quota in a pruner's name; raises `UserError` if either is unknown.
+    """The criterion and the quota in a pruner's name; raises `UserError` if either is unknown, or for learned masks.
 
     The quota may be the name of another criterion, whose shares per layer are then used.
     """
@@ -180,31 +188,42 @@ def split_name(name: str) -> tuple[str, str]:
     quota = ALIASES.get(quota, quota) if slash else "global"
     if criterion == DENSE:
         raise UserError(f"unknown pruner {name!r}: {DENSE} prunes nothing, so it takes no quota; write {DENSE}")
+    if name in LEARNED:
+        raise UserError(f"the masks of {name} are learned: write --experiment=supermask --algorithm={name}")
     if criterion not in CRITERIA:
-        raise unknown("pruner", name, pruner_names(), shown=[DENSE, *CRITERIA])
+        raise unknown("pruner", name, [*pruner_names(), *LEARNED], shown=[DENSE, *CRITERIA])
     if quota not in QUOTAS and quota not in CRITERIA:
         raise unknown(f"quota in pruner {name!r}:", quota, [*QUOTAS, *CRITERIA], shown=[*QUOTAS, "or another pruner"])
     return criterion, "global" if quota == criterion else quota
 
 
 def canonical_name(name: str) -> str:
-    """The canonical name of a pruner: aliases replaced, `global` omitted; `dense` is unchanged."""
-    if name == DENSE:
+    """The canonical name of a pruner: aliases replaced, `global` omitted; `dense` and learned masks are unchanged."""
+    if name == DENSE or name in LEARNED:
         return name
     criterion, quota = split_name(name)
     return criterion if quota == "global" else f"{criterion}/{quota}"
 
 
 def parts(name: str) -> list[Criterion]:
-    """The criteria in a pruner's name: the one that sets the order, then any that sets the shares per layer."""
-    if name == DENSE:
+    """The criteria in a pruner's name: the one that sets the order, then any that sets the shares per layer.
+
+    `dense` and learned masks have none.
+    """
+    if name == DENSE or name in LEARNED:
         return []
     return [CRITERIA[part] for part in split_name(name) if part in CRITERIA]
 
 
+def quota_options(name: str) -> tuple[str, ...]:
+    """The flags that only the quota of a pruner takes."""
+    quota = split_name(name)[1] if parts(name) else None
+    return QUOTAS[quota].options if quota in QUOTAS else ()
+
+
 def revision(name: str) -> str | None:
     """The revisions of a pruner's criteria that are not 0, as text; None if all are 0."""
-    names = [] if name == DENSE else [part for part in split_name(name) if part in CRITERIA]
+    names = [part for part in split_name(name) if part in CRITERIA] if parts(name) else []
     return ",".join(f"{part}-{CRITERIA[part].revision}" for part in names if CRITERIA[part].revision) or None
 
 
@@ -218,6 +237,8 @@ def style(name: str) -> tuple[str, str, str]:
     """Label, colour and marker of a pruner in figures."""
     if name == DENSE:
         return "Dense", "#555555", ""
+    if name in LEARNED:
+        return LEARNED[name][:3]
     criterion_name, quota_name = split_name(name)
     criterion = CRITERIA[criterion_name]
     quota = QUOTAS.get(quota_name) or CRITERIA[quota_name]
