@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Utils.config.groups import GROUPS, Run
 from Utils.config.settings import Settings
@@ -46,10 +46,16 @@ class Experiment:
     """The table that the console shows of a finished run; None: the sizes of its network."""
     has_targets: bool = True
     """Whether networks are pruned to a direct or an effective target, which figures keep apart."""
+    tests_each_epoch: bool = False
+    """Whether networks are tested after each epoch, unless `--evaluate_every` says otherwise."""
 
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
         """One spelling for equal runs; `given` are the typed flags. Raises `UserError` if they exclude each other."""
         return settings
+
+    def fixed(self, settings: Settings) -> Mapping[str, Any]:
+        """Values that the experiment sets, whatever the flags say; `ignored` gives the reason for each such flag."""
+        return {}
 
     def check(self, settings: Settings) -> None:
         """Raise `UserError` for a resolved run that cannot be executed."""

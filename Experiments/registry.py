@@ -14,6 +14,7 @@ PATHS = (
     "Experiments.train_then_prune:TrainThenPrune",
     "Experiments.dynamic:Dynamic",
     "Experiments.union_mask:UnionMask",
+    "Experiments.supermask:Supermask",
 )
 
 

@@ -10,9 +10,10 @@ output layer is not pruned. `results.csv` has the columns of the program.
 Takes as long as one dense training: 20 epochs of the MLP on MNIST in about 3 minutes on one core of an Intel Xeon.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from Experiments.base import Experiment
 from Utils.config.choices import DENSE
@@ -59,7 +60,7 @@ class TrainThenPrune(Experiment):
     has_targets = False
 
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
-        """A dense network, validation images to choose the best weights by, and fractions in one spelling."""
+        """Validation images to choose the best weights by, and fractions in one spelling."""
         from Utils.data.dataset import facts
 
         options, held_out = settings.options, settings.training.validation
@@ -68,7 +69,11 @@ class TrainThenPrune(Experiment):
         images = facts(settings.run.data or "", settings.run.path_to_data).train_size
         default = min(_HELD_OUT, images // 6) if options.keep_best else 0
         fractions = tuple(dict.fromkeys(Decimal(format(k.normalize(), "f")) for k in options.k_vals))
-        return settings.with_values(pruner=DENSE, validation=held_out or default, k_vals=fractions)
+        return settings.with_values(validation=held_out or default, k_vals=fractions)
+
+    def fixed(self, settings: Settings) -> Mapping[str, Any]:
+        """A dense network is trained."""
+        return {"pruner": DENSE}
 
     def ignored(self, settings: Settings, lr_schedule: str) -> dict[str, str]:
         """The pruner and its target are fixed by `--k_vals`."""
@@ -76,7 +81,7 @@ class TrainThenPrune(Experiment):
         untrained = (
             {} if settings.training.train else dict.fromkeys(("keep_best", "l1_reg", "l2_reg"), "with --train=0")
         )
-        names = ("pruner", "pruning_type", "target_sparsity", "com_exp", "masks_from")
+        names = ("pruner", "pruning_type", "target_sparsity", "target_density", "com_exp", "masks_from")
         return {
             "shuffle": f"{reason}, which prunes its masks further",
             "reinitialize": f"{reason}, which prunes after training",

@@ -36,11 +36,12 @@ def unknown(
 ) -> UserError:
     """The error for a name outside a registry; suggests the nearest name and lists the valid ones, or those `shown`.
 
+    Of several names with the same ending, the first is the nearest.
     With a suggestion, the command `listed_by` takes the place of a long list.
     """
-    names = sorted(valid)
+    names = list(valid)
     matches = [full for full in names if full.rpartition("/")[2] == name]
     matches = matches or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.55)
     suggestion = f"; did you mean {matches[0]!r}?" if matches else ""
-    rest = f"see {listed_by}" if matches and listed_by else f"valid: {', '.join(shown or names)}"
+    rest = f"see {listed_by}" if matches and listed_by else f"valid: {', '.join(shown or sorted(names))}"
     return UserError(f"unknown {what} {name!r}{suggestion} ({rest})")

@@ -8,7 +8,7 @@ import torch
 
 PURPOSES = (
     "initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout",
-    "new weights", "shuffle", "growth",
+    "new weights", "shuffle", "growth", "mask weights", "mask scores", "frozen entries", "rounding", "sanity checks",
 )  # fmt: skip
 
 

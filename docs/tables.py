@@ -5,6 +5,7 @@
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; a test checks that all are up to date.
 """
 
+import math
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -28,19 +29,49 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PLACE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _TARGETS = (0.9, 0.99, 0.999)
 
+_DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+_SUPERMASKS = (
+    ("SynFlow", "synflow", False, "top1"),
+    ("random masks", "random", False, "top1"),
+    ("Smart-Ratio", "smart-ratio", False, "top1"),
+    ("edge-popup", "edge-popup", False, "top1"),
+    ("Gem-Miner", "gem-miner", False, "top1"),
+    ("Gem-Miner, before fine-tuning", "gem-miner", False, "rounded_top1"),
+    ("Gem-Miner, weights kept", "gem-miner", False, "kept_direct"),
+    ("its mask shuffled", "gem-miner", False, "shuffle_top1"),
+    ("its weights reinitialized", "gem-miner", False, "reinitialize_top1"),
+    ("its mask inverted", "gem-miner", False, "invert_top1"),
+    ("Gem-Miner, unflagged", "gem-miner", True, "top1"),
+    ("Gem-Miner, unflagged, weights kept", "gem-miner", True, "kept_direct"),
+)
+"""Rows: name, pruner, whether unflagged, column of `summary.csv`."""
+
+_PUBLISHED = {
+    "SynFlow": ("81.23 ± 8.03", "92.94 ± 0.83", "95.53 ± 0.07", "96.59 ± 0.03", "97.51 ± 0.08"),
+    "random masks": ("10.99 ± 0.62", "11.35 ± 0.00", "14.67 ± 5.74", "96.54 ± 0.25", "97.42 ± 0.22"),
+    "Gem-Miner": ("91.23 ± 0.25", "93.31 ± 0.23", "93.65 ± 0.21", "93.73 ± 0.05", "93.89 ± 0.17"),
+    "Gem-Miner, before fine-tuning": ("61.97 ± 2.74", "84.58 ± 0.78", "84.58 ± 0.57", "84.34 ± 0.74", "84.20 ± 0.53"),
+    "Gem-Miner, weights kept": ("2.00", "2.95", "2.94", "2.95", "2.95"),
+    "its mask shuffled": ("10.8", "14.0", "16.0", "79.2", "91.9"),
+    "its weights reinitialized": ("90.59", "94.02", "93.83", "94.14", "93.78"),
+}
+"""Means and standard deviations of three seeds in the sparse-network-analysis thesis, by density."""
+
 
 @lru_cache(maxsize=1)
 def tables() -> dict[str, Table]:
     """The tables by name."""
     lists = {name: make()[0] for name, make in CATALOGUE.items()}
     further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules(), "results": results()}
+    further |= {"supermasks": supermasks()}
     return lists | {"pruners": criteria(), "architectures": families(architectures()[0])} | further
 
 
 def results() -> Table:
     """Top-1 and weights of the committed single shots with effective targets."""
     runs = load_summaries(ROOT / "Results")
-    runs = runs[(runs["experiment"] == "singleshot") & (runs["data"] == "mnist")]
+    runs = runs[(runs["experiment"] == "singleshot") & (runs["architecture"] == "lenet300100")]
     dense = runs[runs["pruner"] == "dense"].iloc[0]
     rows = [("dense", f"{dense['top1']:.4f} unpruned", *[""] * len(_TARGETS))]
     effective = runs[runs["pruning_type"] == "effective"]
@@ -49,6 +80,30 @@ def results() -> Table:
         accuracies = (f"{row['top1'][target]:.4f}" for target in _TARGETS)
         rows.append((str(pruner), *accuracies, f"{row['kept_direct'][_TARGETS[-1]]:,}"))
     return Table("Results", ("pruner", "top-1 at 90%", "at 99%", "at 99.9%", "weights at 99.9%"), rows)
+
+
+def supermasks() -> Table:
+    """Top-1 in percent of the committed runs of Gem-Miner's FC network, over samples, beside published values."""
+    runs = load_summaries(ROOT / "Results")
+    runs = runs[runs["architecture"].isin(["fc", "gem-miner/fc"])]
+    is_unflagged = runs["settings"].str.contains("--unflag=1")
+    rows = []
+    for name, pruner, unflagged, column in _SUPERMASKS:
+        part = runs[(runs["pruner"] == pruner) & (is_unflagged == unflagged)]
+        groups = part.groupby(part["target_compression"].map(_nearest_density))[column]
+        percent = 100 / part["prunable"].iloc[0] if column == "kept_direct" else 100
+        means, deviations = percent * groups.mean(), percent * groups.std()
+        cells = [f"{means[density]:.2f} ± {deviations[density]:.2f}" for density in _DENSITIES]
+        rows.append((name, *cells))
+        if name in _PUBLISHED:
+            rows.append((f"{name}, published", *_PUBLISHED[name]))
+    heading = ("percent", *(f"density {100 * density:g}%" for density in _DENSITIES))
+    return Table("Supermasks", heading, rows, has_code=False)
+
+
+def _nearest_density(compression: float) -> float:
+    """The density of the table that a target compression stands for: 10^0.695 is 20%."""
+    return min(_DENSITIES, key=lambda density: abs(math.log(density * compression)))
 
 
 def filled(text: str) -> str:

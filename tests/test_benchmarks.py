@@ -59,6 +59,7 @@ SHORTER = {
     "masks": {"NETWORKS": {"lenet300100": 1, "lenet5": 1}},
     "pruning": {"REPEATS": 1, "EXAMPLES": 8, "BATCH": 4, "build": lenet5},
     "structured": {"REPEATS": 1},
+    "supermask": {"STEPS": 2, "ROUNDS": 1, "load": digits},
     "training": {"STEPS": {"lottery/resnet20": 1}, "LEARNING": {"lottery/resnet20": 2}, "ROUNDS": 1, "BATCH": 8},
 }  # fmt: skip
 """What is replaced in each module."""
@@ -91,7 +92,7 @@ def test_a_benchmark_measures(name, folder, monkeypatch):
     needs_folder = "FOLDER" in (module.__doc__ or "").splitlines()[2]
     numbers = measured(module, monkeypatch, *[str(folder)] * needs_folder)
     assert numbers
-    if name in ("curve", "masks", "image_folder", "structured", "training"):
+    if name in ("curve", "masks", "image_folder", "structured", "supermask", "training"):
         assert positive(numbers)
     if name == "pruning":
         assert all(numbers[criterion]["overlap"] == 1 for criterion in ("mag", "snip", "grasp", "synflow"))

@@ -20,7 +20,7 @@ _EXPERIMENTS = _PRUNERS | {"Models", "Pruners", "Pruners.criteria", "Pruners.sch
 
 MAY_IMPORT = {
     "Layers": {"Utils"},
-    "Layers.forms": {"Layers"},
+    "Layers.forms": {"Layers", "Utils"},
     "Models": {"Layers", "Utils"},
     "Utils": set(),
     "Utils.config": {"Utils"},
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "Utils.campaign": _TRAINING | {"Utils.training"},
     "Utils.campaign.executors": _TRAINING | {"Utils.training", "Utils.campaign"},
     "Utils.figures": {"Utils", "Utils.config", "Utils.results"},
+    "Utils.figures.train_then_prune": {"Utils", "Utils.figures", "Utils.results"},
     "Pruners.criteria": _PRUNERS,
     "Pruners.schedules": _PRUNERS | {"Pruners.criteria"},
     "Pruners": _PRUNERS | {"Pruners.criteria", "Pruners.schedules"},
@@ -46,6 +47,7 @@ MAY_IMPORT = {
         "Utils.figures",
         "Utils.results",
         "Pruners",
+        "Pruners.schedules",
         "Experiments.common",
     },
     "Experiments.runs": _EXPERIMENTS | {"Experiments.common"},

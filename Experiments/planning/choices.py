@@ -2,6 +2,7 @@
 
 from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES, FAMILIES, architecture_names, canonical_architecture, is_user_network
+from Pruners.learned import LEARNED
 from Pruners.registry import CRITERIA, QUOTAS, SCHEDULES, canonical_name, pruner_names
 from Utils.config.choices import DENSE, ValidNames
 from Utils.data.registry import DATASETS
@@ -51,7 +52,7 @@ def valid_names() -> dict[str, ValidNames]:
         "data": ValidNames("data set", list(DATASETS)),
         "pruner": ValidNames(
             "pruner",
-            pruner_names(),
+            [*pruner_names(), *LEARNED],
             canonical_name,
             shown=[DENSE, *CRITERIA, *(f"PRUNER/{quota}" for quota in QUOTAS), "PRUNER/PRUNER"],
         ),

@@ -11,8 +11,8 @@ from Utils.config.parser import Request, parse, values_of
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 
-INSTEAD = {"target_sparsity": "com_exp", "com_exp": "target_sparsity", "iterations": "epochs", "epochs": "iterations"}
-"""Flags that replace each other: a flag of a file is dropped if its counterpart is typed."""
+ALTERNATIVES = ({"target_sparsity", "target_density", "com_exp"}, {"iterations", "epochs"})
+"""Flags that set one quantity: those of a file are dropped if another of them is typed."""
 
 
 def read(arguments: Sequence[str], description: str = "") -> Request:
@@ -47,7 +47,7 @@ def read(arguments: Sequence[str], description: str = "") -> Request:
         raise UserError(f"--config={path}: {error}") from error
     if defaults.is_given("config"):
         raise UserError(f"--config={path} cannot name another file")
-    return request.completed_by(defaults, INSTEAD)
+    return request.completed_by(defaults, ALTERNATIVES)
 
 
 def _experiments(words: Sequence[str]) -> list[str]:

@@ -9,13 +9,14 @@ from functools import cache
 import torch
 
 from Experiments.common.network import initial_model, load_data
+from Experiments.common.run_pruner import quota_options
 from Experiments.common.trial import scores_key
 from Experiments.planning.resolve import baseline, needs_of, resolve_all
 from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture
 from Pruners import make_pruner
+from Pruners.registry import parts
 from Utils.campaign.plan import Plan, PlannedRun
-from Utils.config.choices import DENSE
 from Utils.config.groups import Machine, Run
 from Utils.config.parser import Request
 from Utils.config.resolved import DataSpec, NetworkSpec
@@ -74,11 +75,13 @@ def _data_chooser(request: Request, may_download: bool) -> Callable[[str, str | 
 
 def check_inputs(runs: Sequence[PlannedRun]) -> None:
     """Read data and build networks once, so that a mistake is one error before all runs, not an error in each run."""
-    pruners_of: dict[tuple[DataSpec, NetworkSpec], set[str]] = defaultdict(set)
+    pruners_of: dict[tuple[DataSpec, NetworkSpec], set[tuple[str, tuple]]] = defaultdict(set)
     for settings in (run.settings for run in runs):
         data_spec, network_spec = replace(settings.data_spec, sample=0), replace(settings.network_spec, sample=0)
-        pruners_of[data_spec, network_spec].add(settings.pruning.pruner)
-    for (data_spec, network_spec), names in pruners_of.items():
+        options = tuple(quota_options(settings.pruning).items())
+        pruners_of[data_spec, network_spec].add((settings.pruning.pruner, options))
+    for (data_spec, network_spec), pruners in pruners_of.items():
         model = initial_model(network_spec, load_data(data_spec, torch.device("cpu")))
-        for name in names - {DENSE}:
-            make_pruner(name).check(model)
+        for name, options in pruners:
+            if parts(name):
+                make_pruner(name, quota_options=dict(options)).check(model)

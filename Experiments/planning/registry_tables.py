@@ -31,6 +31,8 @@ class Table(NamedTuple):
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    has_code: bool = True
+    """Whether the first column holds names that are typed."""
 
 
 def as_text(names: Sequence[str]) -> str:
@@ -39,9 +41,9 @@ def as_text(names: Sequence[str]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A Markdown table for the README, with names as code."""
+    """A Markdown table for the README."""
     lines = [table.columns, tuple("---" for _ in table.columns)]
-    lines += [(f"`{row[0]}`", *row[1:]) for row in table.rows]
+    lines += [(f"`{row[0]}`" if table.has_code else row[0], *row[1:]) for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

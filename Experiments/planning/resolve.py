@@ -9,12 +9,13 @@ from typing import Any
 from Experiments.planning.validation import RECIPE_FIELDS, check_lr_drops, ignored_flags
 from Experiments.registry import EXPERIMENTS
 from Models.registry import architecture, is_user_network
-from Pruners.registry import parts, revision
+from Pruners.registry import parts, revision, split_name
 from Utils.config.choices import AUGMENTATION_NAMES, AUGMENTATION_REVISIONS, DENSE
 from Utils.config.groups import Pruning, Run
 from Utils.config.parser import Request
 from Utils.config.recipes import recipe
 from Utils.config.settings import Settings
+from Utils.config.target import sparsity_of
 from Utils.data.dataset import facts
 from Utils.data.registry import DATASETS
 from Utils.data.streaming import VARIATIONS
@@ -43,8 +44,6 @@ def resolve_all(request: Request, choose_data: Callable[[str, str | None], str])
         base = EXPERIMENTS[name].default_settings()
         others = dict.fromkeys(values.keys() - base.values().keys(), f"with --experiment={name}")
         settings = base.with_values(**{flag: value for flag, value in values.items() if flag not in others})
-        if request.is_given("com_exp"):
-            settings = settings.with_values(target_sparsity=None)
         data = choose_data(settings.run.architecture, settings.run.data)
         run = resolve(settings.with_values(data=data), request.values)
         resolved.append(Resolved(run.settings, others | run.ignored))
@@ -67,7 +66,14 @@ class _Resolution:
 
     def __init__(self, settings: Settings, given: Collection[str]) -> None:
         self.experiment = EXPERIMENTS[settings.run.experiment]
-        self.settings = self.experiment.resolve(settings, given)
+        settings = self.experiment.resolve(_with_one_target(settings, given), given)
+        self.fixed = self.experiment.fixed(settings)
+        requested = settings.values()
+        self.agreed = {name for name, value in self.fixed.items() if requested[name] == value}
+        """Flags with the value that the experiment sets anyway: they may be typed."""
+        self.settings = settings.with_values(**self.fixed)
+        if "pruner" not in self.fixed and settings.pruning.pruner != DENSE:
+            split_name(settings.pruning.pruner)  # refuses learned masks
         self.run, self.pruning, self.training = self.settings.run, self.settings.pruning, self.settings.training
         assert self.run.data is not None
         self.data = self.run.data
@@ -79,10 +85,12 @@ class _Resolution:
         """The resolved run."""
         schedule = _or(self.training.lr_schedule, self.recipe.lr_schedule)
         values = self._training_values(schedule)
-        ignored = ignored_flags(self.settings, schedule, values)
+        reasons = ignored_flags(self.settings, schedule, values)
+        ignored = {name: reason for name, reason in reasons.items() if name not in self.agreed}
         values |= self._pruning_values(values.get("iterations"))
         defaults = self.experiment.default_settings().values()
         values |= {name: defaults[name] for name in ignored}
+        values |= self.fixed
         if not (ignored.get("lr_drop_rate") or values["lr_drops"]):
             values["lr_drop_rate"] = self.recipe.lr_drop_rate
             ignored["lr_drop_rate"] = "without --lr_drops"
@@ -132,10 +140,12 @@ class _Resolution:
         values["weight_decay_scope"] = _unless_usual(training.weight_decay_scope, recipe.weight_decay_scope, "kernels")
         values["augmentation"] = _augmentation(self.data, values["augmentation"])
         values["batch_size"] = _or(training.batch_size, min(recipe.batch_size, self.images))
+        steps_per_epoch = self.images // values["batch_size"]
+        if self.experiment.tests_each_epoch:
+            values["evaluate_every"] = _or(training.evaluate_every, steps_per_epoch)
         if training.epochs is not None:
             if training.iterations is not None:
                 raise UserError("--epochs and --iterations both set the length of training; give one of them")
-            steps_per_epoch = self.images // values["batch_size"]
             values |= {"iterations": training.epochs * steps_per_epoch, "epochs": None}
         if values["optimizer"] == "nesterov" and not values["momentum"]:
             raise UserError("--optimizer=nesterov needs a --momentum greater than 0")
@@ -207,6 +217,17 @@ def baseline(run: Run, validation: int) -> Settings:
     # Content keys are written in each row: runs on other images, or of another source, are not samples of one network.
     keys: dict[str, Any] = {"data_key": None, "architecture_key": None}
     return defaults.with_values(**names, **keys, validation=Settings().training.validation)
+
+
+def _with_one_target(settings: Settings, given: Collection[str]) -> Settings:
+    """The target as a sparsity, or as a compression exponent, which wins; a density is 1 minus a sparsity."""
+    density = settings.pruning.target_density
+    if density is None:
+        return settings if settings.pruning.com_exp is None else settings.with_values(target_sparsity=None)
+    for other in ("target_sparsity", "com_exp"):
+        if other in given:
+            raise UserError(f"--target_density and --{other} both set the target; give one of them")
+    return settings.with_values(target_sparsity=sparsity_of(density), target_density=None)
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from Experiments.registry import EXPERIMENTS
 from Models.registry import IMAGENET, architecture
-from Pruners.registry import CRITERIA, Criterion, parts
+from Pruners.registry import CRITERIA, QUOTAS, Criterion, parts, quota_options
 from Utils.config.choices import DENSE
 from Utils.config.groups import Pruning, Training
 from Utils.config.settings import Settings
@@ -17,7 +17,7 @@ RECIPE_FIELDS = (
 )  # fmt: skip
 """Training settings of a recipe, except the batch size."""
 
-_TARGET = ("pruning_type", "target_sparsity", "com_exp")
+_TARGET = ("pruning_type", "target_sparsity", "target_density", "com_exp")
 
 
 def check_lr_drops(training: Training, longest: int) -> None:
@@ -67,7 +67,13 @@ def _ignored_in_training(schedule: str, values: Mapping[str, Any]) -> dict[str, 
 
 def _ignored_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str, str]:
     """The reason for each pruning flag without effect."""
-    reasons = {}
+    taken = quota_options(pruning.pruner)
+    reasons = {
+        option: f"on pruner {pruning.pruner}, whose quota is not {name}"
+        for name, quota in QUOTAS.items()
+        for option in quota.options
+        if option not in taken
+    }
     if pruning.shuffle:
         reasons["keep_alive"] = "with --shuffle, which permutes the masks afterwards"
     if pruning.prune_unit == "unit":
@@ -79,9 +85,9 @@ def _ignored_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str
     if not any(criterion.needs_batches for criterion in criteria):
         no_examples = f"on pruner {pruning.pruner}, which scores no examples"
         reasons |= {"prune_examples": no_examples, "prune_train_mode": no_examples}
-    if not criteria or (pruning.pruning_type == "direct" and not pruning.keep_alive):
+    if pruning.pruner == DENSE or (pruning.pruning_type == "direct" and not pruning.keep_alive):
         reasons["effective_type"] = "without pruning to an effective target"
-    if not criteria:
+    if pruning.pruner == DENSE:
         nothing = f"on pruner {DENSE}, which prunes nothing"
         names = ("prune_iterations", "schedule", "keep_alive", "invert", "prune_unit", "compute_aware", *_TARGET)
         reasons |= dict.fromkeys(names, nothing)
@@ -90,6 +96,6 @@ def _ignored_in_pruning(pruning: Pruning, criteria: list[Criterion]) -> dict[str
     elif pruning.pruner in CRITERIA and CRITERIA[pruning.pruner].is_constant and not pruning.invert:
         rounds = f"on pruner {pruning.pruner}, whose order no round changes"
         reasons |= {"prune_iterations": rounds, "schedule": rounds}
-    elif pruning.schedule != "one-shot" and max(pruning.prune_iterations or one.iterations for one in criteria) == 1:
+    elif pruning.schedule != "one-shot" and all((pruning.prune_iterations or one.iterations) == 1 for one in criteria):
         reasons["schedule"] = f"on pruner {pruning.pruner}, which prunes in one round (--prune_iterations)"
     return reasons

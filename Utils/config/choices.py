@@ -27,7 +27,22 @@ AUGMENTATION_REVISIONS = {"crop-flip": 1, "shift-flip": 1}
 WEIGHT_DECAY_SCOPES = ("kernels", "all")
 
 
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "rmsprop")
+
+
 LR_SCHEDULES = ("step", "constant", "cosine", "swa", "cyclic", "one-cycle")
+
+
+WEIGHT_INITS = (
+    "signed-constant",
+    "unsigned-constant",
+    "kaiming-normal",
+    "kaiming-uniform",
+    "xavier-normal",
+    "xavier-constant",
+    "standard",
+)
+"""Initial kernels by name; see `Models/weight_inits.py`."""
 
 
 LISTS = ("pruners", "architectures", "data", "experiments", "recipes", "figures", "aliases")

@@ -31,6 +31,9 @@ NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
 FRACTION: Check = (lambda value: 0 <= value < 1, "at least 0 and less than 1")
 
 
+DENSITY: Check = (lambda value: 0 < value <= 1, "a fraction, greater than 0 and at most 1 (for 10 percent write 0.1)")
+
+
 RUN_FRACTION: Check = (lambda value: 0 <= value <= 1, "a fraction of the run, from 0 to 1")
 
 
@@ -50,6 +53,15 @@ PER_CHANNEL_POSITIVE: Check = (
     lambda values: len(values) in (1, 3) and min(values) > 0,
     "one number greater than 0, or one for each of three channels",
 )
+
+
+SHARES: Check = (
+    lambda values: values and all(value > 0 and (value <= 1 or value == value.to_integral_value()) for value in values),
+    "fractions up to 1, or whole numbers",
+)
+
+
+PAIR: Check = (lambda values: len(values) == 2 and min(values) > 0, "two numbers greater than 0")
 
 
 RISING: Check = (lambda values: all(a < b for a, b in zip((0, *values), values, strict=False)), "rising and at least 1")

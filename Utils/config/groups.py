@@ -12,21 +12,25 @@ from Utils.config.choices import (
     EFFECTIVE_ALIASES,
     EFFECTIVE_TYPES,
     LR_SCHEDULES,
+    OPTIMIZERS,
     PRUNING_TYPES,
     WEIGHT_DECAY_SCOPES,
 )
 from Utils.config.fields import (
     AT_LEAST_ONE,
     AT_LEAST_TWO,
+    DENSITY,
     EXPONENT,
     FRACTION,
     NOT_NEGATIVE,
+    PAIR,
     PER_CHANNEL,
     PER_CHANNEL_POSITIVE,
     POSITIVE,
     RATE,
     RISING,
     ROUNDS,
+    SHARES,
     SIZE,
     THREADS,
     setting,
@@ -88,6 +92,10 @@ class Pruning:
     target_sparsity: Decimal | None = setting(
         Decimal("0.9"), "the fraction of weights to remove", kind=Decimal, many=True, check=FRACTION
     )
+    target_density: Decimal | None = setting(
+        None, "the fraction of weights to keep, instead of --target_sparsity", kind=Decimal, identity=False, many=True,
+        check=DENSITY,
+    )  # fmt: skip
     com_exp: Decimal | None = setting(
         None, "the compression 10^n to reach, instead of --target_sparsity", kind=Decimal, many=True, check=EXPONENT
     )
@@ -117,6 +125,20 @@ class Pruning:
         "weight", "prune single weights, or whole output units and filters, which the target then counts",
         choices=("weight", "unit"),
     )  # fmt: skip
+    draws: tuple[Decimal, ...] = setting(
+        (Decimal("0.1275"), Decimal("0.1333"), Decimal("0.2")),
+        "tiles of CRITERION/structured in the first, hidden and last layer, or in each: numbers, or fractions of the "
+        "weights in active rows; the target decides how many of these are drawn", kind=Decimal, sequence=True,
+        check=SHARES,
+    )  # fmt: skip
+    active_rows: tuple[Decimal, ...] = setting(
+        (Decimal("0.06"), Decimal("0.3"), Decimal(1)),
+        "units of the first, hidden and last layer, or of each, in which tiles of CRITERION/structured begin: numbers, "
+        "or fractions up to 1", kind=Decimal, sequence=True, check=SHARES,
+    )  # fmt: skip
+    tile: tuple[int, ...] = setting(
+        (2, 3), "units and inputs that a tile of CRITERION/structured reaches over", kind=int, sequence=True, check=PAIR
+    )
     compute_aware: bool = setting(False, "divide the score of a unit by the multiply-adds that it costs", kind=bool)
     prune_bias: bool = setting(False, "also prune biases, and count them", kind=bool)
     prune_batchnorm: bool = setting(False, "also prune scales and shifts of batch normalisation", kind=bool)
@@ -150,9 +172,7 @@ class Training:
     epochs: int | None = setting(
         None, "passes over the training set, instead of --iterations", kind=int, check=NOT_NEGATIVE
     )
-    optimizer: str | None = setting(
-        None, "the optimizer", choices=("sgd", "momentum", "nesterov", "adam", "rmsprop"), aliases={"rms": "rmsprop"}
-    )
+    optimizer: str | None = setting(None, "the optimizer", choices=OPTIMIZERS, aliases={"rms": "rmsprop"})
     lr: float | None = setting(None, "the initial learning rate", kind=float, check=POSITIVE)
     lr_drops: tuple[int, ...] | None = setting(
         None, "iterations at which the learning rate drops", kind=int, sequence=True, check=RISING

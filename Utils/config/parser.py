@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -55,12 +55,13 @@ class Request:
         """Whether a flag was typed."""
         return name in self.values
 
-    def completed_by(self, others: "Request", instead: Mapping[str, str]) -> "Request":
+    def completed_by(self, others: "Request", alternatives: Iterable[Set[str]]) -> "Request":
         """This request, completed by flags of another request that were not typed here.
 
-        `instead` maps a flag to an alternative flag for the same quantity, which the flag excludes.
+        `alternatives` are sets of flags that set one quantity: a typed one excludes the others of its set.
         """
-        excluded = self.values.keys() | {instead[name] for name in self.values.keys() & instead.keys()}
+        typed = self.values.keys()
+        excluded = set(typed).union(*(names for names in alternatives if typed & names))
         values = {name: value for name, value in others.values.items() if name not in excluded} | self.values
         return Request(values, (self.many | others.many) & values.keys())
 
@@ -231,7 +232,8 @@ def _convert(item: dataclasses.Field, text: str) -> Any:
         if kind is int:
             return int(text)
         if kind in (float, Decimal) and math.isfinite(float(text)):
-            return kind(text)
+            # What double precision cannot tell from 0 is 0: written out, 1e-99999999 would take 100 MB.
+            return kind(text if float(text) else 0)
     except (ValueError, InvalidOperation):
         pass
     raise UserError(f"--{item.name} must be {_KINDS[kind]}, not {text!r}")

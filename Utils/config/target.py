@@ -9,6 +9,13 @@ _DIGITS = 60
 """Decimal digits of the arithmetic, enough for an exact product of a typed number and a number of weights."""
 
 
+def sparsity_of(density: Decimal) -> Decimal:
+    """The fraction of weights to remove, exactly, for the fraction to keep."""
+    with localcontext() as context:
+        context.prec = max(1, -int(density.as_tuple().exponent)) + 1
+        return 1 - density
+
+
 @dataclass(frozen=True)
 class Target:
     """A sparsity, held as the exact decimal typed, or a compression of 10^com_exp."""

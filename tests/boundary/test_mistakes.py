@@ -15,6 +15,7 @@ from Utils.data import dataset, sources
 
 OWN = str(OWN_NETWORK)
 QUICK = "--data=digits --train=0"
+SEARCH = "--data=digits --experiment=supermask"
 NUMBERS = " ".join(map(str, range(2, 402)))
 
 MAIN = [
@@ -39,6 +40,7 @@ MAIN = [
     # Values
     ("--target_sparsity=90", "--target_sparsity must be at least 0 and less than 1, not 90"),
     ("--target_sparsity=0,9 --target_sparsity=1", "--target_sparsity must be at least 0 and less than 1, not 9"),
+    ("--target_density=10", "--target_density must be a fraction, greater than 0 and at most 1 (for 10 percent write"),
     ("--com_exp=-1", "--com_exp must be between 0 and 300, not -1"),
     ("--sample=a", "--sample must be a whole number, not 'a'"),
     ("--image_size=0", "--image_size must be one or two numbers greater than 0, not 0"),
@@ -46,6 +48,7 @@ MAIN = [
     ("--std=0", "--std must be one number greater than 0, or one for each of three channels, not 0.0"),
     ("--mean 0.1 0.2", "--mean must be one number, or one for each of three channels, not 0.1,0.2"),
     ("--epochs=1 --iterations=5", "--epochs and --iterations both set the length of training; give one of them"),
+    ("--data=digits --target_density=0.1 --com_exp=1", "--target_density and --com_exp both set the target; give"),
     ("--no_cuda=maybe", "--no_cuda is a switch for --device=cpu; leave 'maybe' out"),
     ("--pruner=SNIP", "unknown pruner 'SNIP'; did you mean 'snip'?"),
     ("--architecture=nets.py", "does not name the function that makes the network; write nets.py:FACTORY"),
@@ -96,6 +99,40 @@ MAIN = [
     (f"{QUICK} --architecture=lenet5 --image_size=8", "lenet5 needs an input of at least 16 x 16, not 8 x 8"),
     (f"{QUICK} --architecture=imagenet/inception_v3 --image_size=32", "does not run on an input of 3x32x32"),
     (f"{QUICK} --architecture=imagenet/vit_b_16 --image_size=224", "out_proj.weight is read past its layer"),
+    # Searches for masks
+    (f"{SEARCH} --algorithm=gemminer", "unknown value of --algorithm 'gemminer'; did you mean 'gem-miner'? (valid: "),
+    ("--data=digits --pruner=gem-miner", "of gem-miner are learned: write --experiment=supermask --algorithm=gem-mine"),
+    (f"{SEARCH} --pruner=edge-popup", "--pruner has no effect with --experiment=supermask, whose masks are found by"),
+    ("--data=digits --pruner=gemminer", "unknown pruner 'gemminer'; did you mean 'gem-miner'?"),
+    (f"{SEARCH} --pruner=snip", "--pruner has no effect with --experiment=supermask, whose masks are found by --algo"),
+    (f"{SEARCH} --epochs=5 --freeze_every=5", "freezes nothing in a search of 5 epochs, because nothing is frozen aft"),
+    (f"{SEARCH} --epochs=5 --freeze_every=9", "in a search of 5 epochs, because nothing is frozen after "
+     "epoch 0: give at most 4"),
+    (f"{SEARCH} --epochs=1", "search for at least 2 epochs"),
+    (f"{SEARCH} --epochs=9 --freeze_every=3 --stop_freezing=2", "in a search of 9 epochs until epoch 2, because nothi"),
+    (f"{SEARCH} --epochs=9 --stop_freezing=9", "--stop_freezing=9 comes too late: the last epoch of the search is 8"),
+    (f"{SEARCH} --train=0", "--experiment=supermask trains masks and weights, so it excludes --train=0"),
+    (f"{SEARCH} --algorithm=smart-ratio --target_density=0.00001", "smart ratios cannot keep 2.662 of 266200 weights:"),
+    (f"{SEARCH} --penalty_exponents=1", "--penalty_exponents must be two numbers greater than 0, not 1.0"),
+    (f"{SEARCH} --penalty_exponents 1 2", "--penalty_exponents has no effect without --score_penalty=variance; leave"),
+    (f"{SEARCH} --sanity_checks=shufle", "unknown value of --sanity_checks 'shufle'; did you mean 'shuffle'? (valid: "),
+    (f"{SEARCH} --shuffle", "--shuffle has no effect with --experiment=supermask; see --sanity_checks; leave it out"),
+    (f"{SEARCH} --algorithm=edge-popup --unflag", "--unflag has no effect with --algorithm=edge-popup; leave it out"),
+    (f"{SEARCH} --algorithm=edge-popup --freeze_every=2", "--freeze_every has no effect with --algorithm=edge-popup"),
+    (f"{SEARCH} --algorithm=hypercube --target_density=0.1", "with --algorithm=hypercube, which has no target; leave"),
+    (f"{SEARCH} --freeze_rule=threshold --com_exp=1", "--freeze_rule=threshold, which has no target; leave it out"),
+    (f"{SEARCH} --smart_ratio_ends 0.1 0.2", "--smart_ratio_ends has no effect with --algorithm=gem-miner; leave it o"),
+    (f"{SEARCH} --algorithm=smart-ratio --smart_ratio_ends 0.1", "--smart_ratio_ends must be two fractions, those to"),
+    (f"{SEARCH} --algorithm=smart-ratio --fine_tune_lr=0.1", "--fine_tune_lr has no effect with --algorithm=smart-rat"),
+    (f"{SEARCH} --fine_tune_lr_drops=3", "--fine_tune_lr_drops has no effect with --fine_tune_lr_schedule=constant"),
+    (f"{SEARCH} --epochs=9 --fine_tune_lr_schedule=step --fine_tune_lr_drops 3 198",
+     "--fine_tune_lr_drops=198 must be less than the 198 iterations of fine-tuning"),
+    (f"{SEARCH} --fine_tune_length=0 --fine_tune_lr=0.1", "--fine_tune_lr has no effect without fine-tuning (--fine_"),
+    (f"{SEARCH} --fine_tune_weight_decay=0 --weight_decay_scope=all", "has no effect without a --fine_tune_weight_dec"),
+    (f"{SEARCH} --unflag --rounding=probabilistic", "--rounding has no effect with --unflag, which keeps entries"),
+    (f"{SEARCH} --weight_init=unchanged --scale_fan", "--scale_fan has no effect with --weight_init=unchanged; leave"),
+    (f"{SEARCH} --threshold=1", "--threshold must be at least 0 and less than 1, not 1.0"),
+    ("--data=digits --freeze_every=3", "--freeze_every has no effect with --experiment=singleshot; it belongs to supe"),
     # Networks of one's own
     (f"{QUICK} --architecture=nowhere.py:make", "nowhere.py:make: there is no file nowhere.py"),
     (f"{QUICK} --architecture=no_such_module:make", "there is no module 'no_such_module' here; give FILE.py:FACTORY"),

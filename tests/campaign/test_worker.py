@@ -102,7 +102,15 @@ def raise_stopped(settings, inputs, context) -> Outcome:
     raise (KeyboardInterrupt, Stopped)[settings.run.sample]
 
 
-def test_ctrl_c_of_the_user_is_no_failure_of_a_run():
+@pytest.fixture
+def python_hears_ctrl_c():
+    """Python's own handler of Ctrl-C, which a program in the background does not inherit."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_ctrl_c_of_the_user_is_no_failure_of_a_run(python_hears_ctrl_c):
     executor, implementation = InProcessExecutor(), "tests.campaign.test_worker:raise_stopped"
     code, user = (replace(job("a", sample), implementation=implementation) for sample in (0, 1))
     executor.listen(print)

@@ -4,17 +4,20 @@ import dataclasses
 from dataclasses import dataclass
 
 import pytest
-from commands import runs
+from commands import call, runs
 
 from Experiments.registry import EXPERIMENTS
 from Utils.config.fields import plain, setting
 from Utils.config.groups import GROUPS
+from Utils.results import load_summaries
 
 PINNED = {
     "": "a7bef87ec0",
+    "--target_density=0.1": "a7bef87ec0",
     "--pruner=dense": "49dc6f1283",
     "--pruner=random/igq --pruning_type=effective --com_exp=2.5 --sample=3": "daa5808cd0",
     "--architecture=lenet5 --train=0 --batchnorm=batch": "68faad6ee8",
+    "--experiment=supermask --freeze_every=2 --unflag --sanity_checks=invert,shuffle": "59dcf68ba0",
 }
 
 
@@ -35,6 +38,7 @@ DEFAULTS = {
         "pruner": "snip", "pruning_type": "direct", "effective_type": "exact", "target_sparsity": "0.9",
         "com_exp": None, "prune_examples": None, "weights_key": None, "masks_key": None, "pruner_revision": None,
         "pre_iterations": None, "prune_iterations": None, "schedule": "exponential", "prune_unit": "weight",
+        "draws": ["0.1275", "0.1333", "0.2"], "active_rows": ["0.06", "0.3", "1"], "tile": [2, 3],
         "compute_aware": False, "prune_bias": False, "prune_batchnorm": False, "prune_residual": False,
         "prune_train_mode": None, "keep_alive": False, "invert": False, "shuffle": False, "reinitialize": False,
     },
@@ -56,6 +60,14 @@ DEFAULTS = {
     },
     "dynamic": {"grow": "gradient", "drop_fraction": 0.3, "exchange_every": 100, "end_step": 0.75},
     "union-mask": {"start_step": 0.0, "prune_every": 100, "arm": "union", "cycles": 10, "end_step": None},
+    "supermask": {
+        "algorithm": "gem-miner", "weight_init": None, "scale_fan": False, "score_init": None,
+        "score_penalty": None, "penalty_strength": 1e-4, "penalty_exponents": [1.0, 1.0], "clamp_forward": False,
+        "quantize": True, "threshold": 0.5, "rounding": "threshold", "unflag": False, "freeze_every": 5,
+        "freeze_rule": "global", "stop_freezing": None, "smart_ratio_ends": None, "fine_tune_length": 1.0,
+        "fine_tune_optimizer": "momentum", "fine_tune_lr": 0.01, "fine_tune_lr_schedule": "constant",
+        "fine_tune_lr_drops": None, "fine_tune_weight_decay": 1e-4, "fine_tune_biases": True, "sanity_checks": [],
+    },
 }  # fmt: skip
 """The values that an identity leaves out, by group of flags.
 
@@ -95,6 +107,40 @@ def test_equal_networks_have_one_name():
     assert len(keys("--pruner=snip/iterative", "--pruner=snip_iterative --prune_iterations=300")) == 1
     assert len(keys("--pruner=synflow --schedule=one-shot", "--pruner=synflow --prune_iterations=1")) == 1
     assert len(keys("--target_sparsity=0.9", "--target_sparsity=0." + "8" + "9" * 40)) == 2
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if EXPERIMENTS[name].has_targets])
+def test_a_density_is_another_spelling_of_a_sparsity(experiment):
+    long = "0." + "1" * 40, "0." + "8" * 39 + "9"
+    for density, sparsity in (("0.02", "0.98"), ("1", "0"), ("1e-2", "0.990"), long):
+        (one,) = runs(f"--experiment={experiment}", f"--target_density={density}")
+        (other,) = runs(f"--experiment={experiment}", f"--target_sparsity={sparsity}")
+        assert one.values()["target_density"] is None and one.identity() == other.identity()
+
+
+def test_a_density_finds_the_finished_run_of_the_sparsity(tmp_path, capsys):
+    assert call(tmp_path, "--pruner=random", "--target_sparsity", "0.98", "0.9") == 0
+    rows, record = load_summaries(tmp_path), {path: path.read_bytes() for path in tmp_path.rglob("run.json")}
+    capsys.readouterr()
+    assert call(tmp_path, "--pruner=random", "--target_density", "0.02", "0.1", "0.5") == 0
+    assert capsys.readouterr().out.count("complete already") == 2
+    kept = load_summaries(tmp_path).set_index("target_sparsity")["kept_direct"]
+    assert kept.to_dict() == {0.98: 5_324, 0.9: 26_620, 0.5: 133_100}
+    assert all(path.read_bytes() == content for path, content in record.items()) and len(rows) == len(record) == 2
+    assert not load_summaries(tmp_path)["settings"].str.contains("density").any()
+
+
+def test_equal_searches_have_one_name():
+    lines = [
+        "", "--algorithm=gem-miner", "--score_init=uniform", "--score_penalty=l2", "--target_density=0.1",
+        "--sanity_checks=", "--unflag=0", "--stop_freezing=7 --algorithm=gem-miner",
+    ]  # fmt: skip
+    names = [keys(f"--experiment=supermask {line}") for line in lines]
+    assert all(name == names[0] for name in names[:-1]) and names[-1] != names[0]
+    orders = [
+        f"--experiment=supermask --sanity_checks {order}" for order in ("shuffle invert", "invert shuffle invert")
+    ]
+    assert len(keys(*orders)) == 1 and keys(orders[0]) != names[0]
 
 
 def test_different_networks_have_different_names():

@@ -46,6 +46,13 @@ def test_no_drops():
     assert settings.training.lr_drops == ()
 
 
+@pytest.mark.parametrize("flag", ["target_sparsity", "com_exp", "momentum"])
+@pytest.mark.parametrize("zero", ["0", "-0", "0.00", "1e-999999999999", "-1e-400", "0e-999999999999"])
+def test_what_is_too_small_to_tell_from_zero_is_zero(flag, zero):
+    (settings,), (expected,) = runs(f"--{flag}={zero}"), runs(f"--{flag}=0")
+    assert str(settings.values()[flag]) == str(expected.values()[flag]) and settings.key() == expected.key()
+
+
 def test_lists_of_numbers():
     assert read("--lr_drops=10,20", "30").values["lr_drops"] == (10, 20, 30)
     assert read("--com_exp", "0.5", "1").values["com_exp"] == [Decimal("0.5"), Decimal(1)]
@@ -158,6 +165,17 @@ BAD = [
     ("--target_sparsity=nan", "--target_sparsity must be a finite number, not 'nan'"),
     ("--target_sparsity=high", "--target_sparsity must be a finite number, not 'high'"),
     ("--target_sparsity 0.5 0.9 1.1", "--target_sparsity must be at least 0 and less than 1, not 1.1"),
+    ("--target_density=10", "--target_density must be a fraction, greater than 0 and at most 1 (for 10 percent write"),
+    ("--target_density=0", "at most 1 (for 10 percent write 0.1), not 0"),
+    ("--target_density=-0.1", "at most 1 (for 10 percent write 0.1), not -0.1"),
+    ("--target_density 0.5 1 1.1", "at most 1 (for 10 percent write 0.1), not 1.1"),
+    ("--target_density=1e-999999999999", "at most 1 (for 10 percent write 0.1), not 0"),
+    ("--target_density=nan", "--target_density must be a finite number, not 'nan'"),
+    ("--target_density=0.1 --com_exp=1", "--target_density and --com_exp both set the target; give one of them"),
+    ("--target_density=0.1 --target_sparsity=0.9", "--target_density and --target_sparsity both set the target; give"),
+    ("--pruner=dense --target_density=0.1", "--target_density has no effect on pruner dense, which prunes nothing"),
+    ("--experiment=train-then-prune --target_density=0.1", "--target_density has no effect with --experiment=train-t"),
+    ("--target_desnity=0.1", "unknown flag --target_desnity; did you mean --target_density?"),
     ("--com_exp=-1", "--com_exp must be between 0 and 300, not -1"),
     ("--com_exp -1", "--com_exp must be between 0 and 300, not -1"),
     ("--com_exp=inf", "--com_exp must be a finite number, not 'inf'"),

@@ -22,7 +22,10 @@ ONE_VALUE = {
     "path_to_data", "out_path", "save", "overwrite", "retry_failed", "device", "compile", "threads", "launcher",
     "workers", "ray_address", "gpus", "checkpoint_every", "tensorboard", "dry_run", "status", "config",
 }  # fmt: skip
-ONE_LIST = {"image_size", "mean", "std", "lr_drops", "lr_cycle", "k_vals", "list"}
+ONE_LIST = {
+    "image_size", "mean", "std", "lr_drops", "lr_cycle", "k_vals", "list", "draws", "active_rows", "tile",
+    "penalty_exponents", "smart_ratio_ends", "fine_tune_lr_drops", "sanity_checks",
+}  # fmt: skip
 
 FLAGS = {
     item.name: (name, item)
@@ -110,6 +113,15 @@ def test_equal_runs_are_one():
     assert len(runs("--optimizer", "sgd", "momentum", "--momentum", "0.5", "0.9")) == 1 + 2
     plans = runs("--lr_schedule", "step", "cosine", "--lr_drops", "5", "9")
     assert [one.recipe.lr_drops for one in plans] == [(5, 9), ()]
+
+
+def test_several_densities():
+    plans = runs("--pruner", "dense", "random", "snip", "--target_density", "0.02", "0.05", "0.050", "--sample=0,1")
+    found = [(one.pruning.pruner, str(one.pruning.target_sparsity), one.run.sample) for one in plans]
+    assert len(found) == 2 * (1 + 2 * 2) and ("dense", "0", 1) in found and ("snip", "0.95", 0) in found
+    assert {key.key() for key in plans} == {
+        one.key() for one in runs("--pruner=dense,random,snip", "--target_sparsity", "0.95", "0.98", "--sample=1,0")
+    }
 
 
 def test_several_experiments_each_with_its_own_flags():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Utils.config.target import Target
+from Utils.config.target import Target, sparsity_of
 from Utils.errors import UserError
 
 
@@ -17,6 +17,14 @@ def test_kept_is_exact(digits, scale, total):
     text = str(Decimal(digits).scaleb(-scale))
     sparsity = Fraction(digits, 10**scale)
     assert Target.of(text).kept(total) == total - floor(sparsity * total)
+
+
+@given(digits=st.integers(1, 10**80), places=st.integers(80, 320), total=st.integers(1, 10**10))
+def test_a_density_keeps_that_fraction_exactly(digits, places, total):
+    density = Fraction(digits, 10**places)
+    sparsity = sparsity_of(Decimal(f"{digits}e-{places}"))
+    assert Fraction(sparsity) == 1 - density
+    assert Target(sparsity).kept(total) == ceil(density * total)
 
 
 @given(exponent=st.integers(0, 12), total=st.integers(1, 10**10))

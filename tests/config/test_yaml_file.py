@@ -1,9 +1,10 @@
 """Files of flags (`--config`): lists, flags that win over them, and mistakes."""
 
 import pytest
-from commands import QUICK
+from commands import QUICK, runs
 
 import main
+from Utils.config.fields import plain
 from Utils.results import load_summaries
 
 
@@ -24,7 +25,22 @@ def test_a_file_of_flags(tmp_path, capsys):
     assert "4 to do" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", ["target_density: [0.02, 0.1]", "target_sparsity: [0.98, 0.9]", "com_exp: [1, 2]"])
+@pytest.mark.parametrize(("typed", "expected"), [
+    ("--target_density=0.050", ["0.95"]), ("--target_sparsity=0.5", ["0.5"]), ("--com_exp=3", [None]),
+    ("--sample=1", None),
+])  # fmt: skip
+def test_a_typed_target_replaces_any_spelling_of_the_file(tmp_path, content, typed, expected):
+    config = tmp_path / "campaign.yml"
+    config.write_text(f"pruner: random\n{content}\n")
+    targets = [one.pruning.target_sparsity for one in runs(f"--config={config}", typed)]
+    usual = [None, None] if "com_exp" in content else ["0.98", "0.9"]
+    assert [None if target is None else str(plain(target)) for target in targets] == (expected or usual)
+
+
 @pytest.mark.parametrize(("content", "message"), [
+    ("target_density: 10", "--config={}: --target_density must be a fraction, greater than 0 and at most 1 (for 10 p"),
+    ("data: digits\ntarget_density: 0.1\ncom_exp: 1", "--target_density and --com_exp both set the target; give one"),
     ("pruner: [snip, snpi]", "--config={}: unknown pruner 'snpi'; did you mean 'snip'?"),
     ("prunner: snip", "--config={}: unknown flag --prunner; did you mean --pruner?"),
     ("- snip", "--config={} must hold lines of the form 'flag: value'"),

@@ -34,6 +34,10 @@ SHORTER = {
 }
 SHORT = ("--data=digits", "--batch_size=16")
 SHORT_CAMPAIGN = ("--architecture=lenet300100", "--pruner=random,snip", "--com_exp=1", "--sample=0")
+CONFIGS = "Experiments/configs"
+SHORT_CONFIG = ("--sample=0", "--target_density=0.1")
+SHORT_SEARCH = ("--data=digits", "--batch_size=256")
+"""A search for a mask needs several epochs."""
 
 
 def commands(text: str) -> list[str]:
@@ -77,21 +81,24 @@ def shortened(line: str, folder: Path, program: str = "main.py") -> list[str]:
     if "--list" in flags:
         return [word for flag, values in flags.items() for word in (flag, *values)]
     trains = flags.get("--train") != ["0"]
-    has_steps = flags.get("--lr_schedule", ["step"]) == ["step"]
+    has_steps = flags.get("--lr_schedule", ["step"]) == ["step"] and CONFIGS not in line
     flags = {flag: values for flag, values in flags.items() if flag not in REPLACED}
     flags |= {flag: [value] for flag, value in SHORTER.items() if flag in flags}
     if "--sample" in flags:
         flags["--sample"] = flags["--sample"][:1]
     words = [word for flag, values in flags.items() for word in ("=".join([flag, *values[:1]]), *values[1:])]
-    steps = 60 if "--experiment" in flags else 4
+    steps = 60 if "--experiment" in flags or CONFIGS in line else 4
     length = [f"--iterations={steps}", f"--evaluate_every={steps // 2}", *["--lr_drops"] * has_steps] if trains else []
     campaign = SHORT_CAMPAIGN if "--config" in flags else ()
+    if CONFIGS in line:
+        campaign = SHORT_CONFIG if "resnet" not in line else (*SHORT_CONFIG, "--image_size=8")
+    data = SHORT_SEARCH if re.search("supermask|gem_miner", line) else SHORT
     is_large = re.search("vgg|resnet|imagenet", str(flags.get("--architecture")))
     uses_examples = any(
         CRITERIA[criterion].needs_batches for criterion in flags.get("--pruner", []) if criterion in CRITERIA
     )
     examples = ["--prune_examples=16"] if is_large and uses_examples else []
-    return [*words, *campaign, *SHORT, *examples, *length, f"--out_path={folder / 'out'}"]
+    return [*words, *campaign, *data, *examples, *length, f"--out_path={folder / 'out'}"]
 
 
 @pytest.fixture
@@ -99,6 +106,7 @@ def place(tmp_path, monkeypatch, offline):
     """A working directory with the files that commands name."""
     (text,) = re.findall(r"^```yaml\n(.*?)^```", TEXTS["campaigns.md"], re.DOTALL | re.MULTILINE)
     (tmp_path / "campaign.yml").write_text(text)
+    shutil.copytree(ROOT / CONFIGS, tmp_path / CONFIGS)
     for line in MAIN:
         for name in re.findall(r"(\w+\.py):\w+", line):
             shutil.copy(OWN_NETWORK, tmp_path / name)

@@ -76,6 +76,35 @@ SIMILAR = ("trained scores", "gradual, carried", "dynamic, gradient", "train-the
 def test_every_experiment_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, name, number):
     words = [*QUICK, *EXPERIMENTS[name]]
     every = 2 if "--iterations=6" in words else 17
+    check_resumed(tmp_path, monkeypatch, words, every, number)
+
+
+SEARCH = [
+    "--data=digits", "--experiment=supermask", "--architecture=gem-miner/fc", "--image_size=8", "--batch_size=479",
+    "--epochs=5", "--threads=1",
+]  # fmt: skip
+SEARCHES = {
+    "probabilistic": ["--freeze_every=1", "--rounding=probabilistic", "--score_init=bernoulli", "--target_density=0.9",
+                      "--sanity_checks", "shuffle", "random"],
+    "soft": ["--freeze_every=1", "--quantize=0", "--clamp_forward", "--optimizer=adam", "--unflag"],
+    "effective": ["--freeze_every=2", "--pruning_type=effective", "--fine_tune_optimizer=adam", "--precision=bf16"],
+    "iterative": ["--algorithm=iterative-edge-popup", "--freeze_every=1", "--fine_tune_length=0.5"],
+    "smart-ratio": ["--algorithm=smart-ratio", "--sanity_checks", "invert"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "number"), [
+    ("probabilistic", 1), ("probabilistic", 3), ("probabilistic", 8), ("probabilistic", 11), ("probabilistic", 20),
+    ("probabilistic", 28), ("soft", 5), ("effective", 6), ("iterative", 4), ("iterative", 10), ("smart-ratio", 2),
+    ("smart-ratio", 10),
+])  # fmt: skip
+def test_a_search_for_a_mask_goes_on_in_each_of_its_trainings(tmp_path, monkeypatch, name, number):
+    """Of 15 steps each, with eight checkpoints: the third follows a freezing."""
+    check_resumed(tmp_path, monkeypatch, [*SEARCH, *SEARCHES[name]], 2, number)
+
+
+def check_resumed(tmp_path: Path, monkeypatch, words: list[str], every: int, number: int) -> None:
+    """Check that a run that is killed after so many checkpoints resumes, and ends like one that is not."""
     assert main.main([*words, f"--out_path={tmp_path}/calm"]) == 0
     kill_after(monkeypatch, number, [*words, f"--checkpoint_every={every}", f"--out_path={tmp_path}/killed"])
     assert list((tmp_path / "killed").rglob("checkpoint-*.pt"))

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import pytest
 from commands import runs
 
+from Experiments.base import Experiment
 from Experiments.planning.resolve import resolve
+from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES
 from Utils.config.fields import setting
 from Utils.config.parser import parse
@@ -72,6 +74,48 @@ def test_the_first_line_of_the_table_that_fits_counts():
     assert recipe("lenet5", "digits", 1437).source == "short" and lines()[-1]["architecture"] == "*"
     assert recipe("lenet5", "imagefolder", 1000).source == "common values, 100 epochs"
     assert recipe("anything", "imagefolder", 10).iterations == 100
+
+
+class Toy(Experiment):
+    """An experiment that tests each epoch, and has a pruner and a schedule of its own."""
+
+    name = "toy"
+    tests_each_epoch = True
+
+    def fixed(self, settings):
+        return {"pruner": "random" if settings.run.sample else "synflow", "schedule": "linear", "validation": 37}
+
+    def ignored(self, settings, lr_schedule) -> dict[str, str]:
+        return dict.fromkeys(("pruner", "schedule", "validation"), "with --experiment=toy")
+
+
+def resolved(monkeypatch, **values):
+    """The resolved run of the toy experiment with values of flags."""
+    monkeypatch.setitem(EXPERIMENTS, "toy", Toy())
+    return resolve(EXPERIMENTS["toy"].default_settings().with_values(data="digits", **values))
+
+
+def test_what_an_experiment_fixes_decides_all_else(monkeypatch):
+    run = resolved(monkeypatch, pruner="snip", schedule="one-shot", validation=5, prune_examples=9)
+    pruning = run.settings.pruning
+    assert (pruning.pruner, pruning.schedule, run.settings.training.validation) == ("synflow", "linear", 37)
+    assert pruning.pruner_revision == "synflow-1"
+    assert run.ignored.keys() >= {"pruner", "schedule", "validation", "prune_examples"}
+    assert run.settings.key() == resolved(monkeypatch).settings.key()
+    assert resolve(run.settings).settings == run.settings
+    assert resolved(monkeypatch, sample=1).settings.pruning.pruner == "random"
+
+
+@pytest.mark.parametrize(("values", "every"), [
+    ({}, 21), ({"batch_size": 100}, 14), ({"batch_size": 1_400}, 1), ({"epochs": 3}, 21), ({"evaluate_every": 6}, 6),
+    ({"train": False}, None),
+])  # fmt: skip
+def test_an_experiment_that_tests_each_epoch(monkeypatch, values, every):
+    run = resolved(monkeypatch, **values).settings
+    assert run.training.evaluate_every == every
+    assert "epochs" not in values or run.training.iterations == 3 * 21
+    usual = resolve(Settings().with_values(data="digits")).settings
+    assert usual.training.evaluate_every != 21
 
 
 def test_own_settings_of_an_experiment_become_flags():
