@@ -180,7 +180,7 @@ class Supermask(Experiment):
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
         """Values that are those of the algorithm anyway are left out."""
         options = settings.options
-        usual = {name: None for name in _BY_ALGORITHM if vars(options)[name] == _usual(options, name)}
+        usual = {name: None for name in _BY_ALGORITHM if vars(options)[name] == getattr(options.how, name)}
         checks = tuple(check for check in CHECKS if check in options.sanity_checks)
         return settings.with_values(**usual, sanity_checks=checks)
 
@@ -267,10 +267,6 @@ _BY_ALGORITHM = ("weight_init", "score_init", "score_penalty")
 
 _FINE_TUNING = tuple(item.name for item in fields(SupermaskOptions) if item.name.startswith("fine_tune_"))
 """Options of fine-tuning, its length first; a network without a search is trained by the recipe itself."""
-
-
-def _usual(options: SupermaskOptions, name: str) -> str:
-    return getattr(options.how, name)
 
 
 def search_epochs(settings: Settings) -> int:

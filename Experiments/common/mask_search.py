@@ -64,8 +64,10 @@ def rounded_masks(settings: Settings, form: Supermask) -> Masks:
     """The final masks of a search that has ended, by the rounding rule of the run, on the CPU."""
     assert form.free is not None
     free, options = form.free.to("cpu"), settings.options
-    if options.unflag or not options.how.is_clamped:
-        return free if options.unflag else Masks.of(form.model).to("cpu")
+    if options.unflag:
+        return free
+    if not options.how.is_clamped:
+        return Masks.of(form.model).to("cpu")
     generator = randomness.generator(settings.run.sample, "rounding")
     masks = {}
     for name, score in form.scores.items():

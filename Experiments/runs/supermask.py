@@ -18,9 +18,9 @@ from Layers import Masks
 from Models.weight_inits import reinitialise
 from Utils import randomness
 from Utils.config.settings import Settings
+from Utils.connectivity.effective import propagate_masks
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
-from Utils.sparsity.measure import measure
 from Utils.training.context import RunContext
 from Utils.training.evaluation import History
 
@@ -130,7 +130,7 @@ class _Run:
         """Train the weights with fixed masks; a collapsed network is only tested."""
         how = self.options.how
         recipe = fine_tuning_recipe(self.settings, self.epoch) if how.is_search else self.settings.recipe
-        if measure(model, self.trial.data.input_shape).totals["collapsed"]:
+        if propagate_masks(model, self.trial.data.input_shape).output == 0:
             recipe = replace(recipe, iterations=0)
         label = f"{self.settings.title()} {record.phase}"
         with _frozen_biases(model, not self.options.fine_tune_biases):
