@@ -17,6 +17,7 @@ from Experiments.planning import command_line
 from Experiments.planning.registry_tables import as_text
 from Utils.config.command import Command
 from Utils.config.parser import Request
+from Utils.distributed.torchrun import end_process
 from Utils.errors import UserError, describe_error, one_line
 from Utils.user_code import stopped_by_ctrl_c
 
@@ -100,4 +101,4 @@ def follow_first() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_process(main(sys.argv[1:]))

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from Utils.distributed.torchrun import is_process_of_torchrun
 from Utils.errors import UserError, describe_error
 
 Result = TypeVar("Result")
@@ -60,7 +61,7 @@ def process_group(device: str) -> Iterator[None]:
 
     Raises `UserError` if there are more processes than GPUs.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or _is_started():
+    if not is_process_of_torchrun() or _is_started():
         yield
         return
     uses_gpus = device != "cpu" and torch.cuda.is_available()
