@@ -47,13 +47,16 @@ def read(arguments: Sequence[str]) -> Request:
 def carry_out(request: Request) -> int:
     """Print lists, or prune and train, as a single process or as one of several."""
     command, request = request.split(Command)
+    reports = [name for name in ("list", "dry_run", "status", "check") if getattr(command, name) not in (None, False)]
+    if len(reports) > 1:
+        raise UserError(f"--{' and --'.join(reports)} exclude each other; give one of them")
     if command.list is not None:
         if request.values:
             raise UserError(f"--list runs nothing, so --{next(iter(request.values))} has no effect; leave it out")
         print(as_text(command.list))
         return 0
-    if command.dry_run and command.status:
-        raise UserError("--dry_run and --status exclude each other; give one of them")
+    if command.check:
+        return check_networks(request)
     from Utils.campaign.executors.process_group import dismiss
     from Utils.distributed.process_group import is_first, process_group
 
@@ -63,6 +66,16 @@ def carry_out(request: Request) -> int:
         status = prune_and_train(request, command)
         dismiss()
         return status
+
+
+def check_networks(request: Request) -> int:
+    """Print what pruning would meet on each network of the request, without data."""
+    from Experiments.planning.check import check
+    from Experiments.planning.reporting import say
+
+    for report in check(request):
+        say(report)
+    return 0
 
 
 def prune_and_train(request: Request, command: Command) -> int:

@@ -151,7 +151,7 @@ def title(rows: pd.DataFrame) -> str:
     words = [f"{experiment}: {network} on {data.label if data else row['data']}"]
     if pruned["pruner"].nunique() == 1:
         words.append(style_of(row["pruner"])[0])
-    if not pruned.empty:
+    if not pruned.empty and has_targets(row["experiment"]):
         words.append(f"{row['pruning_type']} targets")
     return ", ".join(words)
 

@@ -15,6 +15,14 @@ PATHS = (
     "Experiments.dynamic:Dynamic",
     "Experiments.union_mask:UnionMask",
     "Experiments.supermask:Supermask",
+    "Experiments.theory.unit_conservation:UnitConservation",
+    "Experiments.theory.layer_conservation:LayerConservation",
+    "Experiments.theory.imp_conservation:ImpConservation",
+    "Experiments.theory.schedule_conservation:ScheduleConservation",
+    "Experiments.theory.layer_collapse:LayerCollapse",
+    "Experiments.theory.quotas:Quotas",
+    "Experiments.theory.effective_gap:EffectiveGap",
+    "Experiments.anatomy.experiment:Anatomy",
 )
 
 

@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 from Experiments.base import Experiment
 from Pruners.learned import LEARNED
 from Pruners.schedules.freezing import FreezingSchedule
-from Utils.config.choices import LR_SCHEDULES, OPTIMIZERS, WEIGHT_INITS
+from Utils.config.choices import LR_SCHEDULES, OPTIMIZERS, UNCHANGED, WEIGHT_INITS
 from Utils.config.fields import AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, RISING, Check, setting
 from Utils.config.settings import Settings
 from Utils.errors import UserError
 
-UNCHANGED = "unchanged"
 SCORE_INITS = ("uniform", "half", "bernoulli", "bimodal", "skew", "kaiming-uniform")
 PENALTIES = ("l2", "l1", "l1-l2", "variance", "weighted-variance", "entropy")
 CHECKS = ("shuffle", "reinitialize", "invert", "random")

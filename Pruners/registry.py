@@ -34,6 +34,8 @@ class Criterion(NamedTuple):
     """Whether a round may restore weights pruned by an earlier round."""
     is_constant: bool = False
     """Whether the order of kept weights does not depend on what is pruned, so that further rounds change nothing."""
+    is_of_batches: bool = False
+    """Whether scores depend on which examples share a batch, even without batch normalisation."""
     is_of_units: bool = False
     """Whether all weights into a unit share the unit's score, so that they are not summed to score the unit."""
     prepare: str | None = None
@@ -130,7 +132,7 @@ CRITERIA: dict[str, Criterion] = {
     "taylor": Criterion(
         "Pruners.criteria.taylor:taylor", "Taylor", "#937860", "X", "mean over batches of (w dL/dw)²",
         "Molchanov et al. 2019",
-        needs_batches=True,
+        needs_batches=True, is_of_batches=True,
     ),
     "fisher": Criterion(
         "Pruners.criteria.fisher:fisher", "Fisher", "#da8bc3", "d", "w²/2 times the mean over examples of (dL/dw)²",

@@ -9,6 +9,7 @@ import torch
 PURPOSES = (
     "initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout",
     "new weights", "shuffle", "growth", "mask weights", "mask scores", "frozen entries", "rounding", "sanity checks",
+    "resamples",
 )  # fmt: skip
 
 

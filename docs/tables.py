@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
+
 from Experiments.planning.registry_tables import (
     CATALOGUE,
     Table,
@@ -21,7 +23,9 @@ from Experiments.planning.registry_tables import (
     quotas,
     schedules,
 )
+from Utils.config.choices import DENSE
 from Utils.results import load_summaries
+from Utils.results.summaries import read_summaries, read_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,7 +68,7 @@ def tables() -> dict[str, Table]:
     """The tables by name."""
     lists = {name: make()[0] for name, make in CATALOGUE.items()}
     further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules(), "results": results()}
-    further |= {"supermasks": supermasks()}
+    further |= {"supermasks": supermasks(), "anatomy": anatomy(), "correlations": correlations(), "claims": claims()}
     return lists | {"pruners": criteria(), "architectures": families(architectures()[0])} | further
 
 
@@ -99,6 +103,67 @@ def supermasks() -> Table:
             rows.append((f"{name}, published", *_PUBLISHED[name]))
     heading = ("percent", *(f"density {100 * density:g}%" for density in _DENSITIES))
     return Table("Supermasks", heading, rows, has_code=False)
+
+
+def anatomy() -> Table:
+    """Mean top-1 of the committed anatomy by pruner and level, over samples of the shorter training."""
+    networks = _of_anatomy("networks")
+    networks = networks[(networks["control"] == "none") & (networks["iterations"] == networks["iterations"].min())]
+    networks = networks[networks["pruner"] != DENSE]
+    groups = networks.groupby(["pruner", "target_compression"])["top1"]
+    means, deviations = groups.mean(), groups.std()
+    counts = networks.groupby("target_compression")["pruner"].nunique()
+    levels = [level for level, count in counts.items() if count > 6]
+    rows = [
+        (
+            str(pruner),
+            *(_with_deviation(means.get((pruner, level)), deviations.get((pruner, level))) for level in levels),
+        )
+        for pruner in networks.groupby("pruner")["top1"].mean().sort_values(ascending=False).index
+    ]
+    return Table("Anatomy", ("pruner", *(f"{_sparsity(level)} effective" for level in levels)), rows)
+
+
+def correlations() -> Table:
+    """Spearman correlations of the committed anatomy by statistic and level, with their intervals."""
+    table = _of_anatomy("correlations")
+    table = table[table["iterations"] == table["iterations"].min()]
+    levels = sorted(table["target_compression"].unique())
+    cells = table.set_index(["statistic", "target_compression"])
+    rows = []
+    for name in dict.fromkeys(table["statistic"]):
+        found = [cells.loc[(name, level)] for level in levels]
+        rows.append((name, *("" if math.isnan(one["spearman"]) else _interval(one) for one in found)))
+    return Table("Correlations", ("statistic", *(f"{_sparsity(level)} effective" for level in levels)), rows)
+
+
+def claims() -> Table:
+    """The claims that the committed anatomy tests."""
+    table = _of_anatomy("claims").fillna("")
+    rows = [tuple(str(cell) for cell in row) for row in table.itertuples(index=False)]
+    heading = ("claim", "source", "verdict", "where", "networks", "effect on top-1, or correlation [95% interval]")
+    return Table("Claims", heading, rows, has_code=False)
+
+
+def _of_anatomy(name: str) -> pd.DataFrame:
+    """A table of the committed anatomy of LeNet-300-100."""
+    rows = read_summaries(ROOT / "Results").rows
+    studies = rows[(rows["experiment"] == "anatomy") & (rows["architecture"] == "lenet300100")]
+    table = read_table(studies["folder"].iloc[0], name)
+    assert table is not None
+    return table
+
+
+def _with_deviation(mean: float | None, deviation: float | None) -> str:
+    return "" if mean is None or deviation is None else f"{mean:.3f} ± {deviation:.3f}"
+
+
+def _interval(row: pd.Series) -> str:
+    return f"{row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+
+
+def _sparsity(compression: float) -> str:
+    return f"{1 - 1 / compression:.4g}"
 
 
 def _nearest_density(compression: float) -> float:

@@ -15,7 +15,9 @@ _SETTINGS = _CORE | {"Utils.config"}
 _RESULTS = _SETTINGS | {"Utils.results"}
 _CONNECTIVITY = _CORE | {"Utils.config", "Utils.connectivity.ops"}
 _TRAINING = _RESULTS | {"Layers.forms", "Utils.data", "Utils.distributed"}
-_PRUNERS = _TRAINING | {"Utils.connectivity", "Utils.connectivity.ops", "Utils.sparsity", "Utils.training"}
+_PRUNERS = _TRAINING | {
+    "Utils.connectivity", "Utils.connectivity.ops", "Utils.connectivity.statistics", "Utils.sparsity", "Utils.training",
+}  # fmt: skip
 _EXPERIMENTS = _PRUNERS | {"Models", "Pruners", "Pruners.criteria", "Pruners.schedules"}
 
 MAY_IMPORT = {
@@ -30,11 +32,13 @@ MAY_IMPORT = {
     "Utils.connectivity.ops": _CORE,
     "Utils.connectivity": _CONNECTIVITY,
     "Utils.results": _SETTINGS,
-    "Utils.sparsity": _RESULTS | {"Utils.connectivity", "Utils.connectivity.ops"},
+    "Utils.connectivity.statistics": _CONNECTIVITY | {"Utils.connectivity"},
+    "Utils.sparsity": _RESULTS | {"Utils.connectivity", "Utils.connectivity.ops", "Utils.connectivity.statistics"},
     "Utils.training": _TRAINING,
     "Utils.campaign": _TRAINING | {"Utils.training"},
     "Utils.campaign.executors": _TRAINING | {"Utils.training", "Utils.campaign"},
     "Utils.figures": {"Utils", "Utils.config", "Utils.results"},
+    "Utils.figures.theory": {"Utils", "Utils.config", "Utils.figures", "Utils.results"},
     "Utils.figures.train_then_prune": {"Utils", "Utils.figures", "Utils.results"},
     "Pruners.criteria": _PRUNERS,
     "Pruners.schedules": _PRUNERS | {"Pruners.criteria"},
@@ -50,10 +54,15 @@ MAY_IMPORT = {
         "Pruners.schedules",
         "Experiments.common",
     },
+    "Experiments.theory": {"Utils", "Utils.config", "Utils.results", "Pruners", "Experiments", "Experiments.common"},
+    "Experiments.theory.runs": _EXPERIMENTS | {"Experiments.common"},
+    "Experiments.anatomy": _EXPERIMENTS | {"Experiments", "Experiments.common", "Utils.figures"},
     "Experiments.runs": _EXPERIMENTS | {"Experiments.common"},
+    "Experiments.checking": _EXPERIMENTS | {"Experiments.common"},
     "Experiments.planning": _EXPERIMENTS
     | {
         "Experiments",
+        "Experiments.checking",
         "Experiments.common",
         "Utils.campaign",
         "Utils.campaign.executors",

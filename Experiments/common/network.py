@@ -30,7 +30,7 @@ def initial_model(spec: NetworkSpec, data: Data) -> nn.Module:
 
     Raises `UserError` if it cannot be built for these images, or if weights or masks belong to another network.
     """
-    model = _build(spec, data, "initial weights")
+    model = build_network(spec, data.input_shape, data.classes)
     if spec.pretrained:
         _start_from_imagenet(model, spec.architecture)
     if spec.weights_from is not None:
@@ -95,7 +95,7 @@ def _start_from_imagenet(model: nn.Module, name: str) -> None:
 
 def new_weights(spec: NetworkSpec, data: Data) -> dict[str, Tensor]:
     """State of the same network, without masks, with initial weights that nothing else of its sample uses."""
-    return state_of(_build(spec, data, "new weights"))
+    return state_of(build_network(spec, data.input_shape, data.classes, "new weights"))
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -108,20 +108,30 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     model.load_state_dict({**model.state_dict(), **state})
 
 
-def _build(spec: NetworkSpec, data: Data, purpose: str) -> nn.Module:
-    """Build the network with the masks that flags add or drop; `purpose` selects the stream of random weights."""
+def build_network(
+    spec: NetworkSpec, input_shape: tuple[int, int, int], classes: int, purpose: str = "initial weights"
+) -> nn.Module:
+    """The network of a spec with random weights and all masks open; `purpose` selects the stream of random weights.
+
+    Raises `UserError` if it cannot be built for these images, or if a flag has no effect on it.
+    """
     generator = randomness.generator(spec.sample, purpose)
     try:
-        model = build(spec.architecture, data.input_shape, data.classes, spec.batchnorm, generator)
+        model = build(spec.architecture, input_shape, classes, spec.batchnorm, generator)
     except ValueError as error:
         raise UserError(str(error)) from error
+    change_masks(model, spec)
+    return model
+
+
+def change_masks(model: nn.Module, spec: NetworkSpec) -> None:
+    """Drop and add the masks that flags ask for, in place; raises `UserError` for a flag without effect."""
     if spec.dense_classifier:
         with _refused_without_effect("dense_classifier", spec):
             drop_masks(model, output_layers(model))
     for kind in spec.kinds:
         with _refused_without_effect(f"prune_{kind}", spec):
             add_masks(model, kind)
-    return model
 
 
 @contextmanager

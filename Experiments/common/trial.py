@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from Experiments.common.network import initial_model, load_data, new_weights, restore, state_of
+from Experiments.common.pruner_names import depends_on_target
 from Experiments.common.run_pruner import RunPruner
 from Layers import Masks, prunable
 from Layers.forms.weight_form import WeightForm
 from Pruners.criteria.scores import Scores
-from Pruners.registry import parts
 from Utils import randomness
-from Utils.config.choices import DENSE
 from Utils.config.groups import Pruning
 from Utils.config.settings import Settings
 from Utils.data.dataset import chance
@@ -171,7 +170,6 @@ def scores_key(settings: Settings) -> str:
     defaults, pruning = Pruning(), settings.pruning
     after_scoring = ("pruning_type", "effective_type", "keep_alive", "shuffle", "reinitialize")
     values = {name: getattr(defaults, name) for name in after_scoring}
-    criteria = [] if pruning.pruner == DENSE else parts(pruning.pruner)
-    if all((pruning.prune_iterations or criterion.iterations) == 1 for criterion in criteria):
+    if not depends_on_target(pruning):
         values |= {"target_sparsity": defaults.target_sparsity, "com_exp": defaults.com_exp}
     return settings.with_values(**values).key()

@@ -65,7 +65,7 @@ class _Resolution:
     """The values of one run: flags, then the recipe, then defaults decide."""
 
     def __init__(self, settings: Settings, given: Collection[str]) -> None:
-        self.experiment = EXPERIMENTS[settings.run.experiment]
+        self.experiment, self.given = EXPERIMENTS[settings.run.experiment], given
         settings = self.experiment.resolve(_with_one_target(settings, given), given)
         self.fixed = self.experiment.fixed(settings)
         requested = settings.values()
@@ -95,7 +95,8 @@ class _Resolution:
             values["lr_drop_rate"] = self.recipe.lr_drop_rate
             ignored["lr_drop_rate"] = "without --lr_drops"
         iterations = _or(values.get("iterations"), self.training.iterations) or 0
-        check_lr_drops(self.training, max(iterations, self.pruning.pre_iterations or 0))
+        if "lr_drops" in self.given:  # those of a recipe may lie behind the end of a shorter training
+            check_lr_drops(self.training, max(iterations, self.pruning.pre_iterations or 0))
         values |= self._keys(vars(self.pruning) | values)
         values |= {
             "mean": _or(self.run.mean, self.recipe.mean),

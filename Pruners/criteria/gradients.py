@@ -5,17 +5,15 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call
 
 from Layers import prunable
 from Pruners.criteria.scores import Batches
 from Utils.errors import UserError
+from Utils.example_gradients import example_gradients, fix_statistics
 
 Gradients = dict[str, Tensor]
 """One tensor per prunable parameter, of the parameter's shape, by name."""
-
-_AT_ONCE = 1 << 26
-"""Maximum number of entries of per-example gradients in memory: 256 MiB of float32."""
 
 
 def loss_gradients(model: nn.Module, batches: Batches, temperature: float = 1.0) -> Gradients:
@@ -108,45 +106,19 @@ def squared_gradients(model: nn.Module, batches: Batches) -> Gradients:
     batches = list(batches) if iter(batches) is batches else batches
     fix_statistics(model, batches)
     weights = {name: weight.detach() for name, (weight, _) in prunable(model).items()}
-    at_once = max(1, _AT_ONCE // sum(weight.numel() for weight in weights.values()))
 
     def loss(parameters: Gradients, image: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(model, parameters, (image[None],)), label[None])
 
-    single = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
     sums, examples = _zeros(model), 0
     for images, labels in batches:
-        for part, part_labels in zip(images.split(at_once), labels.split(at_once), strict=True):
-            for name, gradients in single(weights, part, part_labels).items():
-                sums[name] += gradients.detach().square().sum(0)
+        for part in example_gradients(loss, weights, images, labels):
+            for name, gradients in part.items():
+                sums[name] += gradients.square().sum(0)
         examples += len(labels)
     if not examples:
         raise UserError("a pruner that needs training examples got none")
     return {name: total / examples for name, total in sums.items()}
-
-
-@torch.no_grad()
-def fix_statistics(model: nn.Module, batches: Batches) -> None:
-    """Put a model into evaluation mode; if it was in training mode, set its statistics to the mean of these batches.
-
-    Normalisation layers without running statistics get statistics in either case.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    untracked = [norm for norm in norms if norm.running_mean is None]
-    stale = norms if model.training else untracked
-    model.eval()
-    for norm in stale:
-        weight = next(model.parameters())
-        norm.track_running_stats = True
-        norm.running_mean = torch.zeros(norm.num_features, dtype=weight.dtype, device=weight.device)
-        norm.running_var = torch.ones_like(norm.running_mean)
-        norm.num_batches_tracked = torch.zeros((), dtype=torch.long, device=weight.device)
-        norm.momentum = None  # the plain mean over batches
-        norm.train()
-    if stale:
-        for images, _ in batches:
-            model(images)
-    model.eval()
 
 
 def _zeros(model: nn.Module) -> Gradients:

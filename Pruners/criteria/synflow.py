@@ -28,6 +28,11 @@ def synflow(model: nn.Module, batches: Batches, generator: object) -> dict[str, 
 
 def flow_scores(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
     """SynFlow scores for an input shape without the batch; pruned entries score 0 and their weights are set to 0."""
+    return scores_and_flow(model, input_shape)[0]
+
+
+def scores_and_flow(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[dict[str, Tensor], float]:
+    """Results of `flow_scores`, and R with the same factor: what the scores of every cut of the network add up to."""
     parameters = prunable(model)
     weights = {name: weight for name, (weight, _) in parameters.items()}
     with torch.no_grad():
@@ -36,7 +41,8 @@ def flow_scores(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Ten
     with Linear():
         flow = model(source(input_shape, next(iter(weights.values())).device)).sum()
     gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
-    return {
+    scores = {
         name: torch.zeros_like(weight) if gradient is None else gradient.mul_(weight.detach())
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
     }
+    return scores, float(flow.detach())

@@ -44,6 +44,9 @@ WEIGHT_INITS = (
 )
 """Initial kernels by name; see `Models/weight_inits.py`."""
 
+UNCHANGED = "unchanged"
+"""The initial kernels of the network itself; the name takes the place of one of those above."""
+
 
 LISTS = ("pruners", "architectures", "data", "experiments", "recipes", "figures", "aliases")
 

@@ -19,6 +19,10 @@ class Command:
     status: bool = setting(
         False, "print how many networks are done, running, failed and missing", kind=bool, identity=False
     )
+    check: bool = setting(
+        False, "print how a network can be pruned, and what would be refused; needs no data, runs nothing", kind=bool,
+        identity=False,
+    )  # fmt: skip
     config: str | None = setting(
         None,
         "a YAML file of flags and their values; typed flags replace those of the file",

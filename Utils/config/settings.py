@@ -91,7 +91,9 @@ class Settings:
     def title(self) -> str:
         """A short description of the run for progress bars and messages."""
         words = f"{self.run.architecture} {self.run.data} {self.pruning.pruner}"
-        if self.pruning.pruner != DENSE:
+        if self.is_study:
+            words = f"{self.run.experiment} {words.removesuffix(f' {DENSE}')}"
+        elif self.pruning.pruner != DENSE:
             is_power = self.pruning.com_exp is not None
             amount = f"10^{self.pruning.com_exp}x" if is_power else f"{self.pruning.target_sparsity}"
             words += f" {self.pruning.pruning_type} {amount}"

@@ -4,7 +4,6 @@ It runs the model's `torch.fx` graph with (max, min) in place of (+, x). The val
 all paths from the inputs, of the lowest rank on the path. `ops/table.py` lists what each operation does to ranks.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,10 @@ from Utils.connectivity.ops.maxmin import INFINITE
 from Utils.connectivity.ops.op import Op
 from Utils.connectivity.ops.table import UNKNOWN, module_op, target_op
 from Utils.connectivity.ops.unit_record import UnitRecord
-from Utils.connectivity.ops.weight_layers import WeightLayer
+from Utils.connectivity.ops.vertex_record import VertexRecord
+from Utils.connectivity.ops.weight_layers import Convolution, WeightLayer
+from Utils.connectivity.tracing import trace
 from Utils.errors import UserError, one_line
-from Utils.user_code import user_code
 
 _QUERIES = ("size", "dim", "shape", "ndim", "dtype", "device")
 """Methods and attributes of an activation that return metadata, not another activation."""
@@ -34,6 +34,8 @@ class Propagation:
     """Effective ranks (int32) by parameter: min(own rank, forward rank before the entry, backward rank after it)."""
     output: int
     """The highest rank that reaches an output; 0 means that the network has collapsed."""
+    inputs: Tensor
+    """For each entry of the input, the highest rank with which it reaches an output (int32, shape of the input)."""
     positions: dict[str, int]
     """Number of positions at which each Linear and Conv2d layer applies its kernel to one input."""
     output_layers: frozenset[str]
@@ -67,41 +69,13 @@ def record_units(model: nn.Module, input_shape: tuple[int, ...]) -> UnitRecord:
     return _Passes(model, {}, input_shape, per_channel=False).units()
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_op(m, module_qualified_name) is not None or super().is_leaf_module(m, module_qualified_name)
+@torch.no_grad()
+def record_vertices(model: nn.Module, masks: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> VertexRecord:
+    """The vertices and edges of a model's channel graph; `masks` name the parameters that can be pruned.
 
-
-def _defaults(model: nn.Module) -> dict[str, Any]:
-    """Default values of all arguments but the input, constant while tracing: code may test whether one is given."""
-    _, *optional = inspect.signature(model.forward).parameters.values()
-    return {
-        parameter.name: parameter.default for parameter in optional if parameter.default is not inspect.Parameter.empty
-    }
-
-
-def trace(model: nn.Module) -> fx.Graph:
-    """Trace the graph of a model, with modules of the operation table as leaves.
-
-    Raises `UserError` if torch.fx fails, or for a layer whose forward method differs from that of its kind.
+    Raises `UserError` as `propagate` does.
     """
-    tracer = _Tracer()
-    # Tracing runs the forward methods of all modules but leaves, and these may write to their buffers.
-    written = [
-        buffer
-        for name, module in model.named_modules()
-        if not tracer.is_leaf_module(module, name)
-        for buffer in module.buffers(recurse=False)
-    ]
-    before = [buffer.clone() for buffer in written]
-    try:
-        # torch.fx runs the code of the network, and raises many types, depending on what it cannot trace.
-        with user_code(f"{type(model).__name__} cannot be traced by torch.fx"):
-            return tracer.trace(model, _defaults(model))
-    finally:
-        with torch.no_grad():
-            for buffer, value in zip(written, before, strict=True):
-                buffer.copy_(value)
+    return _Passes(model, masks, input_shape, per_channel=False).vertices()
 
 
 def node_op(node: fx.Node, modules: Mapping[str, nn.Module]) -> Op:
@@ -136,8 +110,8 @@ class _Passes:
             return ranks
 
         values = self._forward(flow, self.record, nonzero, constant=0)
-        output = self._backward(values, pullbacks)
-        return Propagation(self.record.complete(), output, self.record.positions, self.output_layers())
+        output, inputs = self._backward(values, pullbacks)
+        return Propagation(self.record.complete(), output, inputs, self.record.positions, self.output_layers())
 
     def units(self) -> UnitRecord:
         """Send numbers of units through the graph, and record what becomes of them."""
@@ -147,6 +121,22 @@ class _Passes:
             for source in _sources(node, values) if node.op == "output" else ():
                 for part in _parts(values[source]):
                     record.tie(part, INFINITE)
+        return record
+
+    def vertices(self) -> VertexRecord:
+        """Send numbers of vertices through the graph, and record what joins them.
+
+        The input has a vertex per channel if the first layer is a convolution, else one per entry.
+        """
+        record = VertexRecord()
+        operations = (node_op(node, self.modules) for node in self.graph.nodes)
+        is_map = isinstance(next((op for op in operations if isinstance(op, WeightLayer)), None), Convolution)
+        start = record.input(self.input_shape, is_map, self.device)
+        values = self._forward(lambda node, op, call: op.vertices(call, record), self.record, None, 0, start)
+        for node in self.graph.nodes:
+            for source in _sources(node, values) if node.op == "output" else ():
+                for part in _parts(values[source]):
+                    record.end(part)
         return record
 
     def _nonzero(self) -> dict[fx.Node, Any]:
@@ -160,12 +150,16 @@ class _Passes:
         record: PassRecord,
         nonzero: dict[fx.Node, Any] | None,
         constant: int,
+        start: Tensor | None = None,
     ) -> dict[fx.Node, Any]:
-        """The value of each node, by a function of its operation; `constant` is that of parameters and buffers."""
+        """The value of each node, by a function of its operation.
+
+        `constant` is that of parameters and buffers, `start` that of the input, by default the infinite rank.
+        """
         values: dict[fx.Node, Any] = {}
         for node in self.graph.nodes:
             if node.op == "placeholder":
-                values[node] = self._input(node, is_first=not values)
+                values[node] = start if start is not None and not values else self._input(node, is_first=not values)
             elif node.op == "get_attr":
                 values[node] = self._constant(str(node.target), constant)
             elif node.op != "output":
@@ -215,8 +209,8 @@ class _Passes:
         is_nonzero = torch.ones_like(value, dtype=torch.bool) if isinstance(value, nn.Parameter) else value != 0
         return is_nonzero.to(self.device, torch.int32) * rank
 
-    def _backward(self, values: dict[fx.Node, Any], pullbacks: dict[fx.Node, Pullback]) -> int:
-        """Pull back infinity from every output; returns the highest rank that reaches an output."""
+    def _backward(self, values: dict[fx.Node, Any], pullbacks: dict[fx.Node, Pullback]) -> tuple[int, Tensor]:
+        """Pull back infinity from every output; returns the highest rank that reaches one, and those of the inputs."""
         back: dict[fx.Node, Any] = {}
         highest = 0
         for node in reversed(self.graph.nodes):
@@ -227,7 +221,9 @@ class _Passes:
             elif node in back and node in pullbacks:
                 for source, ranks in zip(_sources(node, values), pullbacks[node](back.pop(node)), strict=True):
                     back[source] = _map(torch.maximum, back[source], ranks) if source in back else ranks
-        return highest
+        source = next(node for node in self.graph.nodes if node.op == "placeholder")
+        inputs = back.get(source, torch.zeros_like(values[source]))
+        return highest, inputs.reshape(self.input_shape)
 
     def output_layers(self) -> frozenset[str]:
         """Names of the layers without a subsequent Linear or Conv2d."""

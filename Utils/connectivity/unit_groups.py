@@ -57,7 +57,7 @@ def unit_groups(model: nn.Module, input_shape: tuple[int, ...], removable: Conta
     kinds = _kinds(record, places, len(owners))
     groups: dict[int, UnitGroup] = {}
     for name, numbers in record.numbers.items():
-        own = places[_nodes(numbers)]
+        own = places[nodes_of(numbers)]
         if own.max() >= 0:
             owner = int(owners[own.max()])
             first, last = np.searchsorted(owners, [owner, owner + 1])
@@ -77,14 +77,14 @@ def _alive(model: nn.Module, record: UnitRecord, input_shape: tuple[int, ...]) -
 def _places(record: UnitRecord, is_alive: np.ndarray, fixed: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """The place of each number, counted through all groups, or -1; and for each place, the first layer of its group."""
     count, layer_count = len(is_alive), len(record.numbers)
-    ties = [np.zeros((2, 0), dtype=np.int64), *map(_nodes, record.ties)]
-    ties += [np.stack([_nodes(numbers), np.zeros(len(numbers), dtype=np.int64)]) for numbers in fixed]
-    classes = _components(count, np.concatenate(ties, axis=1))
+    ties = [np.zeros((2, 0), dtype=np.int64), *map(nodes_of, [*record.ties, *record.depthwise])]
+    ties += [np.stack([nodes_of(numbers), np.zeros(len(numbers), dtype=np.int64)]) for numbers in fixed]
+    classes = components(count, np.concatenate(ties, axis=1))
     removable = np.flatnonzero((classes != classes[0]) & np.isin(classes, classes[is_alive]))
     layer_of = np.repeat(np.arange(layer_count), [len(numbers) for numbers in record.numbers.values()])
     layers, classes = layer_of[removable - 1], classes[removable]
     # A graph of layers and classes, in which a class joins the layers of its units.
-    owners = _components(layer_count + count, np.stack([layers, layer_count + classes]))[layers]
+    owners = components(layer_count + count, np.stack([layers, layer_count + classes]))[layers]
     pairs, own = np.unique(np.stack([owners, classes]), axis=1, return_inverse=True)
     places = np.full(count, -1)
     places[removable] = own.reshape(-1)
@@ -95,7 +95,7 @@ def _covers(record: UnitRecord, places: np.ndarray, is_alive: np.ndarray) -> lis
     """The sets of places of which one must stay, the smallest first; without those in which a unit stays anyway."""
     covers = {}
     for _, numbers in record.covers:
-        nodes = _nodes(numbers)
+        nodes = nodes_of(numbers)
         cover = np.unique(places[nodes[is_alive[nodes]]])
         if len(cover) and cover[0] >= 0:
             covers[tuple(cover)] = torch.from_numpy(cover)
@@ -106,19 +106,19 @@ def _kinds(record: UnitRecord, places: np.ndarray, count: int) -> list[int]:
     """For each place, the number of its kind: what makes and reads its units, with repetitions."""
     profiles: list[list[str]] = [[] for _ in range(count)]
     for what, numbers in record.covers:
-        for place in places[_nodes(numbers)]:
+        for place in places[nodes_of(numbers)]:
             if place >= 0:
                 profiles[place].append(what)
     kinds: dict[tuple[str, ...], int] = {}
     return [kinds.setdefault(tuple(sorted(profile)), len(kinds)) for profile in profiles]
 
 
-def _nodes(numbers: Tensor) -> np.ndarray:
+def nodes_of(numbers: Tensor) -> np.ndarray:
     """Numbers as nodes of a graph, in which 0 is what stays."""
     return numbers.cpu().numpy().astype(np.int64) % INFINITE
 
 
-def _components(count: int, edges: np.ndarray) -> np.ndarray:
+def components(count: int, edges: np.ndarray) -> np.ndarray:
     """For each of `count` nodes, the lowest node that edges (2, n) join it to."""
     graph = coo_array((np.ones(edges.shape[1], dtype=bool), (edges[0], edges[1])), shape=(count, count))
     labels = connected_components(graph, directed=False)[1]

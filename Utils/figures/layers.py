@@ -34,7 +34,18 @@ def layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
     """
     columns = ("effective_density", "direct_density")
     figure, panels, handles = _draw(rows, style, title, order, "layers", columns, ("effective", "direct"))
-    # Densities span decades; a logarithmic axis cannot show 0, so an empty layer is marked at the bottom.
+    is_empty = density_axis(panels)
+    panels[0].set_ylabel("Density")
+    mark = grey_line("nothing effective", marker="X", linestyle="")
+    add_legend(figure, [*handles, mark] if is_empty else handles)
+    return figure
+
+
+def density_axis(panels: Sequence[Axes]) -> bool:
+    """Make the axis of densities, which panels share, logarithmic; returns whether a layer of a solid line is empty.
+
+    Densities span decades; a logarithmic axis cannot show 0, so an empty layer is marked at the bottom.
+    """
     lowest = min(_lowest(axes) for axes in panels)
     log_axis(panels[0], "y", lowest / 3, 1.3)
     is_empty = False
@@ -48,10 +59,20 @@ def layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[st
                 if line.get_linestyle() == "-":
                     axes.plot(x[empty], np.full(empty.sum(), lowest / 2), color=line.get_color(), marker="X",
                               linestyle="", markersize=6, gid="empty")  # fmt: skip
-    panels[0].set_ylabel("Density")
-    mark = grey_line("nothing effective", marker="X", linestyle="")
-    add_legend(figure, [*handles, mark] if is_empty else handles)
-    return figure
+    return is_empty
+
+
+def name_layers(axes: Axes, names: Sequence[str]) -> np.ndarray:
+    """Name the layers on the horizontal axis, or number them if there are many; returns their places."""
+    x = np.arange(len(names))
+    is_named = len(x) <= _MOST_NAMES
+    axes.set_xticks(x if is_named else x[:: -(-len(x) // _MOST_NAMES)])
+    if is_named:
+        short = [name.removesuffix(".weight") for name in names]
+        axes.set_xticklabels(short, rotation=35, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xlabel("Layer")
+    return x
 
 
 def dead_units(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
@@ -102,14 +123,7 @@ def _draw_series(axes: Axes, item: Series, level: float, table: str, columns: tu
     if not samples:
         return []
     means = pd.concat(samples).groupby("layer", sort=False)[list(columns)].mean()
-    x = np.arange(len(means))
-    names = [str(name).removesuffix(".weight") for name in means.index]
-    is_named = len(names) <= _MOST_NAMES
-    axes.set_xticks(x if is_named else x[:: -(-len(x) // _MOST_NAMES)])
-    if is_named:
-        axes.set_xticklabels(names, rotation=35, ha="right", rotation_mode="anchor")
-    else:
-        axes.set_xlabel("Layer")
+    x = name_layers(axes, list(map(str, means.index)))
     axes.plot(x, means[columns[1]], **item.faint(linestyle="--", gid=f"{item.label}|direct"))
     return axes.plot(x, means[columns[0]], **item.look(linestyle="-", gid=f"{item.label}|effective"))
 

@@ -61,6 +61,44 @@ FIGURES: dict[str, FigureKind] = {
         "histograms of the norms of the units that are left, and an animation",
         is_animated=True,
     ),
+    "unit-conservation": FigureKind(
+        "Utils.figures.theory.unit_conservation:unit_conservation",
+        "scores that leave each hidden unit against those that enter it, per pruner",
+    ),
+    "layer-conservation": FigureKind(
+        "Utils.figures.theory.layer_conservation:layer_conservation",
+        "average score of each layer against the inverse of its size, with slopes",
+    ),
+    "imp-conservation": FigureKind(
+        "Utils.figures.theory.imp_conservation:imp_conservation",
+        "mean squared weight of each layer against the inverse of its size, coloured by epoch",
+    ),
+    "schedule-conservation": FigureKind(
+        "Utils.figures.theory.schedule_conservation:schedule_conservation",
+        "largest ratio of pruned scores to the flow of SynFlow against the number of rounds, by schedule",
+    ),
+    "layer-collapse": FigureKind(
+        "Utils.figures.theory.layer_collapse:layer_collapse",
+        "density of each layer against compression, and the first layer that is empty",
+    ),
+    "quotas": FigureKind(
+        "Utils.figures.theory.quotas:quotas", "density of each layer under several pruners at the same compressions"
+    ),
+    "effective-gap": FigureKind(
+        "Utils.figures.theory.effective_gap:effective_gap",
+        "effective against direct compression over the whole order of a pruner, with dead units and structural rank",
+    ),
+    "collapse": FigureKind(
+        "Utils.figures.theory.collapse:collapse",
+        "top-1 against direct compression, up to the maximal compression that leaves no layer empty",
+    ),
+    "anatomy": FigureKind(
+        "Utils.figures.theory.anatomy:anatomy",
+        "accuracy against compression, and how statistics of masks rank networks of equal sparsity",
+    ),
+    "anatomy-scatter": FigureKind(
+        "Utils.figures.theory.anatomy:scatter", "accuracy against each statistic of masks at one level"
+    ),
     "masks": FigureKind(
         "Utils.figures.masks:masks",
         "as images, the weights that each input (or kernel entry) of the first layer has left",

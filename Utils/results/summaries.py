@@ -14,7 +14,7 @@ from Utils.errors import UserError
 from Utils.files import DamagedError, is_file, reading
 from Utils.results import summary_index
 from Utils.results.digests import read_file, read_record
-from Utils.results.schema import NUMBER_COLUMNS, SUMMARY_COLUMNS, TEXT_COLUMNS
+from Utils.results.schema import ADDED_COLUMNS, NUMBER_COLUMNS, SUMMARY_COLUMNS, TEXT_COLUMNS
 
 _SAMPLE = re.compile(r"(?:^| )--sample=\d+(?= |$)")
 
@@ -53,11 +53,13 @@ def load_summaries(path: str | Path = "Results", status: str | None = "complete"
 def read_summaries(path: str | Path) -> Summaries:
     """All rows below a results folder, and what there is to say about the folders."""
     path = Path(path)
-    entries, errors = summary_index.read(path, SUMMARY_COLUMNS, NUMBER_COLUMNS)
+    required = [name for name in SUMMARY_COLUMNS if name not in ADDED_COLUMNS]
+    entries, errors = summary_index.read(path, required, NUMBER_COLUMNS)
     left_out = [f"{error}; {_ADVICE if isinstance(error, DamagedError) else 'it is left out'}" for error in errors]
     if not entries:
         return Summaries(pd.DataFrame(columns=[*SUMMARY_COLUMNS, "folder"]), left_out, "")
     rows = summary_index.table(entries, TEXT_COLUMNS)
+    rows = rows.reindex(columns=list(dict.fromkeys([*SUMMARY_COLUMNS, *rows.columns])))
     rows["folder"] = [str(path / folder) for folder in rows["folder"]]
     rows[list(TEXT_COLUMNS)] = rows[list(TEXT_COLUMNS)].fillna("")
     # Rows of earlier versions name the sample among the settings.

@@ -46,7 +46,7 @@ def read(results: Path, required: Sequence[str], numbers: Sequence[str]) -> tupl
     """The rows of all runs by folder, in order, and an error for each folder that is damaged or unreadable.
 
     All tables of a run must be those that were stored. A row must have the `required` columns and the status of
-    `run.json`, and its columns `numbers` must hold numbers, booleans or nothing.
+    `run.json`, and those of its columns that are among `numbers` must hold numbers, booleans or nothing.
     """
     index = _read_index(results)
     rows: dict[str, Entry] = {}
@@ -106,7 +106,7 @@ def _read_row(folder: Path, fingerprint: str, required: Sequence[str], numbers: 
         values = dict(zip(names, rows[0], strict=True))
         if values["status"] != record.status:
             raise ValueError("status differs from that of run.json")
-        for name in numbers:
+        for name in values.keys() & set(numbers):
             _check_number(values[name])
     header, _, row = text.partition("\n")
     return Entry(fingerprint, header, row, record.files is not None)

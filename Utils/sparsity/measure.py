@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from Layers import prunable
 from Utils.connectivity.effective import dead_units, effective_masks, empty_layers, masks_or_own, propagate_masks
 from Utils.connectivity.interpreter import Propagation
+from Utils.connectivity.statistics.graph import graph_statistics
 from Utils.results.schema import LAYER_COLUMNS
 
 
@@ -57,7 +58,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
     layers = _layer_table(model, effective, propagation)
     graph_kept = _count(effective_masks(model, input_shape, effective_type="graph"))
     size, direct, kept = (int(layers[column].sum()) for column in ("size", "kept_direct", "kept_effective"))
-    unmasked_macs = _unmasked_macs(model, propagation)
+    unmasked_macs, graph = _unmasked_macs(model, propagation), graph_statistics(model, input_shape, effective)
     totals = {
         "prunable": size,
         "kept_direct": direct,
@@ -68,6 +69,9 @@ def measure(model: nn.Module, input_shape: tuple[int, ...]) -> Measurement:
         "effective_compression": compression(size, kept),
         "graph_kept_effective": graph_kept,
         "graph_effective_sparsity": 1 - graph_kept / size,
+        "structural_rank": graph.structural_rank,
+        "min_width": graph.min_width,
+        "participation_width": graph.participation_width,
         "min_layer_effective_density": float((layers["kept_effective"] / layers["size"]).min()),
         "empty_layers": len(empty_layers(effective)),
         "dead_units": sum(dead_units(effective, propagation.output_layers).values()),

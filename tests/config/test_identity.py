@@ -68,6 +68,18 @@ DEFAULTS = {
         "fine_tune_optimizer": "momentum", "fine_tune_lr": 0.01, "fine_tune_lr_schedule": "constant",
         "fine_tune_lr_drops": None, "fine_tune_weight_decay": 1e-4, "fine_tune_biases": True, "sanity_checks": [],
     },
+    "anatomy": {
+        "runs_key": None, "samples": 5, "controls": ["random", "shuffle", "reinitialize"],
+        "pruners": [
+            "random", "random/erk", "random/igq", "random/snip", "random/synflow", "mag", "magnitude", "lamp", "snip",
+            "snip_iterative", "grasp", "synflow", "fisher",
+        ],
+        "sparsities": ["0.9", "0.99", "0.995", "0.998", "0.999", "0.9995"],
+        "control_sparsities": ["0.99", "0.999"], "control_samples": 3, "resamples": 2000,
+    },
+    "imp-conservation": {"weight_init": "unchanged"},
+    "layer-collapse": {"exponents": None},
+    "quotas": {"exponents": ["1", "2", "3"]},
 }  # fmt: skip
 """The values that an identity leaves out, by group of flags.
 

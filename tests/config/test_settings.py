@@ -151,7 +151,7 @@ BAD = [
         "unknown architecture 'lenet300'; did you mean 'lenet300100'? (see python main.py --list architectures)",
     ),
     ("--data=minst", "unknown data set 'minst'; did you mean 'mnist'?"),
-    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: dynamic, gradual"),
+    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: anatomy, dynamic"),
     (
         "--pruning_type=efective",
         "unknown value of --pruning_type 'efective'; did you mean 'effective'? (valid: direct",

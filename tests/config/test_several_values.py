@@ -20,11 +20,13 @@ from Utils.results import load_summaries
 
 ONE_VALUE = {
     "path_to_data", "out_path", "save", "overwrite", "retry_failed", "device", "compile", "threads", "launcher",
-    "workers", "ray_address", "gpus", "checkpoint_every", "tensorboard", "dry_run", "status", "config",
+    "workers", "ray_address", "gpus", "checkpoint_every", "tensorboard", "dry_run", "status", "check",
+    "config", "samples", "control_samples", "resamples",
 }  # fmt: skip
 ONE_LIST = {
-    "image_size", "mean", "std", "lr_drops", "lr_cycle", "k_vals", "list", "draws", "active_rows", "tile",
-    "penalty_exponents", "smart_ratio_ends", "fine_tune_lr_drops", "sanity_checks",
+    "image_size", "mean", "std", "lr_drops", "lr_cycle", "k_vals", "exponents", "list", "draws", "active_rows", "tile",
+    "penalty_exponents", "smart_ratio_ends", "fine_tune_lr_drops", "sanity_checks", "runs", "pruners", "sparsities",
+    "controls", "control_sparsities",
 }  # fmt: skip
 
 FLAGS = {

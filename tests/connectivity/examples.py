@@ -12,6 +12,8 @@ import torchvision
 from torch import Tensor, nn
 
 from Layers import MaskedBatchNorm1d, MaskedBatchNorm2d, MaskedConv2d, MaskedIdentity, MaskedLinear
+from Utils.connectivity.ops.op import Op
+from Utils.connectivity.ops.table import OPERATIONS
 
 Function = Callable[..., Tensor]
 
@@ -178,6 +180,8 @@ VARIANTS: list[tuple[Any, Example]] = [
 ]  # fmt: skip
 """Further uses of some entries."""
 
+WITHOUT_RULE = [key for key, op in OPERATIONS.items() if type(op).flow is Op.flow]
+
 AS_RECORDED = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, F.tanh: "tanh",
     F.sigmoid: "sigmoid",
@@ -243,3 +247,33 @@ def flat_result(example: Example) -> Tensor:
     inputs = [torch.ones(1, *example.shape) for _ in range(example.inputs)]
     with torch.no_grad():
         return example.operation(*inputs).flatten(1)
+
+
+def name_of(key: Any) -> str:
+    return getattr(key, "__name__", str(key)) + ("()" if isinstance(key, str) else "")
+
+
+def dependencies(model: Chain, alive: Tensor, generator: torch.Generator) -> Tensor:
+    """Which results depend on which inputs, (results, inputs), found by changing one entry after the other.
+
+    Inputs that are not alive are 0. Depending on an input means to differ between any two of its values, somewhere.
+    """
+    sizes = [math.prod(shape) for shape in model.shapes]
+
+    def run(flat: Tensor) -> Tensor:
+        parts = zip(flat.split(sizes), model.shapes, strict=True)
+        return model.apply_to(*(part.reshape(1, *shape).clone() for part, shape in parts))[0]
+
+    columns = []
+    for place in range(len(alive)):
+        differs = torch.zeros(model.head.in_features, dtype=torch.bool)
+        for sign in (1, -1) if alive[place] else ():
+            base = alive * sign * (torch.rand(len(alive), generator=generator, dtype=torch.float64) + 0.6)
+            results = []
+            for value in (-3, -0.3, 0.15, 1.7, 4):
+                base[place] = value
+                results.append(run(base))
+            spread = torch.stack(results).nan_to_num(nan=0)
+            differs |= (spread.amax(0) - spread.amin(0)).abs() > 1e-9
+        columns.append(differs)
+    return torch.stack(columns, 1)

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from examples import AS_RECORDED, EXAMPLES, VARIANTS, Chain, Gated, Joined
+from examples import (
+    AS_RECORDED,
+    EXAMPLES,
+    VARIANTS,
+    WITHOUT_RULE,
+    Chain,
+    Gated,
+    Joined,
+    dependencies,
+    name_of,
+)  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import path_counts, random_masks, without_biases
@@ -18,20 +28,13 @@ from Layers.masked import Masked
 from Pruners.criteria.linearised import linearise
 from Pruners.criteria.synflow import flow_scores
 from Utils.connectivity import effective_masks
-from Utils.connectivity.interpreter import trace
 from Utils.connectivity.ops.normalisation import GroupNorm, StatisticsNorm
-from Utils.connectivity.ops.op import Linearised, Op
+from Utils.connectivity.ops.op import Linearised
 from Utils.connectivity.ops.table import OPERATIONS, called_op
 from Utils.connectivity.ops.weight_layers import WeightFunction, WeightLayer
+from Utils.connectivity.tracing import trace
 from Utils.connectivity.unit_groups import unit_groups
 from Utils.errors import UserError
-
-WITHOUT_RULE = [key for key, op in OPERATIONS.items() if type(op).flow is Op.flow]
-
-
-def name_of(key: Any) -> str:
-    return getattr(key, "__name__", str(key)) + ("()" if isinstance(key, str) else "")
-
 
 CASES = [*EXAMPLES.items(), *VARIANTS]
 
@@ -56,32 +59,6 @@ def test_examples_use_their_entry(key, example):
             target = node.args[1] if node.target is getattr else node.target
             keys |= {target, f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"}
     assert key in keys
-
-
-def dependencies(model: Chain, alive: Tensor, generator: torch.Generator) -> Tensor:
-    """Which results depend on which inputs, (results, inputs), found by changing one entry after the other.
-
-    Inputs that are not alive are 0. Depending on an input means to differ between any two of its values, somewhere.
-    """
-    sizes = [math.prod(shape) for shape in model.shapes]
-
-    def run(flat: Tensor) -> Tensor:
-        parts = zip(flat.split(sizes), model.shapes, strict=True)
-        return model.apply_to(*(part.reshape(1, *shape).clone() for part, shape in parts))[0]
-
-    columns = []
-    for place in range(len(alive)):
-        differs = torch.zeros(model.head.in_features, dtype=torch.bool)
-        for sign in (1, -1) if alive[place] else ():
-            base = alive * sign * (torch.rand(len(alive), generator=generator, dtype=torch.float64) + 0.6)
-            results = []
-            for value in (-3, -0.3, 0.15, 1.7, 4):
-                base[place] = value
-                results.append(run(base))
-            spread = torch.stack(results).nan_to_num(nan=0)
-            differs |= (spread.amax(0) - spread.amin(0)).abs() > 1e-9
-        columns.append(differs)
-    return torch.stack(columns, 1)
 
 
 @torch.no_grad()

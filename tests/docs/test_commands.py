@@ -15,6 +15,7 @@ import demo
 import main
 import visualization
 from docs.tables import PAGES, ROOT
+from Experiments.registry import EXPERIMENTS
 from Pruners.registry import CRITERIA
 from Utils.results import load_summaries
 
@@ -31,11 +32,13 @@ SHORTER = {
     "--k_vals": "0.5",
     "--cycles": "2",
     "--image_size": "32",
+    "--prune_iterations": "2",
 }
 SHORT = ("--data=digits", "--batch_size=16")
 SHORT_CAMPAIGN = ("--architecture=lenet300100", "--pruner=random,snip", "--com_exp=1", "--sample=0")
 CONFIGS = "Experiments/configs"
 SHORT_CONFIG = ("--sample=0", "--target_density=0.1")
+SHORT_ANATOMY = ("--pruners=snip", "--sparsities=0.5", "--samples=1", "--controls=shuffle", "--control_sparsities=0.5")
 SHORT_SEARCH = ("--data=digits", "--batch_size=256")
 """A search for a mask needs several epochs."""
 
@@ -78,21 +81,29 @@ def flags_of(line: str, program: str) -> dict[str, list[str]]:
 def shortened(line: str, folder: Path, program: str = "main.py") -> list[str]:
     """The arguments of a command, with less to do and with results in a folder."""
     flags = flags_of(line, program)
-    if "--list" in flags:
+    if "--list" in flags or "--check" in flags:
         return [word for flag, values in flags.items() for word in (flag, *values)]
-    trains = flags.get("--train") != ["0"]
+    experiment = EXPERIMENTS[flags.get("--experiment", ["singleshot"])[0]]
+    trains = flags.get("--train") != ["0"] and experiment.fixed(experiment.default_settings()).get("train", True)
+    trains = trains and "--runs" not in flags
     has_steps = flags.get("--lr_schedule", ["step"]) == ["step"] and CONFIGS not in line
     flags = {flag: values for flag, values in flags.items() if flag not in REPLACED}
     flags |= {flag: [value] for flag, value in SHORTER.items() if flag in flags}
     if "--sample" in flags:
         flags["--sample"] = flags["--sample"][:1]
-    words = [word for flag, values in flags.items() for word in ("=".join([flag, *values[:1]]), *values[1:])]
     steps = 60 if "--experiment" in flags or CONFIGS in line else 4
     length = [f"--iterations={steps}", f"--evaluate_every={steps // 2}", *["--lr_drops"] * has_steps] if trains else []
     campaign = SHORT_CAMPAIGN if "--config" in flags else ()
     if CONFIGS in line:
         campaign = SHORT_CONFIG if "resnet" not in line else (*SHORT_CONFIG, "--image_size=8")
     data = SHORT_SEARCH if re.search("supermask|gem_miner", line) else SHORT
+    if experiment.is_study and not trains:
+        data = ("--data=digits",)
+    if "--runs" in flags:
+        flags["--runs"] = ["experiment=singleshot"]
+    elif experiment.name == "anatomy":
+        campaign = SHORT_ANATOMY
+    words = [word for flag, values in flags.items() for word in ("=".join([flag, *values[:1]]), *values[1:])]
     is_large = re.search("vgg|resnet|imagenet", str(flags.get("--architecture")))
     uses_examples = any(
         CRITERIA[criterion].needs_batches for criterion in flags.get("--pruner", []) if criterion in CRITERIA
@@ -116,7 +127,7 @@ def place(tmp_path, monkeypatch, offline):
 
 def slow_if_large(line: str) -> object:
     return pytest.param(
-        line, marks=pytest.mark.slow if re.search("=vgg|/resnet50|direct effective|union vanilla", line) else ()
+        line, marks=pytest.mark.slow if re.search("=vgg|/vgg|/resnet50|direct effective|union vanilla", line) else ()
     )
 
 
@@ -129,8 +140,10 @@ def test_main(place, line, capsys):
         assert main.main([*SHORT, "--iterations=1", "--pruner=dense", f"--out_path={place / 'other'}"]) == 0
         stored = next((place / "other").rglob(f"{name}.safetensors"))
         line = line.replace(words[0], str(stored if words[0].startswith("FILE") else stored.parent))
+    if "--runs" in line:
+        assert main.main([*SHORT, "--iterations=1", "--lr_drops", f"--out_path={place / 'out'}"]) == 0
     assert main.main(shortened(line, place)) == 0
-    if any(word in line for word in ("--list", "--dry_run", "--status")):
+    if any(word in line for word in ("--list", "--dry_run", "--status", "--check")):
         assert capsys.readouterr().out
     else:
         rows = load_summaries(place / "out", status=None)

@@ -163,7 +163,7 @@ def test_the_plotting_command(results, capsys):
     printed = [Path(line) for line in capsys.readouterr().out.split()]
     stem = "singleshot_lenet300100_digits"
     names = {f"{stem}_{type_}_{kind}{suffix}" for type_ in ("direct", "effective")
-             for kind in ("accuracies", "compressions", "layers", "dead-units", "masks")
+             for kind in ("accuracies", "compressions", "layers", "dead-units", "masks", "collapse")
              for suffix in (".png", ".pdf")}  # fmt: skip
     assert {path.name for path in printed} == names == {path.name for path in (results / "figures").iterdir()}
 
@@ -203,7 +203,7 @@ def test_a_damaged_folder_among_good_ones(results, capsys):
     (victim / "summary.csv").write_text("run,status\n")
     assert visualization.main([f"--out_path={results}"]) == 2
     printed = capsys.readouterr()
-    assert printed.out.count(".png") == 10 and printed.err.count("\n") == 1
+    assert printed.out.count(".png") == 12 and printed.err.count("\n") == 1
     assert f"{victim}/summary.csv is damaged" in printed.err and "left out" in printed.err
 
 
@@ -215,7 +215,7 @@ def test_a_table_that_changed_unnoticed_prevents_its_figures_only(results, capsy
     assert visualization.main([f"--out_path={results}"]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1 and f"effective_layers: {victim} is damaged" in printed.err
-    assert printed.out.count(".png") == 9 and "effective_layers" not in printed.out
+    assert printed.out.count(".png") == 11 and "effective_layers" not in printed.out
     assert visualization.main([f"--out_path={results}", "--plot_type=layers", "--pruning_type=effective"]) == 2
     assert f"{victim} is damaged" in capsys.readouterr().err
 

@@ -90,7 +90,7 @@ def test_ylim(tmp_path, capsys, monkeypatch):
     assert visualization.main([f"--out_path={tmp_path}", "--ylim", "0.25", "0.75"]) == 0
     stem = "singleshot_lenet300100_digits_direct_"
     scaled = {name.removeprefix(stem) for name, figure in drawn.items() if figure.axes[0].get_ylim() == (0.25, 0.75)}
-    assert scaled == {"accuracies", "training"} and f"{stem}masks" in drawn
+    assert scaled == {"accuracies", "collapse", "training"} and f"{stem}masks" in drawn
     assert all(axes.get_ylim() == (0.25, 0.75) for axes in drawn[f"{stem}training"].axes[:2])
     capsys.readouterr()
     assert visualization.main([f"--out_path={tmp_path}", "--ylim=0.25,0.75", "--plot_type=masks"]) == 2

@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "dynamic, gradient": ["--experiment=dynamic", "--pruner=random", "--exchange_every=11"],
     "train-then-prune": ["--experiment=train-then-prune", "--architecture=mlp", "--iterations=60", "--l2_reg=0.001",
                          "--evaluate_every=20"],
+    "imp-conservation": ["--experiment=imp-conservation", "--weight_init=xavier-normal", "--evaluate_every=15"],
     "two parts, bf16": ["--accumulate=2", "--precision=bf16"],
 }  # fmt: skip
 

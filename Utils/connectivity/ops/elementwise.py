@@ -6,11 +6,14 @@ from torch import Tensor
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
 from Utils.connectivity.ops.op import Linearised, Op
+from Utils.connectivity.ops.vertex_record import VertexRecord
 from Utils.errors import UserError
 
 
 class PassThrough(Op):
     """An operation that changes no connection, such as dropout or a cast."""
+
+    carries_entries = True
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """Return the ranks of the input."""
@@ -56,6 +59,10 @@ class Difference(Op):
         constants = [argument for argument in call.args if not isinstance(argument, Tensor)]
         return torch.full_like(ranks, INFINITE) if len(call.inputs) == 1 and any(constants) else ranks
 
+    def vertices(self, call: Call, record: VertexRecord) -> Tensor:
+        """New vertices where two activations meet; a constant changes no vertex."""
+        return super().vertices(call, record) if len(call.inputs) == 2 else call.inputs[0]
+
 
 class Sum(Difference):
     """A sum of two activations, or of an activation and a constant."""
@@ -88,6 +95,16 @@ class Product(Op):
         """A product can be nonzero where both factors can."""
         return torch.minimum(*call.inputs) if len(call.inputs) == 2 else self._multiple(call)[0]
 
+    def vertices(self, call: Call, record: VertexRecord) -> Tensor:
+        """Those of the gated factor: the larger one, or the second of two equal size, as in SynFlow.
+
+        The gate counts as open. A factor that carries nothing, such as a parameter, is a gate, whatever its size.
+        """
+        if len(call.inputs) == 1:
+            return self._multiple(call)[0]
+        gate, gated = sorted(call.inputs, key=lambda factor: (bool(factor.any()), factor.numel()))
+        return gated.expand(torch.broadcast_shapes(gate.shape, gated.shape))
+
     def _multiple(self, call: Call) -> tuple[Tensor, Pullback]:
         (x,) = call.inputs
         if any(argument == 0 for argument in call.args if not isinstance(argument, Tensor)):
@@ -97,6 +114,8 @@ class Product(Op):
 
 class Division(Op):
     """A division by a number."""
+
+    carries_entries = True
 
     def flow(self, call: Call) -> tuple[Tensor, Pullback]:
         """Return the ranks of the input; raises `UserError` for an activation as divisor."""

@@ -1,7 +1,8 @@
-"""Base class of operations: what an operation of the graph means to connectivity, SynFlow and unit pruning.
+"""Base class of operations: what an operation means to connectivity, SynFlow, unit pruning and the channel graph.
 
 An instance stands in `table.py` for all modules, functions and tensor methods of its kind. The defaults are those of an
-operation that nothing is known of: no rule for ranks, and run as it is by SynFlow. Its units follow from its ranks.
+operation that nothing is known of: no rule for ranks, and run as it is by SynFlow. Its units and its vertices in the
+channel graph follow from its ranks.
 """
 
 from enum import Enum
@@ -11,6 +12,7 @@ import torch
 
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.unit_record import UnitRecord
+from Utils.connectivity.ops.vertex_record import VertexRecord
 from Utils.errors import UserError
 
 
@@ -34,6 +36,8 @@ class Op:
     """Whether it accepts an operation's sequence of tensors as one input."""
     needs_nonzero: ClassVar[bool] = False
     """Whether `flow` reads `call.nonzero`: an edge is open only where another input can be other than zero."""
+    carries_entries: ClassVar[bool] = False
+    """Whether each output depends on a single entry of the input, so that it carries the same vertex."""
     needs_same_forward: ClassVar[bool] = False
     """Whether a subclass of the module with another forward method is refused; torch.fx traces into all others."""
 
@@ -71,6 +75,15 @@ class Op:
         for own, highest in zip(call.inputs, numbers, strict=True):
             record.tie(own, highest)
         return output
+
+    def vertices(self, call: Call, record: VertexRecord) -> Any:
+        """The numbers of the vertices that the output carries; the inputs are numbers, too.
+
+        By default, outputs with the same highest number share a new vertex, with an edge from each vertex that reaches
+        one of them; outputs of an operation that carries entries keep their numbers.
+        """
+        output, pullback = self.flow(call)
+        return output if self.carries_entries else record.join(call.inputs, output, pullback)
 
 
 class UnknownOp(Op):

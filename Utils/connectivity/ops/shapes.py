@@ -15,6 +15,8 @@ from Utils.errors import UserError
 class Move(Op):
     """Any operation that only moves, copies or leaves out entries."""
 
+    carries_entries = True
+
     def flow(self, call: Call) -> tuple[Any, Pullback]:
         """Apply the operation to the numbers of the entries, with 0 for padding, and look up their ranks."""
         (x,) = call.inputs

@@ -1,7 +1,8 @@
 """Operation table: the one entry that says what each module, function and tensor method means.
 
-Connectivity, SynFlow and unit pruning ask the entry, an instance of a subclass of `Op`. To support another operation,
-write such a class, or find one that fits, and add a line to `OPERATIONS`.
+Connectivity (`flow`, `nonzero`), SynFlow (`linearised`, `grows`), unit pruning (`units`) and the channel graph of the
+statistics (`vertices`) ask the entry, an instance of a subclass of `Op`. To support another operation, write such a
+class, or find one that fits, and add a line to `OPERATIONS`. Only `flow` has no default.
 """
 
 import operator

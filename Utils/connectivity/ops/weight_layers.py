@@ -11,6 +11,7 @@ from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import product
 from Utils.connectivity.ops.op import Linearised, Op
 from Utils.connectivity.ops.unit_record import UnitRecord
+from Utils.connectivity.ops.vertex_record import VertexRecord
 from Utils.connectivity.ops.windows import conv_output_size, conv_windows, under_windows
 
 
@@ -54,6 +55,14 @@ class LinearLayer(WeightLayer):
         units = _new_units(call, record, x.reshape(-1, x.shape[-1]).t(), groups=1)
         return units.expand(*x.shape[:-1], -1)
 
+    def vertices(self, call: Call, record: VertexRecord) -> Tensor:
+        """A new vertex per unit, with a capacity of one per position."""
+        (x,) = call.inputs
+        _check_size(x.shape[-1], call.module.in_features, "features")
+        columns = x.reshape(-1, x.shape[-1]).t()
+        numbers = record.layer(call.parameter("weight"), call.module.weight.shape, columns, columns.shape[1])
+        return numbers.expand(*x.shape[:-1], -1)
+
 
 class Convolution(WeightLayer):
     """A convolution as a product with the patches under its kernel; per channel, the only patch is the whole map."""
@@ -94,6 +103,16 @@ class Convolution(WeightLayer):
         units = _new_units(call, record, x[0].flatten(1), conv.groups)
         return units[None, :, None, None].expand(1, -1, *conv_output_size(conv, x.shape[2:]))
 
+    def vertices(self, call: Call, record: VertexRecord) -> Tensor:
+        """A new vertex per channel, with a capacity of one per position."""
+        (x,) = call.inputs
+        conv: nn.Conv2d = call.module
+        _check_size(x.shape[1] if x.dim() == 4 else 0, conv.in_channels, "channels")
+        size = conv_output_size(conv, x.shape[2:])
+        shape = conv.weight.shape
+        numbers = record.layer(call.parameter("weight"), shape, x[0].flatten(1), math.prod(size), conv.groups)
+        return numbers[None, :, None, None].expand(1, -1, *size)
+
 
 class WeightFunction(Op):
     """A linear layer or a convolution called as a function: without a rule, because no layer owns its weights."""
@@ -123,6 +142,11 @@ class ChannelScale(Op):
 
         return out, pullback
 
+    def vertices(self, call: Call, record: VertexRecord) -> Tensor:
+        """Those of the input; behind a prunable scale, new ones that it can cut off."""
+        (x,) = call.inputs
+        return record.scale(call.parameter("weight"), x) if call.is_ranked("weight") else x
+
 
 class BatchNorm(ChannelScale):
     """Batch normalisation: a scale per channel, by running statistics that do not depend on the input."""
@@ -132,6 +156,12 @@ class BatchNorm(ChannelScale):
     def nonzero(self, call: Call) -> Tensor:
         """A channel can be other than zero where a path arrives, and everywhere while its shift is kept."""
         return with_shift(call, self.flow(call)[0], 1)
+
+    def units(self, call: Call, record: UnitRecord) -> Tensor:
+        """The same units, to which the shifts of their channels are added."""
+        if getattr(call.module, "bias", None) is not None:
+            record.read(call.parameter("bias"), call.inputs[0].transpose(0, 1).flatten(1))
+        return super().units(call, record)
 
 
 def with_shift(call: Call, ranks: Tensor, axis: int) -> Tensor:
@@ -150,10 +180,11 @@ def _new_units(call: Call, record: UnitRecord, entries: Tensor, groups: int) -> 
     """
     channels = entries.amax(1)
     record.tie(entries, channels[:, None])
+    record.read(call.parameter("weight"), entries)
     channels = channels.reshape(groups, -1)
     units = record.units(call.parameter("weight"), len(call.module.weight), entries.device).reshape(groups, -1)
     if groups > 1 and channels.shape[1] == 1:
-        record.tie(units, channels)
+        record.read_depthwise(units, channels)
         record.keep_one(f"units of {call.layer}", units.flatten())
     else:
         for filters, sources in zip(units, channels, strict=True):

@@ -4,6 +4,7 @@ OPTIONS = {
     "multishot": "--levels=2", "gradual": "--prune_every=2", "dynamic": "--exchange_every=2",
     "union-mask": "--prune_every=1 --cycles=2", "train-then-prune": "--k_vals=0.5",
     "supermask": "--batch_size=700 --freeze_every=1",
+    "anatomy": "--pruners=snip --sparsities=0.5 --samples=1 --controls=shuffle --control_sparsities=0.9 --resamples=5",
 }  # fmt: skip
 """Options with which short runs of an experiment do all that they should."""
 
@@ -28,7 +29,9 @@ VALUES = {
     "freeze_every": "2", "freeze_rule": "layer", "stop_freezing": "1", "smart_ratio_ends": "0.5,0.4",
     "fine_tune_length": "0.5", "fine_tune_optimizer": "adam", "fine_tune_lr": "0.02",
     "fine_tune_lr_schedule": "cosine", "fine_tune_lr_drops": "5", "fine_tune_weight_decay": "0.1",
-    "fine_tune_biases": "0", "sanity_checks": "shuffle",
+    "fine_tune_biases": "0", "sanity_checks": "shuffle", "exponents": "0.5,1.5",
+    "runs": "pruner=snip", "pruners": "random", "sparsities": "0.6", "samples": "2", "controls": "reinitialize",
+    "control_sparsities": "0.8", "control_samples": "1", "resamples": "7",
 }  # fmt: skip
 """A value of each flag other than its default."""
 
@@ -52,9 +55,28 @@ RARE = {"effective_type", "pretrained"}
 
 SLIGHT = {
     "pruning_type", "compute_aware", "carry_mask", "pre_iterations", "prune_examples", "prune_iterations", "schedule",
-    "prune_train_mode", "keep_alive", "clamp_forward",
+    "prune_train_mode", "keep_alive", "clamp_forward", "image_size",
 }  # fmt: skip
 """Flags that change masks where the order of weights happens to differ: they do in the first context."""
+
+_OF_ORDERS = {
+    "accumulate", "augmentation", "batchnorm", "com_exp", "compute_aware", "effective_type", "evaluate_every",
+    "iterations", "keep_alive", "lr", "lr_cycle", "lr_drop_rate", "lr_drops", "lr_schedule", "masks_from", "momentum",
+    "optimizer", "pre_iterations", "precision", "pretrained", "prune_unit", "pruning_type", "reinitialize", "shuffle",
+    "target_density", "target_sparsity", "warmup", "weight_decay", "weight_decay_scope",
+}  # fmt: skip
+
+_UNTRAINED = {
+    "accumulate", "augmentation", "batchnorm", "evaluate_every", "iterations", "lr", "lr_cycle", "lr_drop_rate",
+    "lr_drops", "lr_schedule", "momentum", "optimizer", "pre_iterations", "precision", "pretrained", "reinitialize",
+    "warmup", "weight_decay", "weight_decay_scope",
+}  # fmt: skip
+
+_OF_RAW_SCORES = _UNTRAINED | {
+    "active_rows", "com_exp", "compute_aware", "dense_classifier", "draws", "effective_type", "invert", "keep_alive",
+    "prune_batchnorm", "prune_bias", "prune_iterations", "prune_residual", "prune_unit", "pruning_type", "schedule",
+    "shuffle", "target_density", "target_sparsity", "tile",
+}  # fmt: skip
 
 WITHOUT_EFFECT = {
     "singleshot": {"pretrained"},
@@ -75,6 +97,24 @@ WITHOUT_EFFECT = {
         "prune_iterations", "schedule", "prune_unit", "compute_aware", "keep_alive", "invert", "train",
         "draws", "active_rows", "tile", "smart_ratio_ends",
     },
+    "anatomy": {
+        "active_rows", "com_exp", "compute_aware", "draws", "effective_type", "invert", "keep_alive", "pre_iterations",
+        "pretrained", "prune_examples", "prune_iterations", "prune_train_mode", "prune_unit", "pruner", "pruning_type",
+        "reinitialize", "runs", "sample", "schedule", "shuffle", "target_density", "target_sparsity", "tile",
+    },
+    **dict.fromkeys(("unit-conservation", "layer-conservation"), _OF_RAW_SCORES),
+    "imp-conservation": {
+        "pretrained", "pre_iterations", "shuffle", "reinitialize", "pruner", "pruning_type", "target_sparsity",
+        "target_density", "com_exp", "effective_type", "prune_examples", "prune_train_mode", "prune_iterations",
+        "schedule", "prune_unit", "compute_aware", "keep_alive", "invert", "draws", "active_rows", "tile", "train",
+        "prune_bias", "prune_batchnorm", "prune_residual", "dense_classifier",
+    },
+    "schedule-conservation": _UNTRAINED | {
+        "active_rows", "batch_size", "compute_aware", "draws", "effective_type", "invert", "keep_alive", "mean",
+        "prune_examples", "prune_train_mode", "prune_unit", "pruner", "pruning_type", "shuffle", "std", "tile",
+        "validation",
+    },
+    **dict.fromkeys(("layer-collapse", "quotas", "effective-gap"), _OF_ORDERS),
 }  # fmt: skip
 """The flags that an experiment refuses, with all else at its default: a pair that is missing here must act."""
 

@@ -18,6 +18,7 @@ from Experiments.planning.resolve import needs_of
 from Experiments.registry import EXPERIMENTS
 from Layers import Masks, prunable
 from Models import build
+from Utils.config.fields import flag_fields
 from Utils.config.groups import GROUPS
 from Utils.config.settings import Settings
 from Utils.errors import UserError
@@ -33,7 +34,13 @@ TRAINING = "--iterations=8 --evaluate_every=4"
 def options_of(name: str) -> set[str]:
     """The names of an experiment's own flags."""
     experiment = EXPERIMENTS[name]
-    return {item.name for item in fields(experiment.Options)} if experiment.Options else set()
+    return {item.name for item in flag_fields(experiment.Options)} if experiment.Options else set()
+
+
+def trains(name: str) -> bool:
+    """Whether an experiment trains anything; if not, it sets --train=0, which may then be typed."""
+    experiment = EXPERIMENTS[name]
+    return experiment.fixed(experiment.default_settings()).get("train", True)
 
 
 COMMON = {
@@ -62,7 +69,7 @@ def words_of(name: str, *parts: str) -> list[str]:
 
     A context that sets options has no others, and nothing asks for steps without training.
     """
-    is_trained = not any("--train=0" in part for part in parts)
+    is_trained = trains(name) and not any("--train=0" in part for part in parts)
     given = {word[2:].partition("=")[0] for word in parts[0].split()}
     options = "" if given & options_of(name) else OPTIONS.get(name, "")
     line = " ".join([f"--experiment={name}", BASE, TRAINING * is_trained, options, *parts])
@@ -111,7 +118,7 @@ def pairs(context: str) -> list[tuple[str, str]]:
         for name in EXPERIMENTS
         if given <= COMMON | own[name]
         for flag in sorted(COMMON | own[name])
-        if flag not in given | ELSEWHERE
+        if flag not in given | ELSEWHERE and (flag != "train" or trains(name))
     ]
 
 

@@ -16,7 +16,9 @@ from Layers import MaskedConv2d, MaskedLinear, prunable
 from Models import build
 from Pruners import make_pruner
 from Pruners.allocation import allocate
-from Pruners.criteria.gradients import fix_statistics, loss_gradients, squared_gradients
+from Pruners.criteria.gradients import loss_gradients, squared_gradients
+from Utils import example_gradients
+from Utils.example_gradients import fix_statistics
 
 
 def lenet(seed: int = 0) -> nn.Module:
@@ -286,11 +288,9 @@ def test_fixed_statistics_are_those_of_the_examples():
 
 
 def test_fisher_in_small_parts_is_the_same(monkeypatch):
-    from Pruners.criteria import gradients
-
     model, batches = lenet(), make_batches((1, 28, 28))
     whole = squared_gradients(copy.deepcopy(model), batches)
-    monkeypatch.setattr(gradients, "_AT_ONCE", 3 * 266_200)
+    monkeypatch.setattr(example_gradients, "AT_ONCE", 3 * 266_200)
     parts = squared_gradients(copy.deepcopy(model), batches)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value)

@@ -1,0 +1,1 @@
+"""Anatomy: which statistics of a mask go with accuracy, over finished runs."""

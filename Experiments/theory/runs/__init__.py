@@ -1,0 +1,1 @@
+"""What the theory experiments execute: the function `run` of each."""

@@ -1,0 +1,1 @@
+"""Statistics of a mask: numbers that may tell which sparse networks train well."""
