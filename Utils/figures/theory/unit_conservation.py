@@ -31,7 +31,7 @@ def unit_conservation(rows: pd.DataFrame, style: Style, title: str = "", order: 
     panels = [(item, points) for item in make_series(rows, style, order) if len(points := _points(item))]
     if not panels:
         raise NothingToDrawError("all scores are 0")
-    columns = min(_MOST_COLUMNS, len(panels))
+    columns = 2 if len(panels) == 4 else min(_MOST_COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = new_figure(title, lines, columns, (0.6 + 2.4 * columns, 0.5 + 2.4 * lines))
     for axis, (item, points) in zip(axes.flat, panels, strict=False):
