@@ -1,5 +1,6 @@
 """A small example of each entry of the operation table, by its module class, function or name of a method."""
 
+import copy
 import math
 import operator
 from collections.abc import Callable
@@ -196,7 +197,7 @@ class Chain(nn.Module):
         super().__init__()
         self.shapes = [example.shape] * example.inputs
         self.layers = nn.ModuleList(MaskedLinear(3, math.prod(shape), bias=False) for shape in self.shapes)
-        self.operation = example.operation
+        self.operation = copy.deepcopy(example.operation)  # networks that are converted share no example
         self.head = MaskedLinear(flat_result(example).shape[1], 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
