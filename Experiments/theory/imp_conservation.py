@@ -27,7 +27,7 @@ class ImpConservationOptions:
 
     weight_init: str = setting(
         UNCHANGED, "initial kernels: those of the network, or drawn from another distribution",
-        choices=(UNCHANGED, *WEIGHT_INITS),
+        choices=(*WEIGHT_INITS, UNCHANGED),
     )  # fmt: skip
 
 
