@@ -200,6 +200,12 @@ def test_packages_are_small():
     assert len(list((ROOT / "Utils").glob("*.py"))) <= TOP_FILES
 
 
+def test_test_files_have_names_of_their_own():
+    """Pytest imports a test file by its name alone."""
+    names = [path.name for path in OTHERS if path.name.startswith("test_")]
+    assert sorted(set(names)) == sorted(names)
+
+
 WITHOUT_TORCH = [
     ["visualization", "--out_path=nowhere"], ["visualization", "--help"], ["main", "--pruner=snp"], ["main", "--help"],
     ["main", "--architecture=x"], ["main", "--data=x"], ["main", "--experiment=x"], ["main", "--lr=x"],

@@ -96,7 +96,9 @@ class Anatomy(Experiment):
         return {"pruner": DENSE, "sample": 0}
 
     def check(self, settings: Settings) -> None:
-        """Masks must be stored; learned masks and `dense` have no targets here."""
+        """Masks must be stored and networks trained; learned masks and `dense` have no targets here."""
+        if not settings.training.train:
+            raise UserError("--experiment=anatomy relates masks to accuracy after training; leave --train=0 out")
         if not settings.run.save:
             raise UserError("--experiment=anatomy reads masks that are stored; leave --save=0 out")
         for name in settings.options.pruners:

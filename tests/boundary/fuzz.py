@@ -88,10 +88,11 @@ class Lines:
         items = [item for item in self.common if is_report or item.name not in SLOW]
         items = choice.sample(items, choice.randint(0, 4)) + choice.sample(own, choice.randint(0, min(2, len(own))))
         flags = {item.name: self._values(item, choice, oddness, is_report) for item in items}
-        flags = {"data": ["digits"], "iterations": ["12"], "evaluate_every": ["6"]} | flags
+        short = {"iterations": ["12"], "evaluate_every": ["6"]}
+        flags = {"data": ["digits"]} | (short if trains(experiment) else {}) | flags
         flags |= {"experiment": [experiment]} if "experiment" not in flags else {}
         if "epochs" in flags:
-            del flags["iterations"]
+            flags.pop("iterations", None)
         if is_report:
             flags["dry_run" if choice.random() < 0.7 else "status"] = []
         ends = [f"--out_path={self.folder}/out"]
@@ -141,6 +142,12 @@ class Lines:
         path = self.folder / "config.yml"
         path.write_bytes(text.encode(errors="surrogateescape"))
         return path
+
+
+def trains(name: str) -> bool:
+    """Whether an experiment trains anything; if not, it sets --train=0 itself."""
+    experiment = EXPERIMENTS[name]
+    return experiment.fixed(experiment.default_settings()).get("train", True)
 
 
 def _typed(name: str, values: Sequence[str], choice: random.Random, oddness: float) -> list[str]:

@@ -44,6 +44,7 @@ NEEDS = {
     "active_rows": "--pruner=random/structured", "tile": "--pruner=random/structured",
     "unflag": "--target_density=0.9", "penalty_exponents": "--score_penalty=variance",
     "fine_tune_lr_drops": "--fine_tune_lr_schedule=step",
+    "resamples": "--pruners=snip,magnitude,random --samples=2",
 }  # fmt: skip
 """Flags without which another has no effect."""
 
@@ -100,7 +101,7 @@ WITHOUT_EFFECT = {
     "anatomy": {
         "active_rows", "com_exp", "compute_aware", "draws", "effective_type", "invert", "keep_alive", "pre_iterations",
         "pretrained", "prune_examples", "prune_iterations", "prune_train_mode", "prune_unit", "pruner", "pruning_type",
-        "reinitialize", "runs", "sample", "schedule", "shuffle", "target_density", "target_sparsity", "tile",
+        "reinitialize", "runs", "sample", "schedule", "shuffle", "target_density", "target_sparsity", "tile", "train",
     },
     **dict.fromkeys(("unit-conservation", "layer-conservation"), _OF_RAW_SCORES),
     "imp-conservation": {

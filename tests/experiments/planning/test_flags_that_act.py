@@ -5,6 +5,7 @@ import warnings
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +19,21 @@ from Experiments.planning.resolve import needs_of
 from Experiments.registry import EXPERIMENTS
 from Layers import Masks, prunable
 from Models import build
+from Utils.campaign.campaign import run_campaign
+from Utils.campaign.plan import Plan, PlannedRun
 from Utils.config.fields import flag_fields
 from Utils.config.groups import GROUPS
 from Utils.config.settings import Settings
 from Utils.errors import UserError
-from Utils.results.artifacts import artifact_of
+from Utils.results.artifacts import Artifact, Need, artifact_of, read_artifact
+from Utils.results.folders import find_run
 from Utils.results.outcome import Outcome
+from Utils.results.store import Store
 from Utils.training.context import RunContext
 
 SMALL = f"{ROOT / 'tests' / 'own' / 'small_network.py'}:small"
 BASE = f"--data=digits --architecture={SMALL} --image_size=8 --threads=1"
+RESULTS = Path("Results")
 TRAINING = "--iterations=8 --evaluate_every=4"
 
 
@@ -85,13 +91,24 @@ def planned(*words: str) -> Settings | str:
     return settings
 
 
+def store(needs: list[Need]) -> dict[str, Artifact]:
+    """The tables of runs, which are stored in the working directory, each once; an error if one is refused."""
+    runs = [PlannedRun(need.settings, EXPERIMENTS[need.settings.run.experiment].implementation, need.settings)
+            for need in needs]  # fmt: skip
+    if runs and run_campaign(Plan(tuple(runs)), Store(RESULTS)):
+        raise UserError("a network is refused")
+    return {need.name: read_artifact(find_run(RESULTS, need.settings.key())[0], "tables") for need in needs}
+
+
 @cache
 def executed(settings: Settings) -> Outcome | str:
-    """The result of a run without files, or the error that refuses it."""
+    """The result of a run without files, or the error that refuses it; runs whose tables it reads are stored."""
     module, function = EXPERIMENTS[settings.run.experiment].implementation.split(":")
     try:
-        needs = [(need, executed(need.settings)) for need in needs_of(settings)]
-        inputs = {need.name: artifact_of(outcome, need) for need, outcome in needs if isinstance(outcome, Outcome)}
+        needs = needs_of(settings)
+        outcomes = [(need, executed(need.settings)) for need in needs if need.kind != "tables"]
+        inputs = {need.name: artifact_of(outcome, need) for need, outcome in outcomes if isinstance(outcome, Outcome)}
+        inputs |= store([need for need in needs if need.kind == "tables"])
         return getattr(import_module(module), function)(settings, inputs, RunContext())
     except UserError as error:
         return str(error)
