@@ -1,7 +1,6 @@
 """Benchmarks: each measures what it says and keeps its numbers, here with little data and few repeats."""
 
 import time
-from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -52,10 +51,6 @@ SHORTER = {
         (torch.zeros(100, 1, 28, 28), torch.arange(100) % 10),
     ]},
     "image_folder": {"REPEATS": 1},
-    "layer_collapse": {
-        "PRUNERS": ("random", "snip", "synflow"), "EXPONENTS": [Decimal(1), Decimal(7)], "FIRST": Decimal(1),
-        "EXAMPLES": 4, "build": lenet5,
-    },
     "masks": {"NETWORKS": {"lenet300100": 1, "lenet5": 1}},
     "pruning": {"REPEATS": 1, "EXAMPLES": 8, "BATCH": 4, "build": lenet5},
     "structured": {"REPEATS": 1},
