@@ -73,7 +73,7 @@ def _check_available(kept: int, available: int, total: int, pruning_type: str) -
         kind = "effective" if pruning_type == "effective" else "unpruned"
         raise UserError(
             f"{kept} of {total} weights cannot be kept: the network has only {available} {kind} ones to begin with, "
-            f"{pruning_type} sparsity {_rounded(1 - available / total, ROUND_CEILING)}; ask for at least that"
+            f"{pruning_type} sparsity {rounded(1 - available / total, ROUND_CEILING)}; ask for at least that"
         )
 
 
@@ -85,7 +85,7 @@ def _check_fixed(scores: Mapping[str, Tensor], masks: Masks, pruning_type: str, 
     layer, count = max(scores.fixed.items(), key=lambda item: item[1])
     raise UserError(
         f"{_fixed(scores)} of {masks.total} weights may not be pruned, {count} of them in {layer}, so the highest "
-        f"{pruning_type} sparsity is {_rounded(highest, ROUND_FLOOR)}; ask for at most that, or use another quota"
+        f"{pruning_type} sparsity is {rounded(highest, ROUND_FLOOR)}; ask for at most that, or use another quota"
     )
 
 
@@ -99,6 +99,6 @@ def _flat(tensors: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
 
 
-def _rounded(value: float, direction: str) -> str:
+def rounded(value: float, direction: str) -> str:
     """A sparsity to eight decimals, rounded in the direction that keeps it feasible."""
     return format(Decimal(repr(value)).quantize(Decimal("1e-8"), direction).normalize(), "f")

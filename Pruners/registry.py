@@ -109,7 +109,7 @@ CRITERIA: dict[str, Criterion] = {
         needs_batches=True,
     ),
     "snip_iterative": Criterion(
-        "Pruners.criteria.snip:snip", "SNIP-iterative", "#17becf", "h", "the same, of what is left after each round",
+        "Pruners.criteria.snip:snip", "SNIP-iterative", "#882255", "h", "the same, of what is left after each round",
         "de Jorge et al. 2021", needs_batches=True, iterations=300, takes_one_batch=True,
     ),
     "force": Criterion(

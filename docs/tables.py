@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from Experiments.anatomy.relations import at_target
 from Experiments.planning.registry_tables import (
     CATALOGUE,
     Table,
@@ -69,6 +70,7 @@ def tables() -> dict[str, Table]:
     lists = {name: make()[0] for name, make in CATALOGUE.items()}
     further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules(), "results": results()}
     further |= {"supermasks": supermasks(), "anatomy": anatomy(), "correlations": correlations(), "claims": claims()}
+    further |= {"longer": longer_training(), "lenetfive": anatomy("lenet5")}
     return lists | {"pruners": criteria(), "architectures": families(architectures()[0])} | further
 
 
@@ -105,28 +107,47 @@ def supermasks() -> Table:
     return Table("Supermasks", heading, rows, has_code=False)
 
 
-def anatomy() -> Table:
-    """Mean top-1 of the committed anatomy by pruner and level, over samples of the shorter training."""
-    networks = _of_anatomy("networks")
+def anatomy(architecture: str = "lenet300100") -> Table:
+    """Mean top-1 of a committed anatomy by pruner and level, over samples of the shorter training.
+
+    A cell is in parentheses if the effective weights of one of its networks are not those of the target.
+    """
+    networks = _of_anatomy("networks", architecture)
     networks = networks[(networks["control"] == "none") & (networks["iterations"] == networks["iterations"].min())]
     networks = networks[networks["pruner"] != DENSE]
-    groups = networks.groupby(["pruner", "target_compression"])["top1"]
-    means, deviations = groups.mean(), groups.std()
+    networks["is_exact"] = networks.index.isin(at_target(networks).index)
+    groups = networks.groupby(["pruner", "target_compression"])
+    cells = {
+        key: _with_deviation(group["top1"]) if group["is_exact"].all() else f"({_with_deviation(group['top1'])})"
+        for key, group in groups
+    }
     counts = networks.groupby("target_compression")["pruner"].nunique()
-    levels = [level for level, count in counts.items() if count > 6]
+    levels = [level for level, count in counts.items() if count >= 6]
     rows = [
-        (
-            str(pruner),
-            *(_with_deviation(means.get((pruner, level)), deviations.get((pruner, level))) for level in levels),
-        )
+        (str(pruner), *(cells.get((pruner, level), "") for level in levels))
         for pruner in networks.groupby("pruner")["top1"].mean().sort_values(ascending=False).index
     ]
     return Table("Anatomy", ("pruner", *(f"{_sparsity(level)} effective" for level in levels)), rows)
 
 
-def correlations() -> Table:
-    """Spearman correlations of the committed anatomy by statistic and level, with their intervals."""
-    table = _of_anatomy("correlations")
+def longer_training() -> Table:
+    """Mean top-1 of the committed anatomy by pruner and length of training, at the levels that have several lengths."""
+    networks = _of_anatomy("networks")
+    networks = networks[(networks["control"] == "none") & (networks["pruner"] != DENSE)]
+    lengths = sorted(networks["iterations"].unique())
+    longer = networks[networks["iterations"] == lengths[-1]]
+    networks = networks[networks["target_compression"].isin(longer["target_compression"])]
+    cells = {key: _with_deviation(group) for key, group in networks.groupby(["pruner", "iterations"])["top1"]}
+    rows = [
+        (str(pruner), *(cells[pruner, length] for length in lengths))
+        for pruner in longer.groupby("pruner")["top1"].mean().sort_values(ascending=False).index
+    ]
+    return Table("Longer training", ("pruner", *(f"{length:,} steps" for length in lengths)), rows)
+
+
+def correlations(architecture: str = "lenet300100") -> Table:
+    """Spearman correlations of a committed anatomy by statistic and level, with their intervals."""
+    table = _of_anatomy("correlations", architecture)
     table = table[table["iterations"] == table["iterations"].min()]
     levels = sorted(table["target_compression"].unique())
     cells = table.set_index(["statistic", "target_compression"])
@@ -145,17 +166,17 @@ def claims() -> Table:
     return Table("Claims", heading, rows, has_code=False)
 
 
-def _of_anatomy(name: str) -> pd.DataFrame:
-    """A table of the committed anatomy of LeNet-300-100."""
+def _of_anatomy(name: str, architecture: str = "lenet300100") -> pd.DataFrame:
+    """A table of the committed anatomy of an architecture."""
     rows = read_summaries(ROOT / "Results").rows
-    studies = rows[(rows["experiment"] == "anatomy") & (rows["architecture"] == "lenet300100")]
+    studies = rows[(rows["experiment"] == "anatomy") & (rows["architecture"] == architecture)]
     table = read_table(studies["folder"].iloc[0], name)
     assert table is not None
     return table
 
 
-def _with_deviation(mean: float | None, deviation: float | None) -> str:
-    return "" if mean is None or deviation is None else f"{mean:.3f} ± {deviation:.3f}"
+def _with_deviation(values: pd.Series) -> str:
+    return f"{values.mean():.3f} ± {values.std():.3f}"
 
 
 def _interval(row: pd.Series) -> str:

@@ -1,17 +1,17 @@
 """Claims: what published papers say about sparse networks, each tested on the networks of the study.
 
 A claim is tested at each level, or for each length of training, and holds, fails or stays undecided there. Differences
-of accuracy are paired by sample; an interval is that of Student's t at 95%. A difference below `_SMALL` is none.
+of accuracy are paired by sample; an interval is that of Student's t at 95%, over samples of these pruners. A difference
+below `_SMALL` is none.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
+from Experiments.anatomy.differences import difference
 from Experiments.anatomy.relations import Level, at_target, by_level
 
 _SMALL = 0.01
@@ -22,7 +22,8 @@ _STRONG = 0.5
 
 CLAIM_COLUMNS = ("claim", "source", "verdict", "where", "networks", "effect")
 
-_DATA_FREE = ("random", "random/erk", "random/igq")
+_DATA_FREE = ("random", "random/erk", "random/igq", "random/synflow", "random/mag", "synflow", "mag")
+_OF_DATA = ("snip", "snip_iterative", "grasp", "fisher", "taylor", "force")
 _TOPOLOGICAL = (
     "structural_rank", "min_width", "participation_width", "effective_nodes", "log_paths", "spectral_gap", "imdb",
 )  # fmt: skip
@@ -50,15 +51,22 @@ class Study:
         """Yield each level in words, with its networks of one control; without a control, those at their target."""
         rows = self.networks[self.networks["control"] == control]
         rows = at_target(rows) if control == "none" else rows
-        lengths = self.networks["iterations"].nunique()
+        shortest = int(self.networks["iterations"].min())
         for level, group in by_level(rows):
-            yield _in_words(level, lengths), group
+            yield _in_words(level, shortest), group
+
+    def related(self, statistics: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield each level in words, with the correlations of these statistics that have an interval there."""
+        rows = self.correlations[self.correlations["statistic"].isin(statistics)].dropna(subset=["low", "high"])
+        shortest = int(self.networks["iterations"].min())
+        for level, group in by_level(rows):
+            yield _in_words(level, shortest), group
 
 
-def _in_words(level: Level, lengths: int) -> str:
-    """The sparsity of a level, and its length of training if there are several."""
+def _in_words(level: Level, shortest: int) -> str:
+    """The sparsity of a level, and its length of training unless that is the shortest."""
     iterations, compression = level
-    return f"{1 - 1 / compression:.4g}" + (f" after {iterations} steps" if lengths > 1 else "")
+    return f"{1 - 1 / compression:.10g}" + (f" after {iterations} steps" if iterations > shortest else "")
 
 
 class Claim(NamedTuple):
@@ -79,92 +87,81 @@ def claims(networks: pd.DataFrame, correlations: pd.DataFrame, explained: pd.Dat
 
 
 def _row(claim: Claim, findings: Sequence[Finding]) -> tuple[str, str, str, str, int, str]:
-    verdicts = {finding.verdict for finding in findings}
     if not findings:
         return claim.text, claim.source, "not tested", "", 0, ""
-    verdict = verdicts.pop() if len(verdicts) == 1 else "in part"
+    verdict = _over_all({finding.verdict for finding in findings})
     places = {name: [one.place for one in findings if one.verdict == name] for name in ("holds", "fails", "undecided")}
     where = "; ".join(f"{name} at {', '.join(found)}" for name, found in places.items() if found)
     effect = "; ".join(f"{one.place}: {one.effect}" for one in findings)
     return claim.text, claim.source, verdict, where, sum(one.networks for one in findings), effect
 
 
-def difference(left: pd.DataFrame, right: pd.DataFrame) -> tuple[float, float, float]:
-    """Mean difference of top-1, left - right, over common samples, and the ends of its interval.
-
-    Networks of one sample are averaged first. With a single common sample, the interval is infinite; nan without one.
-    """
-    pairs = (left.groupby("sample")["top1"].mean() - right.groupby("sample")["top1"].mean()).dropna()
-    if pairs.empty:
-        return np.nan, np.nan, np.nan
-    mean, count = float(pairs.mean()), len(pairs)
-    if count < 2:
-        return mean, -np.inf, np.inf
-    half = float(student.ppf(0.975, count - 1) * pairs.std(ddof=1) / np.sqrt(count))
-    return mean, mean - half, mean + half
+def _over_all(verdicts: set[str]) -> str:
+    """One verdict from those of all places."""
+    if len(verdicts) == 1:
+        return next(iter(verdicts))
+    if {"holds", "fails"} <= verdicts:
+        return "mixed"
+    return "holds in part" if "holds" in verdicts else "fails in part"
 
 
-def _not_worse(place: str, left: pd.DataFrame, right: pd.DataFrame, words: str = "") -> Finding:
-    """Whether the networks on the left are at least as accurate as those on the right."""
-    mean, low, high = difference(left, right)
-    verdict = "holds" if low > -_SMALL else "fails" if high < -_SMALL else "undecided"
-    return Finding(place, verdict, len(left) + len(right), f"{mean:+.3f} [{low:.3f}, {high:.3f}]{words}")
+def _not_worse(place: str, left: pd.DataFrame, right: pd.DataFrame, words: str) -> list[Finding]:
+    """Whether one pruner is at least as accurate as another, over their common samples; empty without any."""
+    left, right = (one[one["sample"].isin(other["sample"])] for one, other in ((left, right), (right, left)))
+    if left.empty:
+        return []
+    found = difference(left.groupby("sample")["top1"].mean() - right.groupby("sample")["top1"].mean())
+    verdict = "holds" if found.low > -_SMALL else "fails" if found.high < -_SMALL else "undecided"
+    return [Finding(place, verdict, len(left) + len(right), f"{found} {words}")]
 
 
 def _best(group: pd.DataFrame, pruners: Sequence[str]) -> pd.DataFrame:
-    """The networks of the pruner with the highest mean top-1 of several; empty if none is there."""
+    """The networks of the pruner with the highest mean top-1 of several; empty if none is there.
+
+    A pruner with a single sample is left out where others have several: its mean says little.
+    """
     part = group[group["pruner"].isin(pruners)]
+    samples = part.groupby("pruner")["sample"].nunique()
+    part = part[part["pruner"].map(samples) >= min(2, samples.max())] if len(part) else part
     return part if part.empty else part[part["pruner"] == part.groupby("pruner")["top1"].mean().idxmax()]
 
 
 def _igq_is_best(study: Study) -> list[Finding]:
-    findings = []
-    for place, group in study.by_level():
-        own, other = (
-            group[group["pruner"] == "random/igq"],
-            _best(group, [name for name in _DATA_FREE if "igq" not in name]),
-        )
-        if len(own) and len(other):
-            findings.append(_not_worse(place, own, other, f" against {other['pruner'].iloc[0]}"))
-    return findings
+    """Whether IGQ is no worse than the best of all other random masks."""
+    return _best_against_best(study, lambda name: name == "random/igq", lambda name: name.startswith("random"))
 
 
 def _erk_is_enough(study: Study) -> list[Finding]:
-    findings = []
-    for place, group in study.by_level():
-        scored = [name for name in group["pruner"].unique() if not name.startswith("random")]
-        own, other = group[group["pruner"] == "random/erk"], _best(group, scored)
-        if len(own) and len(other):
-            findings.append(_not_worse(place, own, other, f" against {other['pruner'].iloc[0]}"))
-    return findings
+    """Whether random masks by ERK are no worse than the best criterion."""
+    return _best_against_best(study, lambda name: name == "random/erk", lambda name: not name.startswith("random"))
 
 
 def _data_matters(study: Study) -> list[Finding]:
-    """Whether the best criterion with data is no better than the best random mask."""
+    """Whether the best pruner without data is no worse than the best one that scores data."""
+    return _best_against_best(study, _DATA_FREE.__contains__, _OF_DATA.__contains__)
+
+
+def _best_against_best(study: Study, own: Callable[[str], bool], others: Callable[[str], bool]) -> list[Finding]:
+    """Test at each level that the best pruner of some is no worse than the best of others, itself apart."""
     findings = []
     for place, group in study.by_level():
-        randoms = [name for name in group["pruner"].unique() if name.startswith("random")]
-        own, other = (
-            _best(group, randoms),
-            _best(group, ("snip", "snip_iterative", "grasp", "fisher", "taylor", "force")),
-        )
-        if len(own) and len(other):
-            findings.append(
-                _not_worse(place, own, other, f" {own['pruner'].iloc[0]} against {other['pruner'].iloc[0]}")
-            )
+        names = group["pruner"].unique()
+        left = _best(group, [name for name in names if own(name)])
+        right = _best(group, [name for name in names if others(name) and not own(name)])
+        if len(left) and len(right):
+            words = f"{left['pruner'].iloc[0]} against {right['pruner'].iloc[0]}"
+            findings += _not_worse(place, left, right, words)
     return findings
 
 
 def _control(name: str) -> Callable[[Study], list[Finding]]:
-    """Test that a control is at least as accurate as its originals, over all pruners that have it."""
+    """Test that a control is as accurate as its originals, over all pruners that have it."""
 
     def test(study: Study) -> list[Finding]:
         originals = dict(study.by_level())
         findings = []
         for place, group in study.by_level(name):
-            same = originals.get(place, group[:0]).merge(group[["pruner", "sample"]].drop_duplicates())
-            if len(same):
-                findings.append(_not_worse(place, group, same))
+            findings += _compared_to_originals(place, group, originals.get(place, group[:0]))
         return findings
 
     return test
@@ -174,13 +171,27 @@ def _random_positions(study: Study) -> list[Finding]:
     """Test random positions in a pruner's layer densities against the pruner, at the same effective sparsity."""
     findings = []
     for place, group in study.by_level():
-        drawn = group[group["pruner"].str.startswith("random/")].assign(source=lambda rows: rows["pruner"].str[7:])
-        own = group[group["pruner"].isin(drawn["source"])]
-        drawn = drawn[drawn["source"].isin(own["pruner"])]
-        same = own.merge(drawn[["source", "sample"]].rename(columns={"source": "pruner"}))
-        if len(same):
-            findings.append(_not_worse(place, drawn, same))
+        drawn = group[group["pruner"].str.startswith("random/")]
+        drawn = drawn.assign(pruner=drawn["pruner"].str.removeprefix("random/"))
+        findings += _compared_to_originals(place, drawn, group)
     return findings
+
+
+def _compared_to_originals(place: str, control: pd.DataFrame, originals: pd.DataFrame) -> list[Finding]:
+    """Whether a control is as accurate as the networks of the same pruners and samples; empty without any.
+
+    Samples that lack one of the pruners are left out, since pruners differ.
+    """
+    tables = [one.pivot_table("top1", "sample", "pruner") for one in (control, originals)]
+    differences = (tables[0] - tables[1]).dropna(axis=1, how="all").dropna()
+    if differences.empty:
+        return []
+    found = difference(differences.mean(axis=1))
+    is_same, differs = found.low > -_SMALL and found.high < _SMALL, found.high < -_SMALL or found.low > _SMALL
+    verdict = "holds" if is_same else "fails" if differs else "undecided"
+    of_pruners = differences.mean().sort_values().iloc[[0, -1]]
+    effect = ", ".join([str(found), *(f"{mean:+.3f} of {name}" for name, mean in of_pruners.items())])
+    return [Finding(place, verdict, 2 * differences.size, effect)]
 
 
 def _effective_explains(study: Study) -> list[Finding]:
@@ -194,37 +205,54 @@ def _effective_explains(study: Study) -> list[Finding]:
     return findings
 
 
-def _predicts(*statistics: str, is_related: bool = True) -> Callable[[Study], list[Finding]]:
-    """Test that the best of some statistics predicts accuracy at a level, or that none is related to it."""
+def _predicts(*statistics: str, sign: int = 0) -> Callable[[Study], list[Finding]]:
+    """Test that one of some statistics predicts accuracy at a level, with a correlation of this sign, if it has one.
+
+    A statistic predicts if its whole interval is beyond `_STRONG`, and does not if none of it is.
+    """
 
     def test(study: Study) -> list[Finding]:
-        lengths = study.correlations["iterations"].nunique()
         findings = []
-        rows = study.correlations[study.correlations["statistic"].isin(statistics)].dropna(subset=["spearman"])
-        for level, group in by_level(rows):
-            best = group.iloc[int(group["spearman"].abs().to_numpy().argmax())]
-            low, high = sorted((abs(best["low"]), abs(best["high"])))
-            has_sign = best["low"] * best["high"] > 0
-            if is_related:
-                verdict = "holds" if has_sign and low > _STRONG else "fails" if high < _STRONG else "undecided"
-            else:
-                verdict = "fails" if has_sign else "holds"
-            effect = f"{best['statistic']} {best['spearman']:+.2f} [{best['low']:.2f}, {best['high']:.2f}]"
-            findings.append(Finding(_in_words(level, lengths), verdict, int(best["networks"]), effect))
+        for place, group in study.related(statistics):
+            verdicts = {_of_interval(low, high, sign) for low, high in group[["low", "high"]].to_numpy()}
+            verdict = "holds" if "holds" in verdicts else "undecided" if "undecided" in verdicts else "fails"
+            findings.append(Finding(place, verdict, *_strongest(group)))
         return findings
 
     return test
 
 
-def _no_collapse(study: Study) -> list[Finding]:
-    findings = []
-    for place, group in study.by_level():
-        own = group[group["pruner"] == "synflow"]
-        if len(own):
-            empty = int((own["empty_layers"] > 0).sum())
-            effect = f"{empty} of {len(own)} have an empty layer"
-            findings.append(Finding(place, "fails" if empty else "holds", len(own), effect))
-    return findings
+def _of_interval(low: float, high: float, sign: int) -> str:
+    """Whether a correlation with this interval is strong, and of this sign if it is not 0."""
+    reaches = (sign * low, sign * high) if sign else (low, high) if low + high > 0 else (-low, -high)
+    if min(reaches) > _STRONG:
+        return "holds"
+    return "fails" if max(reaches) < _STRONG else "undecided"
+
+
+def _is_unrelated(statistic: str) -> Callable[[Study], list[Finding]]:
+    """Test that a statistic is unrelated to accuracy at a level.
+
+    It is if its interval is within `_STRONG` and includes 0, and is not if its interval excludes 0.
+    """
+
+    def test(study: Study) -> list[Finding]:
+        findings = []
+        for place, group in study.related([statistic]):
+            low, high = group[["low", "high"]].iloc[0]
+            is_weak = max(-low, high) < _STRONG
+            verdict = "fails" if low * high > 0 else "holds" if is_weak else "undecided"
+            findings.append(Finding(place, verdict, *_strongest(group)))
+        return findings
+
+    return test
+
+
+def _strongest(group: pd.DataFrame) -> tuple[int, str]:
+    """The networks and the correlation of the statistic that is most strongly related."""
+    best = group.iloc[int(group["spearman"].abs().to_numpy().argmax())]
+    effect = f"{best['statistic']} {best['spearman']:+.2f} [{best['low']:.2f}, {best['high']:.2f}]"
+    return int(best["networks"]), effect
 
 
 CLAIMS = (
@@ -237,12 +265,13 @@ CLAIMS = (
     Claim("initial weights do not matter (others for the same mask)", "Frankle et al. 2021", _control("reinitialize")),
     Claim("random masks by ERK are enough", "Evci et al. 2020; Liu et al. 2022", _erk_is_enough),
     Claim("masks need no data", "Su et al. 2020; Tanaka et al. 2020", _data_matters),
-    Claim("the balance of nodes and paths decides", "Pham et al. 2023 (NPB)", _predicts("node_path_balance")),
+    Claim("the balance of nodes and paths decides", "Pham et al. 2023 (NPB)", _predicts("node_path_balance", sign=1)),
     Claim("the Ramanujan property is unrelated to accuracy", "Hoang et al. 2023",
-          _predicts("difference_of_bound", is_related=False)),
-    Claim("the iterative mean difference of bound predicts accuracy", "Hoang et al. 2023 (IMDB)", _predicts("imdb")),
-    Claim("topological measures predict accuracy (the best of them)", "Cunegatti et al. 2024",
+          _is_unrelated("difference_of_bound")),
+    Claim("the iterative mean difference of bound predicts accuracy", "Hoang et al. 2023 (IMDB)",
+          _predicts("imdb", sign=1)),
+    Claim("topological measures predict accuracy (one of them)", "Cunegatti et al. 2024",
           _predicts(*_TOPOLOGICAL)),
-    Claim("the narrowest cut predicts accuracy (structural rank)", "pilot studies", _predicts("structural_rank")),
-    Claim("SynFlow leaves no layer empty before it must", "Tanaka et al. 2020", _no_collapse),
+    Claim("the narrowest cut predicts accuracy (structural rank)", "pilot studies",
+          _predicts("structural_rank", sign=1)),
 )  # fmt: skip

@@ -30,7 +30,7 @@ from Utils.training.context import RunContext
 
 STATISTICS = (
     "structural_rank", "min_width", "participation_width", "effective_nodes", "log_paths", "node_path_balance",
-    "node_strength", "kept_direct", "empty_layers", "informative_inputs", "kept_inputs", "spectral_gap",
+    "node_strength", "kept_direct", "informative_inputs", "kept_inputs", "spectral_gap",
     "weighted_spectral_gap", "difference_of_bound", "imdb", "ntk_trace", "ntk_condition",
     "gradient_norm",
 )  # fmt: skip
@@ -115,7 +115,9 @@ def _gradient_norm(model: nn.Module, data: Data) -> float:
 
     Evci et al. 2022 ("Gradient flow in sparse neural networks") relate it to how well sparse networks train.
     """
-    gradients = loss_gradients(copy.deepcopy(model), [_first(data, data.train, _EXAMPLES)])
+    images, labels = _first(data, data.train, _EXAMPLES)
+    # In single precision, the rounding of units that hardly vary would be a visible part of a small norm.
+    gradients = loss_gradients(copy.deepcopy(model).double(), [(images.double(), labels)])
     masks = {name: mask for name, (_, mask) in prunable(model).items()}
     return math.sqrt(sum(float((gradient * masks[name]).square().sum()) for name, gradient in gradients.items()))
 

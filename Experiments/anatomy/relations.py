@@ -19,6 +19,9 @@ _NEAR = 0.05
 _LEAST = 5
 """Smallest number of networks of a level."""
 
+_LEAST_PRUNERS = 3
+"""Pruners without which resamples of them say nothing."""
+
 _INTERVAL = (2.5, 97.5)
 """Percentiles of the resamples that bound an interval."""
 
@@ -35,10 +38,13 @@ def explained(networks: pd.DataFrame) -> pd.DataFrame:
     """The share of the variance of top-1 that direct and effective compression explain, by length of training.
 
     The share is R² of the best falling curve (isotonic regression) of top-1 against the logarithm of compression. It is
-    that of all pruned networks that are no controls and have not collapsed.
+    that of all pruned networks that are no controls and have not collapsed. A length of training with a single target
+    is left out: there, compression hardly varies.
     """
     rows = []
     for iterations, group in _compared(networks).groupby("iterations"):
+        if group["target_compression"].nunique() < 2:
+            continue
         for name in ("direct_compression", "effective_compression"):
             rows.append((iterations, name, len(group), _explained_share(group[name], group["top1"])))
     return pd.DataFrame(rows, columns=list(EXPLAINED_COLUMNS))
@@ -92,14 +98,20 @@ def spearman(left: np.ndarray, right: np.ndarray) -> float:
 def _with_interval(
     values: np.ndarray, accuracy: np.ndarray, pruners: np.ndarray, generator: np.random.Generator, resamples: int
 ) -> tuple[float, float, float]:
-    """The correlation, and the ends of its interval from resampled pruners; all nan for too few or equal values."""
+    """The correlation, and the ends of its interval from resampled pruners; all nan for too few or equal values.
+
+    Resamples in which a series is constant have no correlation and are left out. There is no interval of few pruners.
+    """
     if len(values) < _LEAST or len(np.unique(values)) < 2:
         return np.nan, np.nan, np.nan
     members = [np.flatnonzero(pruners == name) for name in pd.unique(pruners)]
+    if len(members) < _LEAST_PRUNERS:
+        return spearman(values, accuracy), np.nan, np.nan
     drawn = generator.integers(len(members), size=(resamples, len(members)))
     picks = (np.concatenate([members[number] for number in row]) for row in drawn)
     found = np.array([spearman(values[pick], accuracy[pick]) for pick in picks])
-    low, high = np.nanpercentile(found, _INTERVAL)
+    found = found[~np.isnan(found)]
+    low, high = np.percentile(found, _INTERVAL) if len(found) else (np.nan, np.nan)
     return spearman(values, accuracy), float(low), float(high)
 
 

@@ -4,7 +4,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
 from math import log10
 
@@ -14,6 +14,7 @@ from Experiments.checking.refusals import refusals
 from Experiments.common.network import change_masks
 from Layers import prunable
 from Pruners import make_pruner
+from Pruners.allocation import rounded
 from Utils import randomness
 from Utils.config.resolved import NetworkSpec
 from Utils.config.target import Target
@@ -191,7 +192,7 @@ def targets(network: CheckedNetwork) -> str:
     lines = [f"largest compression without an empty layer: {ratio:,.1f} (10^{log10(ratio):.3f})"]
     if network.untraced is None and network.measurement.totals["effective_sparsity"]:
         least = network.measurement.totals["effective_sparsity"]
-        lines.append(f"--pruning_type=effective needs a --target_sparsity of at least {least:.6g}")
+        lines.append(f"--pruning_type=effective needs a --target_sparsity of at least {rounded(least, ROUND_CEILING)}")
     return "\n".join(lines)
 
 

@@ -51,9 +51,12 @@ class Gap(NamedTuple):
 def largest_gap(effective: np.ndarray) -> Gap:
     """The largest gap at which a weight is effective; of equal gaps, the one of the highest compression.
 
-    `effective` (N + 1,) are effective counts by the number of kept weights.
+    `effective` (N + 1,) are effective counts by the number of kept weights. The gap of a network without any path is
+    nan, at the unpruned network.
     """
     kept = effective.nonzero()[0]
+    if not len(kept):
+        return Gap(len(effective) - 1, math.nan)
     ratios = kept / effective[kept]
     return Gap(int(kept[ratios.argmax()]), float(ratios.max()))
 

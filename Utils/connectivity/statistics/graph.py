@@ -81,7 +81,9 @@ def graph_statistics(
     numbers = np.concatenate([graph.inputs, *(np.r_[layer.units] for layer in graph.record.layers)])
     nodes = int((through.mantissas[numbers] > 0).sum())
     log_paths = counts.log_total(graph)
-    dense_log_paths = PathCounts.of(graph, graph.edges({})).log_total(graph)
+    # Without pruning, kernel entries that reach only padding are on no path either.
+    dense = effective_masks(model, input_shape, {name: torch.ones_like(mask) for name, mask in effective.items()})
+    dense_log_paths = PathCounts.of(graph, graph.edges(dense)).log_total(graph)
     return GraphStatistics(
         structural_rank=rank_of(graph, edges),
         cuts=cuts_of(graph, effective),

@@ -34,13 +34,13 @@ _WORDS = {
 def anatomy(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
     """Top-1 against direct (a) and effective compression (b), and Spearman correlations with each statistic (c).
 
-    Points are means over samples of one pruner at one level; hollow ones had a longer training. (c) has one row per
-    statistic, the strongest first, and one dot per level, with an interval from resampled pruners. Raises
-    `NothingToDrawError` without a finished study.
+    Points are means over samples of one pruner at one level; lines of random pruners are dashed, and hollow points had
+    a longer training. (c) has one row per statistic, the strongest first, and one dot per level, with an interval from
+    resampled pruners. Raises `NothingToDrawError` without a finished study.
     """
     networks, correlations, explained = (_largest(rows, name) for name in ("networks", "correlations", "explained"))
     ratios = {"width_ratios": [1, 1, 1.45]}
-    figure, axes = new_figure(title, 1, 3, (11.5, 5.2), gridspec_kw=ratios)
+    figure, axes = new_figure(title, 1, 3, (13.5, 5.2), gridspec_kw=ratios)
     first, second, third = axes[0]
     is_pruned = (networks["pruner"] != DENSE) & (networks["kept_effective"] > 0)
     compared = networks[is_pruned & (networks["control"] == "none")]
@@ -56,7 +56,8 @@ def anatomy(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[s
     dots = _draw_correlations(third, correlations)
     if networks["iterations"].nunique() > 1:
         chance = [*chance, grey_line("longer training", linestyle="", marker="o", fillstyle="none")]
-    add_legend(figure, [*handles, *chance, *dots])
+    figure.legend(handles=dots, loc="outside right center", frameon=False, fontsize=8)
+    add_legend(figure, [*handles, *chance])
     return figure
 
 
@@ -118,6 +119,7 @@ def _draw_means(
             means = part.groupby("target_compression").agg(x=(column, _geometric_mean), y=("top1", "mean"))
             is_short = iterations == shortest
             look = {"color": colour, "marker": marker, "linewidth": 0.8, "gid": f"{label}|{column}|{iterations}"}
+            look |= {"linestyle": "--" if pruner.startswith("random") else "-"}
             look |= {"label": label} if is_short else {"fillstyle": "none", "linestyle": ""}
             lines = panel.plot(means["x"], means["y"], **look)
             handles += lines if is_short else []

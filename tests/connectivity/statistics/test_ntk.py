@@ -44,6 +44,22 @@ def test_the_kernel_is_the_product_of_gradients(norm, entries):
     torch.testing.assert_close(kernel(model, images, entries), by_loops(model, images))
 
 
+@pytest.mark.parametrize("sample", range(20))
+def test_a_constant_unit_passes_no_gradient(sample):
+    """A unit whose inputs are the same for all images counts as if it were pruned, however its sums are rounded."""
+    generator = torch.Generator().manual_seed(sample)
+    model = nn.Sequential(MaskedLinear(9, 3), nn.BatchNorm1d(3), nn.ReLU(), MaskedLinear(3, 2))
+    images = torch.randn(6, 9, generator=generator)
+    images[:, :5] = torch.randn(5, generator=generator)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.randn(3, 9, generator=generator))
+        model[0].weight_mask[1, 5:] = False
+        pruned = copy.deepcopy(model)
+        pruned[0].weight_mask[1] = False
+        pruned[3].weight_mask[:, 1] = False
+    torch.testing.assert_close(kernel(model, images), kernel(pruned, images))
+
+
 def test_trace_and_condition():
     model, images = convolutional(), torch.randn(4, 1, 3, 3)
     expected = by_loops(model, images)

@@ -28,6 +28,13 @@ def statistics_of(model: nn.Module, shape: tuple[int, ...], masks: Masks) -> Gra
     return graph_statistics(model, shape, effective_masks(model, shape, masks))
 
 
+def test_entries_that_reach_only_padding_are_on_no_path_of_a_dense_network():
+    model = nn.Sequential(MaskedConv2d(3, 2, 3, padding=1), nn.Flatten(), MaskedLinear(2, 2))
+    statistics = graph_statistics(model, (3, 1, 1))
+    assert statistics.log_paths == pytest.approx(math.log(3 * 2 * 2))
+    assert statistics.scaled_paths == statistics.node_path_balance == 1
+
+
 @settings(max_examples=100, deadline=None)
 @given(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=5), density=densities, seed=seeds)
 def test_an_mlp_has_the_paths_nodes_and_shares_of_an_enumeration(sizes, density, seed):

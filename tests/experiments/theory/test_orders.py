@@ -120,3 +120,8 @@ def test_the_table_thins_a_large_order_and_keeps_changes():
     units = ranks["a"].reshape(500, 100).amax(1)
     dead = table.set_index("kept_direct")["dead_units"]
     assert dead[33_333] == int((units < 50_000 - 33_333 + 1).sum()) and dead[6] == int((units < 49_995).sum()) > 490
+
+
+def test_a_network_without_a_path_has_no_gap():
+    gap = largest_gap(np.zeros(5, dtype=np.int64))
+    assert gap.kept == 4 and np.isnan(gap.ratio)
