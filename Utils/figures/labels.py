@@ -11,7 +11,7 @@ Variant = tuple[str, ...]
 
 _SHOWN_BY_FIGURES = {
     "experiment", "architecture", "data", "pruner", "algorithm", "pruning_type", "sample", "target_sparsity", "com_exp",
-    "sanity_checks",
+    "sanity_checks", "exponents",
 }  # fmt: skip
 """Settings that figures show in other ways; the legend names any other setting that differs.
 
