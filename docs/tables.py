@@ -70,7 +70,7 @@ def tables() -> dict[str, Table]:
     lists = {name: make()[0] for name, make in CATALOGUE.items()}
     further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules(), "results": results()}
     further |= {"supermasks": supermasks(), "anatomy": anatomy(), "correlations": correlations(), "claims": claims()}
-    further |= {"longer": longer_training(), "lenetfive": anatomy("lenet5")}
+    further |= {"longer": longer_training(), "convolutional": anatomy("lenet5")}
     return lists | {"pruners": criteria(), "architectures": families(architectures()[0])} | further
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from Experiments.registry import EXPERIMENTS
 from Models.registry import ARCHITECTURES
 from Pruners import registry
 from Utils.data.registry import DATASETS
@@ -27,6 +28,12 @@ PRUNABLE = {"lenet300100": (266_200, [235_200, 30_000, 1_000]), "lenet5": (61_77
 
 OFFLINE_DATA = [name for name, entry in DATASETS.items() if entry.is_embedded]
 """Data sets that need neither file nor network."""
+
+
+def trains(name: str) -> bool:
+    """Whether an experiment trains anything; if not, it sets --train=0, which may then be typed."""
+    experiment = EXPERIMENTS[name]
+    return experiment.fixed(experiment.default_settings()).get("train", True)
 
 
 def is_possible(pruner: str, architecture: str) -> bool:

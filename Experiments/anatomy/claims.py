@@ -13,6 +13,7 @@ import pandas as pd
 
 from Experiments.anatomy.differences import difference
 from Experiments.anatomy.relations import Level, at_target, by_level
+from Pruners.registry import parts
 
 _SMALL = 0.01
 """Top-1 of a difference that does not count."""
@@ -22,8 +23,6 @@ _STRONG = 0.5
 
 CLAIM_COLUMNS = ("claim", "source", "verdict", "where", "networks", "effect")
 
-_DATA_FREE = ("random", "random/erk", "random/igq", "random/synflow", "random/mag", "synflow", "mag")
-_OF_DATA = ("snip", "snip_iterative", "grasp", "fisher", "taylor", "force")
 _TOPOLOGICAL = (
     "structural_rank", "min_width", "participation_width", "effective_nodes", "log_paths", "spectral_gap", "imdb",
 )  # fmt: skip
@@ -48,19 +47,19 @@ class Study:
     explained: pd.DataFrame
 
     def by_level(self, control: str = "none") -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield each level in words, with its networks of one control; without a control, those at their target."""
+        """Each level in words, with its networks of one control; without a control, those at their target."""
         rows = self.networks[self.networks["control"] == control]
         rows = at_target(rows) if control == "none" else rows
-        shortest = int(self.networks["iterations"].min())
-        for level, group in by_level(rows):
-            yield _in_words(level, shortest), group
+        return self._with_words(rows)
 
     def related(self, statistics: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield each level in words, with the correlations of these statistics that have an interval there."""
+        """Each level in words, with the correlations of these statistics that have an interval there."""
         rows = self.correlations[self.correlations["statistic"].isin(statistics)].dropna(subset=["low", "high"])
+        return self._with_words(rows)
+
+    def _with_words(self, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         shortest = int(self.networks["iterations"].min())
-        for level, group in by_level(rows):
-            yield _in_words(level, shortest), group
+        return ((_in_words(level, shortest), group) for level, group in by_level(rows))
 
 
 def _in_words(level: Level, shortest: int) -> str:
@@ -121,9 +120,11 @@ def _best(group: pd.DataFrame, pruners: Sequence[str]) -> pd.DataFrame:
     A pruner with a single sample is left out where others have several: its mean says little.
     """
     part = group[group["pruner"].isin(pruners)]
+    if part.empty:
+        return part
     samples = part.groupby("pruner")["sample"].nunique()
-    part = part[part["pruner"].map(samples) >= min(2, samples.max())] if len(part) else part
-    return part if part.empty else part[part["pruner"] == part.groupby("pruner")["top1"].mean().idxmax()]
+    part = part[part["pruner"].map(samples) >= min(2, samples.max())]
+    return part[part["pruner"] == part.groupby("pruner")["top1"].mean().idxmax()]
 
 
 def _igq_is_best(study: Study) -> list[Finding]:
@@ -138,7 +139,12 @@ def _erk_is_enough(study: Study) -> list[Finding]:
 
 def _data_matters(study: Study) -> list[Finding]:
     """Whether the best pruner without data is no worse than the best one that scores data."""
-    return _best_against_best(study, _DATA_FREE.__contains__, _OF_DATA.__contains__)
+    return _best_against_best(study, _is_free_of_data, lambda name: parts(name)[0].needs_batches)
+
+
+def _is_free_of_data(pruner: str) -> bool:
+    """Whether neither the order nor the layer densities of a pruner come from data, or from trained weights."""
+    return not any(criterion.needs_batches or criterion.scores_trained for criterion in parts(pruner))
 
 
 def _best_against_best(study: Study, own: Callable[[str], bool], others: Callable[[str], bool]) -> list[Finding]:

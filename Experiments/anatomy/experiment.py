@@ -14,7 +14,7 @@ each.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from Utils.errors import UserError
 
 if TYPE_CHECKING:
     from Utils.results.artifacts import Need
+    from Utils.results.run_selection import StoredRun
 
 SPARSITIES: Check = (
     lambda values: values and all(0 < value < 1 for value in values),
@@ -88,8 +89,7 @@ class Anatomy(Experiment):
         """The keys of the runs that `--runs` names, by which the study is named, too. Raises `UserError` for none."""
         if not settings.options.runs:
             return settings
-        keys = "\n".join(sorted(run.key for run in finished_runs(settings)))
-        return settings.with_values(runs_key=hashlib.sha256(keys.encode()).hexdigest()[:10])
+        return settings.with_values(runs_key=runs_key(finished_runs(settings)))
 
     def fixed(self, settings: Settings) -> Mapping[str, Any]:
         """The study itself prunes nothing."""
@@ -135,13 +135,19 @@ class Anatomy(Experiment):
         return 0
 
 
-def finished_runs(settings: Settings) -> list[Any]:
+def finished_runs(settings: Settings) -> list[StoredRun]:
     """The runs that `--runs` names, of the study's architecture and data; raises `UserError` if there are none."""
     from Utils.results.run_selection import select_runs
 
     run = settings.run
     assert run.data is not None
     return select_runs(run.out_path, settings.options.runs, {"architecture": run.architecture, "data": run.data})
+
+
+def runs_key(runs: Iterable[StoredRun]) -> str:
+    """A hash of the keys of runs, whatever their order."""
+    keys = "\n".join(sorted(run.key for run in runs))
+    return hashlib.sha256(keys.encode()).hexdigest()[:10]
 
 
 def _networks(settings: Settings) -> Iterator[Settings]:

@@ -28,6 +28,7 @@ from Experiments.multishot import REWINDS
 from Experiments.planning.choices import valid_names
 from Experiments.registry import EXPERIMENTS
 from Models import build
+from tests.settings import trains
 from Utils.campaign.locks import RunLocks
 from Utils.config.command import Command
 from Utils.config.fields import flag_fields
@@ -142,12 +143,6 @@ class Lines:
         path = self.folder / "config.yml"
         path.write_bytes(text.encode(errors="surrogateescape"))
         return path
-
-
-def trains(name: str) -> bool:
-    """Whether an experiment trains anything; if not, it sets --train=0 itself."""
-    experiment = EXPERIMENTS[name]
-    return experiment.fixed(experiment.default_settings()).get("train", True)
 
 
 def _typed(name: str, values: Sequence[str], choice: random.Random, oddness: float) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OWN_NETWORK
+from settings import trains
 
 import demo
 import main
@@ -84,20 +85,21 @@ def shortened(line: str, folder: Path, program: str = "main.py") -> list[str]:
     if "--list" in flags or "--check" in flags:
         return [word for flag, values in flags.items() for word in (flag, *values)]
     experiment = EXPERIMENTS[flags.get("--experiment", ["singleshot"])[0]]
-    trains = flags.get("--train") != ["0"] and experiment.fixed(experiment.default_settings()).get("train", True)
-    trains = trains and "--runs" not in flags
+    has_training = flags.get("--train") != ["0"] and trains(experiment.name) and "--runs" not in flags
     has_steps = flags.get("--lr_schedule", ["step"]) == ["step"] and CONFIGS not in line
     flags = {flag: values for flag, values in flags.items() if flag not in REPLACED}
     flags |= {flag: [value] for flag, value in SHORTER.items() if flag in flags}
     if "--sample" in flags:
         flags["--sample"] = flags["--sample"][:1]
     steps = 60 if "--experiment" in flags or CONFIGS in line else 4
-    length = [f"--iterations={steps}", f"--evaluate_every={steps // 2}", *["--lr_drops"] * has_steps] if trains else []
+    length = (
+        [f"--iterations={steps}", f"--evaluate_every={steps // 2}", *["--lr_drops"] * has_steps] if has_training else []
+    )
     campaign = SHORT_CAMPAIGN if "--config" in flags else ()
     if CONFIGS in line:
         campaign = SHORT_CONFIG if "resnet" not in line else (*SHORT_CONFIG, "--image_size=8")
     data = SHORT_SEARCH if re.search("supermask|gem_miner", line) else SHORT
-    if experiment.is_study and not trains:
+    if experiment.is_study and not has_training:
         data = ("--data=digits",)
     if "--runs" in flags:
         flags["--runs"] = ["experiment=singleshot"]

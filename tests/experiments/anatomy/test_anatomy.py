@@ -8,10 +8,13 @@ from commands import call, runs
 import main
 import visualization
 from Experiments.anatomy import networks
+from Experiments.anatomy.experiment import runs_key
 from Experiments.anatomy.networks import STATISTICS, measure_networks
+from Experiments.anatomy.run import run as run_study
 from Experiments.common.network import initial_model, load_data
 from Layers import Masks
 from Utils.connectivity.statistics.structural_rank import structural_rank
+from Utils.errors import UserError
 from Utils.results import load_summaries
 from Utils.results.run_selection import select_runs
 from Utils.training.context import RunContext
@@ -101,6 +104,15 @@ def test_finished_runs_give_the_same_tables(results, capsys):
     first, second = (table(results, "networks", index).sort_values("run").reset_index(drop=True) for index in (0, 1))
     pd.testing.assert_frame_equal(first, second)
     pd.testing.assert_frame_equal(*(table(results, "explained", index) for index in (0, 1)))
+
+
+def test_runs_that_finish_meanwhile_are_not_measured(results):
+    """The key of a study names the runs that it reads, so it reads no others."""
+    words = ["--data=digits", f"--out_path={results}", "--runs", "experiment=singleshot", "pruner=snip"]
+    (settings,) = runs(*SMALL[:2], *words)
+    fewer = select_runs(results, ["experiment=singleshot", "pruner=snip"])[1:]
+    with pytest.raises(UserError, match="other runs than at the start of this command are finished now"):
+        run_study(settings.with_values(runs_key=runs_key(fewer)), {}, RunContext(has_bar=False))
 
 
 def test_figures(results):

@@ -13,7 +13,7 @@ import torch
 from commands import runs
 from conftest import ROOT
 from every_flag import CONTEXTS, ELSEWHERE, NEEDS, OPTIONS, RARE, SLIGHT, VALUES, WITHOUT_EFFECT
-from settings import slow_unless
+from settings import slow_unless, trains
 
 from Experiments.planning.resolve import needs_of
 from Experiments.registry import EXPERIMENTS
@@ -41,12 +41,6 @@ def options_of(name: str) -> set[str]:
     """The names of an experiment's own flags."""
     experiment = EXPERIMENTS[name]
     return {item.name for item in flag_fields(experiment.Options)} if experiment.Options else set()
-
-
-def trains(name: str) -> bool:
-    """Whether an experiment trains anything; if not, it sets --train=0, which may then be typed."""
-    experiment = EXPERIMENTS[name]
-    return experiment.fixed(experiment.default_settings()).get("train", True)
 
 
 COMMON = {
