@@ -139,7 +139,12 @@ def _erk_is_enough(study: Study) -> list[Finding]:
 
 def _data_matters(study: Study) -> list[Finding]:
     """Whether the best pruner without data is no worse than the best one that scores data."""
-    return _best_against_best(study, _is_free_of_data, lambda name: parts(name)[0].needs_batches)
+    return _best_against_best(study, _is_free_of_data, _scores_data)
+
+
+def _scores_data(pruner: str) -> bool:
+    """Whether the order of a pruner comes from data; not if only its layer densities do."""
+    return any(criterion.needs_batches for criterion in parts(pruner)[:1])
 
 
 def _is_free_of_data(pruner: str) -> bool:

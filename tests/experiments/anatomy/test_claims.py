@@ -79,6 +79,11 @@ def test_data():
     assert verdict(table_of([], synflow=0.9), "masks need no data") == "holds"
 
 
+def test_dense_networks_are_compared_with_nothing():
+    dense = [network("dense", sample, 0.9, compression=1) for sample in range(3)]
+    assert table_of(dense).equals(table_of([]))
+
+
 @pytest.mark.parametrize(("control", "claim"), [
     ("shuffle", "positions inside layers do not matter (masks shuffled)"),
     ("reinitialize", "initial weights do not matter"),
