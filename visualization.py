@@ -66,7 +66,7 @@ def draw(plot: Plot) -> int:
         print(f"visualization.py: {text}", file=sys.stderr)
     named = zip(complete["settings"], complete["experiment"], strict=True)
     texts = [spelled_out(settings, methods(experiment)) for settings, experiment in named]
-    figures = select(complete.assign(settings=texts), plot, has_targets)
+    figures = select(complete.assign(settings=texts), plot, has_targets, has_own_figures)
     return 0 if draw_all(figures, plot, folder / "figures") and not left_out else 2
 
 
@@ -123,6 +123,11 @@ def draw_one(kind: str, rows: pd.DataFrame, plot: Plot, path: Path) -> list[Path
 def has_targets(experiment: str) -> bool:
     """Whether an experiment prunes to direct or effective targets; an experiment that is gone is taken to do so."""
     return experiment not in EXPERIMENTS or EXPERIMENTS[experiment].has_targets
+
+
+def has_own_figures(experiment: str) -> bool:
+    """Whether each run of an experiment has figures of its own."""
+    return experiment in EXPERIMENTS and EXPERIMENTS[experiment].has_own_figures
 
 
 def methods(experiment: str) -> dict[str, str]:

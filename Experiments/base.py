@@ -42,12 +42,18 @@ class Experiment:
     """Registered kinds of figures; None: all that no experiment lists."""
     own_figures: Mapping[str, FigureKind] = MappingProxyType({})
     """Kinds of figures that are defined here, for this experiment alone."""
+    has_own_figures: bool = False
+    """Whether each run has figures of its own, instead of being a part of those of all runs."""
     printed_table: str | None = None
     """The table that the console shows of a finished run; None: the sizes of its network."""
     has_targets: bool = True
     """Whether networks are pruned to a direct or an effective target, which figures keep apart."""
     tests_each_epoch: bool = False
     """Whether networks are tested after each epoch, unless `--evaluate_every` says otherwise."""
+
+    def located(self, settings: Settings, given: Collection[str] = ()) -> Settings:
+        """The settings with an architecture and data that its flags imply, before those left out have defaults."""
+        return settings
 
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
         """One spelling for equal runs; `given` are the typed flags. Raises `UserError` if they exclude each other."""

@@ -23,6 +23,7 @@ PATHS = (
     "Experiments.theory.quotas:Quotas",
     "Experiments.theory.effective_gap:EffectiveGap",
     "Experiments.anatomy.experiment:Anatomy",
+    "Experiments.comparison.experiment:Comparison",
 )
 
 

@@ -9,7 +9,7 @@ import torch
 PURPOSES = (
     "initial weights", "data order", "augmentation", "prune examples", "random scores", "validation", "dropout",
     "new weights", "shuffle", "growth", "mask weights", "mask scores", "frozen entries", "rounding", "sanity checks",
-    "resamples",
+    "resamples", "compared images", "null models",
 )  # fmt: skip
 
 

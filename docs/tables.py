@@ -70,7 +70,7 @@ def tables() -> dict[str, Table]:
     lists = {name: make()[0] for name, make in CATALOGUE.items()}
     further = {"quotas": quotas(), "combinations": combinations(), "schedules": schedules(), "results": results()}
     further |= {"supermasks": supermasks(), "anatomy": anatomy(), "correlations": correlations(), "claims": claims()}
-    further |= {"longer": longer_training(), "convolutional": anatomy("lenet5")}
+    further |= {"thesis": thesis_claims(), "longer": longer_training(), "convolutional": anatomy("lenet5")}
     return lists | {"pruners": criteria(), "architectures": families(architectures()[0])} | further
 
 
@@ -164,6 +164,16 @@ def claims() -> Table:
     rows = [tuple(str(cell) for cell in row) for row in table.itertuples(index=False)]
     heading = ("claim", "source", "verdict", "where", "networks", "effect on top-1, or correlation [95% interval]")
     return Table("Claims", heading, rows, has_code=False)
+
+
+def thesis_claims() -> Table:
+    """The claims of the thesis that the committed comparison tests."""
+    studies = read_summaries(ROOT / "Results").rows.query("experiment == 'compare'")
+    table = read_table(studies["folder"].iloc[0], "claims")
+    assert table is not None
+    cells = table[["claim", "verdict", "found"]].itertuples(index=False)
+    rows = [tuple(str(cell) for cell in row) for row in cells]
+    return Table("Claims of the thesis", ("claim of the thesis", "verdict", "found"), rows, has_code=False)
 
 
 def _of_anatomy(name: str, architecture: str = "lenet300100") -> pd.DataFrame:

@@ -13,6 +13,8 @@ from Experiments.planning.resolve import resolve_all
 from Utils.config.command import Command
 from Utils.config.settings import Settings
 from Utils.results import load_summaries
+from Utils.results.store import Store
+from Utils.user_code import Stopped
 
 QUICK = ["--data=digits", "--iterations=20", "--evaluate_every=10"]
 
@@ -48,3 +50,18 @@ def runs(*words: str, data: str = "digits") -> list[Settings]:
     """The resolved runs of a command, without a look at any data."""
     _, request = main.read(words).split(Command)
     return resolve_all(request, lambda _, name: name or data)
+
+
+def kill_after(monkeypatch, number: int, words: list[str]) -> None:
+    """Carry out a command until it has kept so many checkpoints, when it is stopped at once."""
+    keep, kept = Store.write_checkpoint, []
+
+    def dies(self, settings, name, content):
+        keep(self, settings, name, content)
+        kept.append(name)
+        if len(kept) == number:
+            raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_checkpoint", dies)
+        assert main.main(words) == 130

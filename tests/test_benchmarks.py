@@ -46,6 +46,7 @@ def digits(name, path, spec):
 
 SHORTER = {
     "campaign": {"FEW": 5, "MANY": 10, "SIZES": {50: (1, 2)}},
+    "comparison": {"median_seconds": once, "NETWORKS": 3, "UNITS": 20, "IMAGES": 10},
     "curve": {"median_seconds": once, "vgg16": lambda: lenet5("")},
     "epoch": {"EPOCHS": 1, "STEPS": 3, "SAMPLES": 1, "load": digits, "loader": lambda path, training: [
         (torch.zeros(100, 1, 28, 28), torch.arange(100) % 10),

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "Utils.campaign.executors": _TRAINING | {"Utils.training", "Utils.campaign"},
     "Utils.figures": {"Utils", "Utils.config", "Utils.results"},
     "Utils.figures.theory": {"Utils", "Utils.config", "Utils.figures", "Utils.results"},
+    "Utils.figures.comparison": {"Utils", "Utils.config", "Utils.figures", "Utils.results"},
     "Utils.figures.train_then_prune": {"Utils", "Utils.figures", "Utils.results"},
     "Pruners.criteria": _PRUNERS,
     "Pruners.schedules": _PRUNERS | {"Pruners.criteria"},
@@ -57,6 +58,22 @@ MAY_IMPORT = {
     "Experiments.theory": {"Utils", "Utils.config", "Utils.results", "Pruners", "Experiments", "Experiments.common"},
     "Experiments.theory.runs": _EXPERIMENTS | {"Experiments.common"},
     "Experiments.anatomy": _EXPERIMENTS | {"Experiments", "Experiments.common", "Utils.figures"},
+    "Experiments.comparison": _EXPERIMENTS | {"Experiments", "Experiments.common", "Utils.figures"},
+    **dict.fromkeys(
+        [f"Experiments.comparison.{part}" for part in ("distances", "activations", "structure", "outcomes")],
+        _EXPERIMENTS | {"Experiments.common", "Experiments.comparison"},
+    ),
+    "Experiments.comparison.report": {
+        "Utils",
+        "Utils.config",
+        "Utils.figures",
+        "Utils.results",
+        "Pruners",
+        "Experiments.comparison",
+    },
+    "Experiments.comparison.study": _EXPERIMENTS
+    | {"Experiments.common", "Experiments.comparison", "Experiments.comparison.report", "Utils.figures"}
+    | {f"Experiments.comparison.{part}" for part in ("distances", "activations", "structure", "outcomes")},
     "Experiments.runs": _EXPERIMENTS | {"Experiments.common"},
     "Experiments.checking": _EXPERIMENTS | {"Experiments.common"},
     "Experiments.planning": _EXPERIMENTS

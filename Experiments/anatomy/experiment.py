@@ -13,8 +13,7 @@ each.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -87,6 +86,8 @@ class Anatomy(Experiment):
 
     def resolve(self, settings: Settings, given: Collection[str] = ()) -> Settings:
         """The keys of the runs that `--runs` names, by which the study is named, too. Raises `UserError` for none."""
+        from Utils.results.run_selection import runs_key
+
         if not settings.options.runs:
             return settings
         return settings.with_values(runs_key=runs_key(finished_runs(settings)))
@@ -142,12 +143,6 @@ def finished_runs(settings: Settings) -> list[StoredRun]:
     run = settings.run
     assert run.data is not None
     return select_runs(run.out_path, settings.options.runs, {"architecture": run.architecture, "data": run.data})
-
-
-def runs_key(runs: Iterable[StoredRun]) -> str:
-    """A hash of the keys of runs, whatever their order."""
-    keys = "\n".join(sorted(run.key for run in runs))
-    return hashlib.sha256(keys.encode()).hexdigest()[:10]
 
 
 def _networks(settings: Settings) -> Iterator[Settings]:

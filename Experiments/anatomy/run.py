@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from Experiments.anatomy.claims import claims
-from Experiments.anatomy.experiment import finished_runs, runs_key
+from Experiments.anatomy.experiment import finished_runs
 from Experiments.anatomy.networks import STATISTICS, measure_networks
 from Experiments.anatomy.relations import correlations, explained
 from Utils import randomness
@@ -13,7 +13,7 @@ from Utils.config.settings import Settings
 from Utils.errors import UserError
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
-from Utils.results.run_selection import StoredRun, runs_by_key
+from Utils.results.run_selection import StoredRun, check_unchanged, runs_by_key
 from Utils.training.context import RunContext
 
 
@@ -31,8 +31,7 @@ def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext)
 def _runs(settings: Settings, inputs: Mapping[str, Artifact]) -> list[StoredRun]:
     if settings.options.runs:
         runs = finished_runs(settings)
-        if runs_key(runs) != settings.options.runs_key:
-            raise UserError("--runs: other runs than at the start of this command are finished now; start it again")
+        check_unchanged(runs, settings.options.runs_key)
         return runs
     keys = {str(artifact.tables["summary"]["run"].iloc[0]) for artifact in inputs.values()}
     runs = runs_by_key(settings.run.out_path, keys)

@@ -40,14 +40,14 @@ def initial_model(spec: NetworkSpec, data: Data) -> nn.Module:
     return model
 
 
-def _load(model: nn.Module, path: Path, source: str) -> None:
+def load_file(model: nn.Module, path: Path, source: str) -> None:
     """Load the weights of a file; errors begin with `source`."""
     state_dicts.load(model, state_dicts.read(path, frozenset(state_without_masks(model))), source)
 
 
 def _start_from_weights(model: nn.Module, spec: NetworkSpec, place: str) -> None:
     """Load the weights of a file; warns of many zeros, which could be pruned entries."""
-    _load(model, state_dicts.find(place, spec.results), f"--weights_from={place}")
+    load_file(model, state_dicts.find(place, spec.results), f"--weights_from={place}")
     masks = Masks.from_zeros(model)
     zeros = 1 - masks.kept / masks.total
     if spec.masks_from is None and zeros > _MANY_ZEROS:
@@ -65,7 +65,7 @@ def _start_from_masks(model: nn.Module, spec: NetworkSpec, place: str) -> None:
         masks = Masks.load(path)
     except NotMasksError:
         pruned = copy.deepcopy(model)  # the weights of the model stay as they are
-        _load(pruned, path, f"--masks_from={place}")
+        load_file(pruned, path, f"--masks_from={place}")
         masks = Masks.from_zeros(pruned)
     except ValueError as error:
         raise UserError(f"--masks_from={place}: {error}") from error

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from Utils.config.resolved import Recipe
 from Utils.config.target import Target
 from Utils.errors import UserError
 from Utils.results.outcome import Outcome
+from Utils.sparsity.measure import MacCounter
 from Utils.training.callbacks import Callback
 from Utils.training.state import TrainingState
 
@@ -27,7 +29,8 @@ class RepeatedPruning(Callback):
     def __init__(self, trial: Trial) -> None:
         self.trial, self.options = trial, trial.settings.options
         self.rows: list[dict[str, Any]] = []
-        """One row for the initial masks and each pruning: iteration, kept weights, overlap with the previous masks."""
+        """One row for the initial masks and each pruning: iteration, kept weights, multiply-adds, and overlap with the
+        previous masks."""
         self.base = Masks.of(trial.model)
         """Initial masks: entries that they prune never return."""
         self.generator = randomness.generator(trial.settings.run.sample, "random scores")
@@ -54,7 +57,7 @@ class RepeatedPruning(Callback):
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Tables of the run: the record of prunings, if there are any."""
-        columns = ["iteration", "kept_direct", "direct_sparsity", "overlap"]
+        columns = ["iteration", "kept_direct", "direct_sparsity", "direct_macs", "overlap"]
         return {} if self.trial.pruner.is_dense else {"sparsity": pd.DataFrame(self.rows, columns=columns)}
 
     def check_target(self) -> None:
@@ -99,7 +102,12 @@ class RepeatedPruning(Callback):
         """Append a row about the current masks; `before` are the previous masks."""
         masks = Masks.of(self.trial.model)
         row = {"iteration": iteration, "kept_direct": masks.kept, "direct_sparsity": 1 - masks.kept / masks.total}
-        self.rows.append({**row, "overlap": masks.overlap(before)})
+        self.rows.append({**row, "direct_macs": self.macs.count(masks), "overlap": masks.overlap(before)})
+
+    @cached_property
+    def macs(self) -> MacCounter:
+        """Counts the multiply-adds of masks."""
+        return MacCounter.of(self.trial.model, self.trial.data.input_shape)
 
 
 def prune_while_training(

@@ -24,11 +24,12 @@ from Utils.errors import UserError
 from Utils.machine import describe_machine, pick_device, usual_threads
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
+from Utils.results.predictions import PREDICTIONS
 from Utils.results.schema import TRAINING_COLUMNS
 from Utils.sparsity.measure import Measurement, measure
 from Utils.training.callbacks import Callback
 from Utils.training.context import RunContext
-from Utils.training.evaluation import History, untrained
+from Utils.training.evaluation import History, predict, untrained
 from Utils.training.loop import train
 from Utils.training.task import TrainingTask
 
@@ -121,7 +122,7 @@ class Trial:
         tables: Mapping[str, pd.DataFrame] | None = None,
         model: nn.Module | None = None,
     ) -> Outcome:
-        """Collect the tables, masks and weights of the run.
+        """Collect the tables, masks, weights and, with `--save_predictions`, predictions of the run.
 
         `columns` are summary columns with values, `tables` further tables; `model` is a network in place of this one.
         """
@@ -145,7 +146,15 @@ class Trial:
             summary, measurement.layers, pd.DataFrame(history.rows, columns=list(TRAINING_COLUMNS)),
             Masks.of(model).to("cpu"), pruned_weights(model), describe_machine(self.device),
             {"units": measurement.units, "inputs": measurement.inputs, **(tables or {})}, history.error,
+            attachments={} if history.error else self._predictions(model),
         )  # fmt: skip
+
+    def _predictions(self, model: nn.Module) -> dict[str, bytes]:
+        """The file of predictions, if the run stores it."""
+        settings = self.settings
+        if not settings.run.save_predictions:
+            return {}
+        return {PREDICTIONS: predict(model, self.data, settings.recipe, settings.machine).to_bytes()}
 
 
 def pruned_weights(model: nn.Module) -> dict[str, Tensor]:

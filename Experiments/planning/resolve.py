@@ -44,6 +44,7 @@ def resolve_all(request: Request, choose_data: Callable[[str, str | None], str])
         base = EXPERIMENTS[name].default_settings()
         others = dict.fromkeys(values.keys() - base.values().keys(), f"with --experiment={name}")
         settings = base.with_values(**{flag: value for flag, value in values.items() if flag not in others})
+        settings = EXPERIMENTS[name].located(settings, request.values)
         data = choose_data(settings.run.architecture, settings.run.data)
         run = resolve(settings.with_values(data=data), request.values)
         resolved.append(Resolved(run.settings, others | run.ignored))
@@ -66,6 +67,8 @@ class _Resolution:
 
     def __init__(self, settings: Settings, given: Collection[str]) -> None:
         self.experiment, self.given = EXPERIMENTS[settings.run.experiment], given
+        if settings.options is None:
+            settings = replace(settings, options=self.experiment.default_settings().options)
         settings = self.experiment.resolve(_with_one_target(settings, given), given)
         self.fixed = self.experiment.fixed(settings)
         requested = settings.values()

@@ -39,6 +39,10 @@ def ignored_flags(settings: Settings, schedule: str, values: Mapping[str, Any]) 
         reasons |= dict.fromkeys(names, "with --train=0")
         if not any(criterion.needs_batches for criterion in criteria) and training.batchnorm == "running":
             reasons["batch_size"] = "with --train=0"
+    if experiment.is_study:
+        reasons["save_predictions"] = f"with --experiment={experiment.name}, which stores no network"
+    elif not settings.run.save:
+        reasons["save_predictions"] = "with --save=0"
     if not architecture(network).has_batchnorm:
         reasons["batchnorm"] = f"on {network}, which has no batch normalisation"
     if not network.startswith(IMAGENET):

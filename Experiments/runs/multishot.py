@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
+from Experiments.common.branching import Branch
 from Experiments.common.network import restore, state_of
 from Experiments.common.pruning_during_training import RepeatedPruning
 from Experiments.common.trial import Trial
@@ -30,7 +31,7 @@ _LEAST_RATE = 1e-3
 
 LEVEL_COLUMNS = (
     "level", "weights", "target_kept", "kept_direct", "kept_effective", "direct_sparsity", "effective_sparsity",
-    "iterations", "top1", "best_top1", "test_loss", "train_loss", "seconds",
+    "direct_macs", "iterations", "top1", "best_top1", "test_loss", "train_loss", "seconds",
 )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ class _Levels:
     def __post_init__(self) -> None:
         self.settings, self.model = self.trial.settings, self.trial.model
         options = self.settings.options
-        self.pruning = RepeatedPruning(self.trial)
+        self.pruning, self.branch = RepeatedPruning(self.trial), Branch(self.trial)
         self.count = 0 if self.trial.pruner.is_dense else options.levels
         self.rewind_point = RewindPoint(self.model, int(options.rewind) if options.rewind.isdigit() else 0)
 
@@ -66,16 +67,17 @@ class _Levels:
             if history.error:
                 break
             measurement, history = self._level(level)
-        network = self.model
+        network, recipe = self.model, self._continued(self.settings.recipe)
         if self.settings.pruning.reinitialize and self.levels[-1]["weights"] == "new":
-            network = self.control
+            network, recipe = self.control, self.settings.recipe
         seconds = sum(level["seconds"] for level in self.levels)
         tables = {
             "levels": pd.DataFrame(self.levels, columns=list(LEVEL_COLUMNS)),
             "trainings": pd.concat(self.trainings),
         }
         columns = {"target_kept": self.levels[-1]["target_kept"], "train_seconds": seconds, "levels": self.count}
-        return self.trial.outcome(measurement, history, columns, tables, network)
+        outcome = self.trial.outcome(measurement, history, columns, tables, network)
+        return self.branch.added(outcome, network, recipe)
 
     def _check_last_rate(self) -> None:
         """Raise `UserError` if fine-tuning would have a learning rate of almost 0."""
@@ -133,9 +135,12 @@ class _Levels:
         """Train a network, and save the weights to rewind to; a collapsed network is only tested."""
         if not recipe.train or measurement.totals["collapsed"]:
             return untrained(model, self.trial.data, recipe, self.settings.machine)
-        name = f"level-{level}" + ("" if model is self.model else "-new")
+        is_control = model is not self.model
+        name = f"level-{level}" + ("-new" if is_control else "")
         label = f"{self.settings.title()} level {level}"
-        callbacks = () if level else (self.rewind_point,)
+        callbacks: tuple[Callback, ...] = () if level else (self.rewind_point,)
+        if level == self.count and is_control == self.settings.pruning.reinitialize:
+            callbacks += self.branch.callbacks
         return self.trial.train(*callbacks, model=model, recipe=recipe, name=name, label=label, start=start)
 
     def _record(self, model: nn.Module, level: int, weights: str, measurement: Measurement, history: History) -> None:

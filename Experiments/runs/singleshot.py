@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from Experiments.common.branching import Branch
 from Experiments.common.trial import Trial
 from Utils.config.settings import Settings
 from Utils.results.artifacts import Artifact
@@ -17,6 +18,7 @@ def run(settings: Settings, inputs: Mapping[str, Artifact], context: RunContext)
         trial.reinitialize()
     masks.install(trial.model)
     measurement = trial.measure()
+    branch = Branch(trial)
     is_trained = settings.recipe.train and not measurement.totals["collapsed"]
-    history = trial.train() if is_trained else trial.test()
-    return trial.outcome(measurement, history)
+    history = trial.train(*branch.callbacks) if is_trained else trial.test()
+    return branch.added(trial.outcome(measurement, history), trial.model, settings.recipe)

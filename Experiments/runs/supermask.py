@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from Experiments.common.fine_tuning import fine_tuning_recipe
 from Experiments.common.mask_search import Freezing, make_form, rounded_masks, smart_ratio_masks
@@ -21,6 +21,7 @@ from Utils.config.settings import Settings
 from Utils.connectivity.effective import propagate_masks
 from Utils.results.artifacts import Artifact
 from Utils.results.outcome import Outcome
+from Utils.results.supermask_scores import SCORES, Scores, scores_to_bytes
 from Utils.training.context import RunContext
 from Utils.training.evaluation import History
 
@@ -51,6 +52,7 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
         self.columns: dict[str, Any] = {}
         self.seconds = 0.0
+        self.attachments: dict[str, bytes] = {}
         self.searched: Masks | None = None
         """Masks of the last row of the search."""
 
@@ -67,7 +69,8 @@ class _Run:
             history = self._fine_tune_and_check(history)
         tables = {"search": pd.DataFrame(self.rows, columns=list(COLUMNS))}
         self.columns |= {"iterations": self.settings.recipe.iterations, "train_seconds": self.seconds}
-        return trial.outcome(measurement, history, self.columns, tables)
+        outcome = trial.outcome(measurement, history, self.columns, tables)
+        return replace(outcome, attachments={**outcome.attachments, **self.attachments})
 
     def _search(self) -> History:
         """Train the scores, and install the rounded mask."""
@@ -81,6 +84,8 @@ class _Run:
         assert form.free is not None
         free, masks = form.free, trial.context.agree(lambda: rounded_masks(self.settings, form))
         masks.install(trial.model)
+        if self.options.how.is_clamped:
+            self.attachments = {SCORES: _stored_scores(form.scores, free)}
         self.columns |= {"search_top1": history.last["top1"], "free_kept": free.kept}
         if self.options.how.freezes and not history.error and masks.kept < _FEWER * free.kept:
             total = masks.total
@@ -145,6 +150,12 @@ class _Run:
         """Collect the rows and the seconds of a phase."""
         self.rows += record.rows
         self.seconds += history.last["seconds"]
+
+
+def _stored_scores(scores: Mapping[str, Tensor], free: Masks) -> bytes:
+    return scores_to_bytes(
+        {name: Scores(score.float().cpu().numpy(), free[name].numpy()) for name, score in scores.items()}
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from Utils.campaign.plan import PlannedRun
 from Utils.campaign.run_state import RunStates
+from Utils.results.predictions import has_predictions
 
 _FEW = 10
 """Up to this many runs are named one by one."""
@@ -14,7 +15,8 @@ _RETRY = " (--retry_failed runs it again)"
 def before(states: RunStates) -> list[str]:
     """The runs that are executed again or because others need them, and those that an earlier command finished."""
     failed = states.failures_before()
-    return _damaged(states) + _missing_inputs(states) + _failed_inputs(states, failed) + _finished(states, failed)
+    unfinished = _damaged(states) + _missing_inputs(states) + _failed_inputs(states, failed)
+    return unfinished + _finished(states, failed) + _without_predictions(states, failed)
 
 
 def _damaged(states: RunStates) -> list[str]:
@@ -59,6 +61,21 @@ def _finished(states: RunStates, failed: Mapping[str, str]) -> list[str]:
         else:
             lines.append(f"{run.title}: complete already, in {folder} (--overwrite runs it again)")
     return lines
+
+
+def _without_predictions(states: RunStates, failed: Mapping[str, str]) -> list[str]:
+    """One line about complete runs that lack the predictions that are asked for."""
+    lacking = [
+        run
+        for run in states.finished_before
+        if run.settings.run.save_predictions
+        and run.key not in failed
+        and not has_predictions(states.store.folder(run.settings))
+    ]
+    if not lacking:
+        return []
+    who = "1 complete network has" if len(lacking) == 1 else f"{len(lacking)} complete networks have"
+    return [f"{who} no predictions; --save_predictions --overwrite trains again and stores them"]
 
 
 def failures(runs: Sequence[PlannedRun], failed: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,9 @@ Check = tuple[Callable[[Any], bool], str]
 AT_LEAST_TWO: Check = (lambda value: value >= 2, "at least 2, for batch normalisation")
 
 
+AT_LEAST_TWO_POINTS: Check = (lambda value: value >= 2, "at least 2, both ends")
+
+
 AT_LEAST_ONE: Check = (lambda value: value >= 1, "at least 1")
 
 

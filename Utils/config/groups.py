@@ -71,6 +71,9 @@ class Run:
     )
     out_path: str = setting("Results", "the results folder", identity=False)
     save: bool = setting(True, "save results", kind=bool, identity=False)
+    save_predictions: bool = setting(
+        False, "store what the final network says about each test image with its run", kind=bool, identity=False
+    )
     overwrite: bool = setting(False, "repeat complete runs", kind=bool, identity=False)
     retry_failed: bool = setting(False, "repeat failed runs", kind=bool, identity=False)
 

@@ -78,6 +78,16 @@ def record_vertices(model: nn.Module, masks: Mapping[str, Tensor], input_shape: 
     return _Passes(model, masks, input_shape, per_channel=False).vertices()
 
 
+@torch.no_grad()
+def arrivals(model: nn.Module, start: Tensor) -> dict[str, Any]:
+    """The highest rank that arrives at each entry of each value in the traced graph of a model, by the node's name.
+
+    `start` holds the ranks of the input's entries (int32, without batch axis); no weight is pruned. Raises `UserError`
+    as `propagate` does.
+    """
+    return _Passes(model, {}, tuple(start.shape), per_channel=False).arrivals(start)
+
+
 def node_op(node: fx.Node, modules: Mapping[str, nn.Module]) -> Op:
     """The operation of a node of a traced graph; `modules` are those of the model by name."""
     if node.op == "call_module":
@@ -100,16 +110,13 @@ class _Passes:
         self.record = PassRecord(ranks)
 
     def run(self) -> Propagation:
-        nonzero = (
-            self._nonzero() if any(node_op(node, self.modules).needs_nonzero for node in self.graph.nodes) else None
-        )
         pullbacks: dict[fx.Node, Pullback] = {}
 
         def flow(node: fx.Node, op: Op, call: Call) -> Any:
             ranks, pullbacks[node] = op.flow(call)
             return ranks
 
-        values = self._forward(flow, self.record, nonzero, constant=0)
+        values = self._forward(flow, self.record, self._nonzero(), constant=0)
         output, inputs = self._backward(values, pullbacks)
         return Propagation(self.record.complete(), output, inputs, self.record.positions, self.output_layers())
 
@@ -139,8 +146,17 @@ class _Passes:
                     record.end(part)
         return record
 
-    def _nonzero(self) -> dict[fx.Node, Any]:
-        """The highest thresholds at which the entries of each node's value can be other than zero."""
+    def arrivals(self, start: Tensor) -> dict[str, Any]:
+        """Send other ranks than infinite ones from the input, forward only."""
+        values = self._forward(
+            lambda node, op, call: op.flow(call)[0], self.record, self._nonzero(), 0, start[None].to(self.device)
+        )
+        return {node.name: value for node, value in values.items()}
+
+    def _nonzero(self) -> dict[fx.Node, Any] | None:
+        """The highest thresholds at which the entries of each node's value can be nonzero; None if none is needed."""
+        if not any(node_op(node, self.modules).needs_nonzero for node in self.graph.nodes):
+            return None
         unused = PassRecord(self.ranks)  # positions are counted in the pass over ranks
         return self._forward(lambda node, op, call: op.nonzero(call), unused, None, constant=INFINITE)
 

@@ -51,12 +51,16 @@ class Plot:
 
 
 def select(
-    rows: pd.DataFrame, plot: Plot, has_targets: Callable[[str], bool] = lambda experiment: True
+    rows: pd.DataFrame,
+    plot: Plot,
+    has_targets: Callable[[str], bool] = lambda experiment: True,
+    has_own_figures: Callable[[str], bool] = lambda experiment: False,
 ) -> list[tuple[str, pd.DataFrame]]:
     """The name and the rows of each figure; dense rows are included for every pruning type.
 
-    `has_targets` tells whether an experiment prunes to direct or effective targets, which are drawn apart. Raises
-    `UserError` with the available results if none is selected.
+    `has_targets` tells whether an experiment prunes to direct or effective targets, which are drawn apart, and
+    `has_own_figures` whether each of its runs is drawn apart. Raises `UserError` with the available results if none is
+    selected.
     """
     if plot.effective_type == "graph":
         compression = rows["prunable"] / rows["graph_kept_effective"].replace(0, np.nan)
@@ -67,7 +71,9 @@ def select(
     for (experiment, architecture, data), part in selected.groupby(["experiment", "architecture", "data"]):
         dense = part["pruner"] == DENSE
         if not has_targets(str(experiment)):
-            figures.append(("_".join(folder_name(str(item)) for item in (experiment, architecture, data)), part))
+            name = "_".join(folder_name(str(item)) for item in (experiment, architecture, data))
+            is_apart = has_own_figures(str(experiment))
+            figures += [(f"{name}_{run}", own) for run, own in part.groupby("run")] if is_apart else [(name, part)]
             continue
         for pruning_type in sorted(part.loc[~dense, "pruning_type"].unique()):
             if plot.pruning_type is None or pruning_type in plot.pruning_type:

@@ -17,7 +17,7 @@ from Utils.files import DamagedError, is_file, reading
 
 RECORD = "run.json"
 
-_MAY_LACK = ("masks.safetensors", "weights.safetensors")
+_MAY_LACK = tuple(f"{name}.safetensors" for name in ("masks", "weights", "predictions", "branch", "scores"))
 """Files that users may delete to save space; what needs them executes the run again."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def select_runs(results: str | Path, words: Sequence[str], within: Mapping[str, 
 
     A word is a folder, a run's name or key, a pattern with `*`, or a filter `SETTING=VALUE`. Runs come first; a word
     without `=` after a filter is a further value of it, so `sample=0 1` accepts both samples. Without the name of a
-    run, all runs in `results` are filtered. `within` are filters that apply in any case. Raises `UserError` if a word
-    names no finished run, a filter no setting, or nothing passes all filters.
+    run, all runs in `results` are filtered. Studies are no runs here. `within` are filters that apply in any case.
+    Raises `UserError` if a word names no finished run, a filter no setting, or nothing passes all filters.
     """
     names, filters = _parsed(words)
     rows = _rows(Path(results), names)
@@ -65,6 +66,18 @@ def select_runs(results: str | Path, words: Sequence[str], within: Mapping[str, 
             raise UserError(f"--runs: no finished run has {name}={','.join(accepted)}; there are: {there}")
         runs = passed
     return runs
+
+
+def runs_key(runs: Iterable[StoredRun]) -> str:
+    """A hash of the keys of runs, whatever their order."""
+    keys = "\n".join(sorted(run.key for run in runs))
+    return hashlib.sha256(keys.encode()).hexdigest()[:10]
+
+
+def check_unchanged(runs: Iterable[StoredRun], key: str | None) -> None:
+    """Raise `UserError` unless runs that were selected again are still those of a result of `runs_key`."""
+    if runs_key(runs) != key:
+        raise UserError("--runs: other runs than at the start of this command are finished now; start it again")
 
 
 def runs_by_key(results: str | Path, keys: Collection[str]) -> list[StoredRun]:
@@ -93,17 +106,23 @@ def _rows(results: Path, names: Sequence[str]) -> pd.DataFrame:
     if not names:
         if not results.is_dir():
             raise UserError(f"--runs: there is no folder {results}; --out_path names the folder of results")
-        rows = read_summaries(results).rows
-        return rows[rows["status"] == "complete"]
+        return _of_networks(read_summaries(results).rows)
     parts = []
     for name in names:
         tables = ((folder, read_table(folder, "summary")) for folder in _folders(results, name))
         rows = [table.assign(folder=str(folder)) for folder, table in tables if table is not None]
-        finished = [table for table in rows if table["status"].iloc[0] == "complete"]
+        finished = [table for table in map(_of_networks, rows) if len(table)]
         if not finished:
-            raise UserError(f"--runs: {name} names no finished run; give a folder, a run's name, or SETTING=VALUE")
+            raise UserError(
+                f"--runs: {name} names no finished run of a network; give a folder, a run's name, or SETTING=VALUE"
+            )
         parts += finished
     return pd.concat(parts).drop_duplicates("folder")
+
+
+def _of_networks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of finished runs that are no studies, which prune no network."""
+    return rows[(rows["status"] == "complete") & rows["prunable"].notna()]
 
 
 def _folders(results: Path, name: str) -> list[Path]:

@@ -87,12 +87,38 @@ def compression(total: int, kept: int) -> float:
     return total / kept if kept else float("inf")
 
 
+@dataclass(frozen=True)
+class MacCounter:
+    """Counts the multiply-adds of a network for one input under any masks."""
+
+    positions: Mapping[str, int]
+    """How often an input uses an entry of each prunable parameter."""
+    unmasked: int
+    """Multiply-adds of layers without masks."""
+
+    @classmethod
+    def of(cls, model: nn.Module, input_shape: tuple[int, ...]) -> "MacCounter":
+        """The counter of a model; `input_shape` excludes the batch axis."""
+        propagation = propagate_masks(model, input_shape)
+        positions = {name: _positions(name, propagation) for name in prunable(model)}
+        return cls(positions, _unmasked_macs(model, propagation))
+
+    def count(self, masks: Mapping[str, Tensor]) -> int:
+        """The multiply-adds of kept entries."""
+        return self.unmasked + sum(int(mask.sum()) * self.positions[name] for name, mask in masks.items())
+
+
+def _positions(name: str, propagation: Propagation) -> int:
+    """How often an input uses an entry of a prunable parameter; multiply-adds of biases and factors do not count."""
+    layer, _, parameter = name.rpartition(".")
+    return propagation.positions.get(layer, 0) if parameter == "weight" else 0
+
+
 def _layer_table(model: nn.Module, effective: Mapping[str, Tensor], propagation: Propagation) -> pd.DataFrame:
     rows = []
     for name, (weight, mask) in prunable(model).items():
         size, direct, kept = weight.numel(), int(mask.sum()), int(effective[name].sum())
-        layer, _, parameter = name.rpartition(".")
-        positions = propagation.positions.get(layer, 0) if parameter == "weight" else 0
+        positions = _positions(name, propagation)
         rows.append(
             {
                 "layer": name,

@@ -12,6 +12,7 @@ from Utils.config.resolved import Recipe
 from Utils.data.dataset import Batches, Data, Split
 from Utils.data.streaming import Files
 from Utils.distributed import process_group
+from Utils.results.predictions import Predictions
 from Utils.results.schema import TRAINING_COLUMNS
 from Utils.training.precision import Compute, Forward
 
@@ -88,11 +89,28 @@ def evaluate(
     for images, labels in Batches(data, split, batch_size, share=process_group.share()):
         outputs = (forward or model)(images)
         loss += F.cross_entropy(outputs, labels, reduction="sum").double()
-        is_correct = outputs.topk(min(5, outputs.shape[1]), dim=1).indices == labels[:, None]
+        is_correct = _highest(outputs) == labels[:, None]
         correct += torch.stack([is_correct[:, 0].sum(), is_correct.sum()])
     model.train(was_training)
     mean_loss, top1, top5 = (process_group.total(torch.cat([loss[None], correct.double()])) / len(split)).tolist()
     return Scores(mean_loss, top1, top5)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, data: Data, recipe: Recipe, machine: Machine | None = None) -> Predictions:
+    """What a network says about each test image; its accuracy is that of the test columns of a history row."""
+    model.eval()
+    batches = Batches(data, data.test, evaluation_batch_size(recipe, data.input_shape))
+    with Compute(model, machine or Machine()) as compute:
+        forward = compute.forward()
+        outputs, labels = (torch.cat(parts) for parts in zip(*((forward(x), y) for x, y in batches), strict=True))
+    arrays = (labels, _highest(outputs)[:, 0], outputs.double().log_softmax(dim=1))
+    return Predictions.of(*(array.cpu().numpy() for array in arrays))
+
+
+def _highest(outputs: Tensor) -> Tensor:
+    """The five classes (images, 5) with the highest outputs (images, classes), the highest first; all if fewer."""
+    return outputs.topk(min(5, outputs.shape[1]), dim=1).indices
 
 
 def evaluation_batch_size(recipe: Recipe, input_shape: tuple[int, int, int]) -> int:

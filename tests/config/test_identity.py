@@ -49,7 +49,8 @@ DEFAULTS = {
         "augmentation_revision": 0, "batchnorm": "running", "validation": 0, "evaluate_every": None,
     },
     "machine": {"precision": "fp32"},
-    "multishot": {"levels": 3, "rewind": "init"},
+    "singleshot": {"branch_at": None},
+    "multishot": {"branch_at": None, "levels": 3, "rewind": "init"},
     "gradual": {
         "start_step": 0.0, "prune_every": 100, "ramp": "cubic", "initial_sparsity": "0", "end_step": 0.5,
         "ramp_cycle": None, "carry_mask": False,
@@ -67,6 +68,12 @@ DEFAULTS = {
         "freeze_rule": "global", "stop_freezing": None, "smart_ratio_ends": None, "fine_tune_length": 1.0,
         "fine_tune_optimizer": "momentum", "fine_tune_lr": 0.01, "fine_tune_lr_schedule": "constant",
         "fine_tune_lr_drops": None, "fine_tune_weight_decay": 1e-4, "fine_tune_biases": True, "sanity_checks": [],
+    },
+    "compare": {
+        "runs_key": None, "files_key": None,
+        "parts": ["densities", "distances", "activations", "structure", "pictures", "outcomes", "predictions"],
+        "variant": "corrected", "alignment": "auto", "swaps": 0, "nulls": 5, "null_models": ["layer"], "images": 1000,
+        "when": "after", "points": 11, "report": False,
     },
     "anatomy": {
         "runs_key": None, "samples": 5, "controls": ["random", "shuffle", "reinitialize"],

@@ -106,7 +106,7 @@ def test_defaults():
     assert {name: value for name, value in vars(settings.run).items() if value is not None or name == "data"} == {
         "experiment": "singleshot", "architecture": "lenet300100", "pretrained": False, "dense_classifier": False,
         "data": None, "path_to_data": "Data", "sample": 0, "experiment_revision": 0,
-        "out_path": "Results", "save": True, "overwrite": False, "retry_failed": False,
+        "out_path": "Results", "save": True, "save_predictions": False, "overwrite": False, "retry_failed": False,
     }  # fmt: skip
     assert (settings.pruning.pruner, settings.pruning.pruning_type) == ("snip", "direct")
     assert settings.pruning.target_sparsity == Decimal("0.9") and settings.training.train is True
@@ -151,7 +151,7 @@ BAD = [
         "unknown architecture 'lenet300'; did you mean 'lenet300100'? (see python main.py --list architectures)",
     ),
     ("--data=minst", "unknown data set 'minst'; did you mean 'mnist'?"),
-    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: anatomy, dynamic"),
+    ("--experiment=single", "unknown experiment 'single'; did you mean 'singleshot'? (valid: anatomy, compare"),
     (
         "--pruning_type=efective",
         "unknown value of --pruning_type 'efective'; did you mean 'effective'? (valid: direct",

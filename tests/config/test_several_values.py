@@ -19,14 +19,14 @@ from Utils.figures.selection import Plot
 from Utils.results import load_summaries
 
 ONE_VALUE = {
-    "path_to_data", "out_path", "save", "overwrite", "retry_failed", "device", "compile", "threads", "launcher",
-    "workers", "ray_address", "gpus", "checkpoint_every", "tensorboard", "dry_run", "status", "check",
-    "config", "samples", "control_samples", "resamples",
+    "path_to_data", "out_path", "save", "save_predictions", "overwrite", "retry_failed", "device", "compile", "threads",
+    "launcher", "workers", "ray_address", "gpus", "checkpoint_every", "tensorboard", "dry_run", "status", "check",
+    "config", "samples", "control_samples", "resamples", "report",
 }  # fmt: skip
 ONE_LIST = {
     "image_size", "mean", "std", "lr_drops", "lr_cycle", "k_vals", "exponents", "list", "draws", "active_rows", "tile",
     "penalty_exponents", "smart_ratio_ends", "fine_tune_lr_drops", "sanity_checks", "runs", "pruners", "sparsities",
-    "controls", "control_sparsities",
+    "controls", "control_sparsities", "files", "parts", "null_models",
 }  # fmt: skip
 
 FLAGS = {

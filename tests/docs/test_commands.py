@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import OWN_NETWORK
 from settings import trains
 
@@ -17,6 +18,7 @@ import main
 import visualization
 from docs.tables import PAGES, ROOT
 from Experiments.registry import EXPERIMENTS
+from Models import build
 from Pruners.registry import CRITERIA
 from Utils.results import load_summaries
 
@@ -34,6 +36,9 @@ SHORTER = {
     "--cycles": "2",
     "--image_size": "32",
     "--prune_iterations": "2",
+    "--branch_at": "2",
+    "--images": "20",
+    "--points": "3",
 }
 SHORT = ("--data=digits", "--batch_size=16")
 SHORT_CAMPAIGN = ("--architecture=lenet300100", "--pruner=random,snip", "--com_exp=1", "--sample=0")
@@ -89,6 +94,8 @@ def shortened(line: str, folder: Path, program: str = "main.py") -> list[str]:
     has_steps = flags.get("--lr_schedule", ["step"]) == ["step"] and CONFIGS not in line
     flags = {flag: values for flag, values in flags.items() if flag not in REPLACED}
     flags |= {flag: [value] for flag, value in SHORTER.items() if flag in flags}
+    if flags.get("--rewind", [""])[0].isdecimal():
+        flags["--rewind"] = ["2"]
     if "--sample" in flags:
         flags["--sample"] = flags["--sample"][:1]
     steps = 60 if "--experiment" in flags or CONFIGS in line else 4
@@ -143,7 +150,10 @@ def test_main(place, line, capsys):
         stored = next((place / "other").rglob(f"{name}.safetensors"))
         line = line.replace(words[0], str(stored if words[0].startswith("FILE") else stored.parent))
     if "--runs" in line:
-        assert main.main([*SHORT, "--iterations=1", "--lr_drops", f"--out_path={place / 'out'}"]) == 0
+        two = [*SHORT, "--iterations=1", "--lr_drops", "--sample", "0", "1", f"--out_path={place / 'out'}"]
+        assert main.main(two) == 0
+    for name in re.findall(r"=(\w+)\.pt\b", line) if "--files" in line else ():
+        torch.save(build("lottery/resnet20", (3, 8, 8), 10).state_dict(), place / f"{name}.pt")
     assert main.main(shortened(line, place)) == 0
     if any(word in line for word in ("--list", "--dry_run", "--status", "--check")):
         assert capsys.readouterr().out

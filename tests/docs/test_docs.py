@@ -56,7 +56,7 @@ def test_generated_tables_are_up_to_date(page):
     assert tables.filled(TEXTS[page]) == TEXTS[page], "make tables brings them up to date"
 
 
-STUDIES = ("supermasks", "anatomy", "longer", "convolutional", "correlations", "claims")
+STUDIES = ("supermasks", "anatomy", "longer", "convolutional", "correlations", "claims", "thesis")
 
 
 def test_every_table_stands_once():

@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from commands import kill_after
 
 import main
 from Utils.errors import UserError
 from Utils.results import load_summaries
 from Utils.results.store import Store
 from Utils.training import context
-from Utils.user_code import Stopped
 
 QUICK = ["--data=digits", "--iterations=120", "--evaluate_every=40", "--threads=1"]
 SECONDS = ["prune_seconds", "train_seconds", "seconds"]
@@ -33,21 +33,6 @@ EXPERIMENTS = {
     "imp-conservation": ["--experiment=imp-conservation", "--weight_init=xavier-normal", "--evaluate_every=15"],
     "two parts, bf16": ["--accumulate=2", "--precision=bf16"],
 }  # fmt: skip
-
-
-def kill_after(monkeypatch, number: int, words: list[str]) -> None:
-    """Carry out a command until it has kept so many checkpoints, when it is stopped at once."""
-    keep, kept = Store.write_checkpoint, []
-
-    def dies(self, settings, name, content):
-        keep(self, settings, name, content)
-        kept.append(name)
-        if len(kept) == number:
-            raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "write_checkpoint", dies)
-        assert main.main(words) == 130
 
 
 def tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -102,6 +87,16 @@ SEARCHES = {
 def test_a_search_for_a_mask_goes_on_in_each_of_its_trainings(tmp_path, monkeypatch, name, number):
     """Of 15 steps each, with eight checkpoints: the third follows a freezing."""
     check_resumed(tmp_path, monkeypatch, [*SEARCH, *SEARCHES[name]], 2, number)
+
+
+@pytest.mark.parametrize("number", [3, 10])
+@pytest.mark.parametrize("name", ["nesterov, batch normalisation, validation", "multishot"])
+def test_a_branch_goes_on_in_either_training(tmp_path, monkeypatch, name, number):
+    """The third checkpoint of a training is the first that holds the state of step 50."""
+    words = [*QUICK, *EXPERIMENTS[name], "--branch_at=50"]
+    if name == "multishot":
+        words, number = [*words, "--levels=1"], number + 8  # of level 0
+    check_resumed(tmp_path, monkeypatch, words, 17, number)
 
 
 def check_resumed(tmp_path: Path, monkeypatch, words: list[str], every: int, number: int) -> None:

@@ -8,7 +8,6 @@ from commands import call, runs
 import main
 import visualization
 from Experiments.anatomy import networks
-from Experiments.anatomy.experiment import runs_key
 from Experiments.anatomy.networks import STATISTICS, measure_networks
 from Experiments.anatomy.run import run as run_study
 from Experiments.common.network import initial_model, load_data
@@ -16,7 +15,7 @@ from Layers import Masks
 from Utils.connectivity.statistics.structural_rank import structural_rank
 from Utils.errors import UserError
 from Utils.results import load_summaries
-from Utils.results.run_selection import select_runs
+from Utils.results.run_selection import runs_key, select_runs
 from Utils.training.context import RunContext
 
 SMALL = [

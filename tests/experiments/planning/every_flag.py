@@ -5,6 +5,7 @@ OPTIONS = {
     "union-mask": "--prune_every=1 --cycles=2", "train-then-prune": "--k_vals=0.5",
     "supermask": "--batch_size=700 --freeze_every=1",
     "anatomy": "--pruners=snip --sparsities=0.5 --samples=1 --controls=shuffle --control_sparsities=0.9 --resamples=5",
+    "compare": "--files=first.pt,second.pt --images=20 --nulls=1 --parts=distances,activations,structure,paths",
 }  # fmt: skip
 """Options with which short runs of an experiment do all that they should."""
 
@@ -31,7 +32,9 @@ VALUES = {
     "fine_tune_lr_schedule": "cosine", "fine_tune_lr_drops": "5", "fine_tune_weight_decay": "0.1",
     "fine_tune_biases": "0", "sanity_checks": "shuffle", "exponents": "0.5,1.5",
     "runs": "pruner=snip", "pruners": "random", "sparsities": "0.6", "samples": "2", "controls": "reinitialize",
-    "control_sparsities": "0.8", "control_samples": "1", "resamples": "7",
+    "control_sparsities": "0.8", "control_samples": "1", "resamples": "7", "branch_at": "2",
+    "files": "second.pt,weights.pt", "parts": "activations,structure,paths", "variant": "thesis", "alignment": "none",
+    "swaps": "5", "nulls": "2", "null_models": "unit", "images": "15", "when": "before", "points": "3", "report": "1",
 }  # fmt: skip
 """A value of each flag other than its default."""
 
@@ -97,6 +100,12 @@ WITHOUT_EFFECT = {
         "pretrained", "pre_iterations", "shuffle", "reinitialize", "pruner", "prune_examples", "prune_train_mode",
         "prune_iterations", "schedule", "prune_unit", "compute_aware", "keep_alive", "invert", "train",
         "draws", "active_rows", "tile", "smart_ratio_ends",
+    },
+    "compare": (_UNTRAINED - {"precision", "batchnorm"}) | {
+        "active_rows", "batch_size", "com_exp", "compute_aware", "draws", "effective_type", "invert", "keep_alive",
+        "masks_from", "prune_batchnorm", "prune_bias", "prune_examples", "prune_iterations", "prune_residual",
+        "prune_train_mode", "prune_unit", "pruner", "pruning_type", "runs", "sample", "schedule", "shuffle",
+        "target_density", "target_sparsity", "tile", "validation", "weights_from",
     },
     "anatomy": {
         "active_rows", "com_exp", "compute_aware", "draws", "effective_type", "invert", "keep_alive", "pre_iterations",

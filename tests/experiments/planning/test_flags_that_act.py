@@ -51,11 +51,16 @@ COMMON = {
 
 @pytest.fixture(autouse=True, scope="module")
 def files(tmp_path_factory):
-    """A checkpoint and masks of the small network, in the working directory."""
+    """A checkpoint, two pruned ones and masks of the small network, in the working directory."""
     folder = tmp_path_factory.mktemp("files")
     generator = torch.Generator().manual_seed(5)
     model = build(SMALL, (1, 8, 8), 10, generator=generator)
-    torch.save({name: value for name, value in model.state_dict().items() if "mask" not in name}, folder / "weights.pt")
+    weights = {name: value for name, value in model.state_dict().items() if "mask" not in name}
+    torch.save(weights, folder / "weights.pt")
+    for name in ("first", "second"):
+        draws = {key: torch.randn(value.shape, generator=generator) for key, value in weights.items()}
+        pruned = {key: draw * (draw.abs() > 0.4) if draw.dim() > 1 else weights[key] for key, draw in draws.items()}
+        torch.save(pruned, folder / f"{name}.pt")
     masks = {name: torch.rand(mask.shape, generator=generator) < 0.7 for name, (_, mask) in prunable(model).items()}
     Masks(masks).save(folder / "masks.safetensors")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -114,6 +119,7 @@ def digest(outcome: Outcome) -> str:
     content += [(name, value) for name, value in sorted((outcome.masks or {}).items())]
     tables = {**outcome.tables, "layers": outcome.layers, "training": outcome.training}
     content += [(name, tables[name].drop(columns="seconds", errors="ignore").to_csv()) for name in sorted(tables)]
+    content += [("attachments", sorted(outcome.attachments))]
     told = ("prune_seconds", "train_seconds", "arm", "grow")
     content += [(name, value) for name, value in sorted(outcome.summary.items()) if name not in told]
     texts = [value.numpy().tobytes() if isinstance(value, torch.Tensor) else str(value) for _, value in content]

@@ -1,0 +1,1 @@
+"""Comparison of finished networks: one package per theme, the study that runs them, and its report."""

@@ -1,0 +1,1 @@
+"""Activations of compared networks: how alike their units are, and pictures of what each unit sees."""

@@ -1,0 +1,1 @@
+"""Outcomes of compared networks: accuracy, predictions, calibration, linear paths and operations."""
