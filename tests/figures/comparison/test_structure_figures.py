@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from Experiments.comparison.figure_kinds import FIGURE_KINDS
 from Utils.figures.comparison.common_kernels import common_kernels
 from Utils.figures.comparison.layer_densities import layer_densities
 from Utils.figures.comparison.position_maps import input_maps, kernel_maps
 from Utils.figures.comparison.score_histograms import score_histograms
 from Utils.figures.comparison.structure_violins import gaps, kernel_scores, positions, runs, sign_ratios
 from Utils.figures.look import NothingToDrawError, save_figure
-from Utils.figures.registry import FIGURES
 
 GROUPS = ("gem-miner 0.1", "synflow 0.05", "random 0.02")
 LAYERS = [f"layers.{number}" for number in range(20)]
@@ -236,7 +236,7 @@ def test_files_can_be_looked_at(rows, name, tmp_path):
     image = matplotlib.image.imread(png)[..., :3]
     assert min(image.shape[:2]) > 300 and max(image.shape[:2]) < 4000
     assert (image < 0.99).any(2).mean() > 0.01
-    module, function = FIGURES[name].target.split(":")
+    module, function = FIGURE_KINDS[name].target.split(":")
     assert KINDS[name].__module__ == module and KINDS[name].__name__ == function
 
 
