@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "Utils.connectivity": _CONNECTIVITY,
     "Utils.results": _SETTINGS,
     "Utils.connectivity.statistics": _CONNECTIVITY | {"Utils.connectivity"},
+    "Utils.connectivity.compaction": _CONNECTIVITY | {"Utils.connectivity"},
     "Utils.sparsity": _RESULTS | {"Utils.connectivity", "Utils.connectivity.ops", "Utils.connectivity.statistics"},
     "Utils.training": _TRAINING,
     "Utils.campaign": _TRAINING | {"Utils.training"},

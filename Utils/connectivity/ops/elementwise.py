@@ -1,11 +1,14 @@
 """Elementwise operations: activations, sums and products."""
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import INFINITE
 from Utils.connectivity.ops.op import Linearised, Op
+from Utils.connectivity.ops.rewrite import Rewrite
 from Utils.connectivity.ops.vertex_record import VertexRecord
 from Utils.errors import UserError
 
@@ -41,6 +44,15 @@ class Activation(Arithmetic):
     """An activation function, which SynFlow leaves out."""
 
     linearised = Linearised.IDENTITY
+
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """The same function, with the slopes of the channels that stay if each channel has one."""
+        if not isinstance(rewrite.module, nn.PReLU) or rewrite.module.num_parameters == 1:
+            return rewrite.same()
+        small = copy.deepcopy(rewrite.module)
+        small.weight = nn.Parameter(small.weight.detach()[rewrite.output[0][1]])
+        small.num_parameters = len(small.weight)
+        return rewrite.add_module(small)
 
 
 class Difference(Op):

@@ -1,4 +1,4 @@
-"""Base class of operations: what an operation means to connectivity, SynFlow, unit pruning and the channel graph.
+"""Base class of operations: what an operation means to connectivity, SynFlow, unit pruning, statistics, compaction.
 
 An instance stands in `table.py` for all modules, functions and tensor methods of its kind. The defaults are those of an
 operation that nothing is known of: no rule for ranks, and run as it is by SynFlow. Its units and its vertices in the
@@ -9,8 +9,10 @@ from enum import Enum
 from typing import Any, ClassVar
 
 import torch
+from torch import fx
 
 from Utils.connectivity.ops.call import Call, Pullback
+from Utils.connectivity.ops.rewrite import Rewrite
 from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.connectivity.ops.vertex_record import VertexRecord
 from Utils.errors import UserError
@@ -84,6 +86,10 @@ class Op:
         """
         output, pullback = self.flow(call)
         return output if self.carries_entries else record.join(call.inputs, output, pullback)
+
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """The operation on what stays of its inputs; by default the same one."""
+        return rewrite.same()
 
 
 class UnknownOp(Op):

@@ -4,10 +4,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, fx
 
 from Utils.connectivity.ops.call import Call, Pullback
+from Utils.connectivity.ops.moving import move
 from Utils.connectivity.ops.op import Op
+from Utils.connectivity.ops.rewrite import Rewrite
 from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.errors import UserError
 
@@ -40,6 +42,10 @@ class Move(Op):
         """The same entries in other places carry the same units."""
         return self.flow(call)[0]
 
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """A call that moves what stays of the input to what stays of the output, in the same order."""
+        return move(rewrite)
+
 
 class Concatenation(Move):
     """A concatenation of several activations, or of the tensors that one operation returned."""
@@ -59,6 +65,15 @@ class Concatenation(Move):
 
         return torch.cat(parts, axis), pullback
 
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """The concatenation of the tensors of which something stays."""
+        tensors, *rest = rewrite.args
+        if isinstance(tensors, list | tuple):
+            stays = [all(map(len, axes[0])) for axes in rewrite.inputs]
+            kept = [one for one, is_kept in zip(tensors, stays, strict=True) if is_kept]
+            rewrite.args = (kept, *rest)
+        return rewrite.same()
+
 
 class Part(Move):
     """`x[index]`, where x is a tensor, or the sequence of tensors that an operation returned."""
@@ -77,6 +92,10 @@ class Part(Move):
             return [[backs.get(position, torch.zeros_like(item)) for position, item in enumerate(operand)]]
 
         return operand[index], pullback
+
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """The same part of a sequence, or what stays of a part of a tensor."""
+        return move(rewrite) if isinstance(rewrite.values[0], Tensor) else rewrite.same()
 
 
 class Padding(Move):

@@ -1,15 +1,17 @@
 """Layers with weights: linear, convolution and channel scale."""
 
+import copy
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from Utils.connectivity.ops.call import Call, Pullback
 from Utils.connectivity.ops.maxmin import product
 from Utils.connectivity.ops.op import Linearised, Op
+from Utils.connectivity.ops.rewrite import Rewrite
 from Utils.connectivity.ops.unit_record import UnitRecord
 from Utils.connectivity.ops.vertex_record import VertexRecord
 from Utils.connectivity.ops.windows import conv_output_size, conv_windows, under_windows
@@ -25,6 +27,22 @@ class WeightLayer(Op):
     def nonzero(self, call: Call) -> Tensor:
         """A unit can be other than zero where a path arrives, and everywhere while its bias is kept."""
         return with_shift(call, self.flow(call)[0], self.channel_axis)
+
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """The layer of the channels and units that stay, with a bias that adds the constants of the others."""
+        layer: Any = rewrite.module
+        channels, units = rewrite.inputs[0][0][self.channel_axis], rewrite.output[0][self.channel_axis]
+        bias = None if layer.bias is None else layer.bias.detach()
+        if rewrite.shift is not None and bool(rewrite.shift.any()):
+            bias = rewrite.shift if bias is None else bias + rewrite.shift
+        small = self.small(layer, channels, units, bias is not None)
+        if bias is not None:
+            small.bias = nn.Parameter(bias[units])
+        return rewrite.add_module(small)
+
+    def small(self, layer: Any, channels: Tensor, units: Tensor, has_bias: bool) -> Any:
+        """A plain layer with the weights between channels and units, given as indices."""
+        raise NotImplementedError
 
 
 class LinearLayer(WeightLayer):
@@ -62,6 +80,12 @@ class LinearLayer(WeightLayer):
         columns = x.reshape(-1, x.shape[-1]).t()
         numbers = record.layer(call.parameter("weight"), call.module.weight.shape, columns, columns.shape[1])
         return numbers.expand(*x.shape[:-1], -1)
+
+    def small(self, layer: Any, channels: Tensor, units: Tensor, has_bias: bool) -> nn.Linear:
+        """The rows and columns of the matrix."""
+        small = nn.Linear(len(channels), len(units), has_bias, dtype=layer.weight.dtype)
+        small.weight = nn.Parameter(layer.weight.detach()[units][:, channels])
+        return small
 
 
 class Convolution(WeightLayer):
@@ -113,6 +137,21 @@ class Convolution(WeightLayer):
         numbers = record.layer(call.parameter("weight"), shape, x[0].flatten(1), math.prod(size), conv.groups)
         return numbers[None, :, None, None].expand(1, -1, *size)
 
+    def small(self, layer: Any, channels: Tensor, units: Tensor, has_bias: bool) -> nn.Conv2d:
+        """The kernels, group by group; groups of which nothing stays are gone."""
+        per_group, filters = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+        groups, kernels = (units // filters).unique(), []
+        for group in groups:
+            own, read = units[units // filters == group], channels[channels // per_group == group] % per_group
+            kernels.append(layer.weight.detach()[own][:, read])
+        weight = torch.cat(kernels)
+        small = nn.Conv2d(
+            len(channels), len(units), layer.kernel_size, layer.stride, layer.padding, layer.dilation, len(groups),
+            has_bias, layer.padding_mode, dtype=weight.dtype,
+        )  # fmt: skip
+        small.weight = nn.Parameter(weight)
+        return small
+
 
 class WeightFunction(Op):
     """A linear layer or a convolution called as a function: without a rule, because no layer owns its weights."""
@@ -156,6 +195,17 @@ class BatchNorm(ChannelScale):
     def nonzero(self, call: Call) -> Tensor:
         """A channel can be other than zero where a path arrives, and everywhere while its shift is kept."""
         return with_shift(call, self.flow(call)[0], 1)
+
+    def compact(self, rewrite: Rewrite) -> fx.Node:
+        """The normalisation of the channels that stay."""
+        small: Any = copy.deepcopy(rewrite.module)
+        channels = rewrite.output[0][1]
+        for name, value in (*small.named_parameters(), *small.named_buffers()):
+            if value.dim():
+                own = value.detach()[channels]
+                setattr(small, name, nn.Parameter(own) if isinstance(value, nn.Parameter) else own)
+        small.num_features = len(channels)
+        return rewrite.add_module(small)
 
     def units(self, call: Call, record: UnitRecord) -> Tensor:
         """The same units, to which the shifts of their channels are added."""
