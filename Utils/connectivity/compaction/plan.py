@@ -81,7 +81,7 @@ class Plan:
             numbers = graph.parts(graph.reach.numbers, node)
             asked = wanted.pop(node, None) or [torch.zeros_like(part, dtype=torch.bool) for part in numbers]
             kept = [self._entries(part, own, node) for part, own in zip(numbers, asked, strict=True)]
-            boxes = [_box(part) for part in kept]
+            boxes = [_box(part, has_batch=node.op != "get_attr") for part in kept]
             for part, own, box in zip(numbers, kept, boxes, strict=True):
                 inside = torch.zeros_like(own)
                 inside[torch.meshgrid(*box, indexing="ij")] = True
@@ -179,10 +179,11 @@ def _live(graph: Graph) -> Tensor:
     return stays
 
 
-def _box(kept: Tensor) -> Axes:
-    """The indices along each axis at which something stays."""
-    return [torch.nonzero(kept.transpose(0, axis).flatten(1).any(1) if kept.dim() > 1 else kept).flatten()
-            for axis in range(kept.dim())]  # fmt: skip
+def _box(kept: Tensor, has_batch: bool) -> Axes:
+    """The indices along each axis at which something stays; all images do."""
+    box = [torch.nonzero(kept.transpose(0, axis).flatten(1).any(1) if kept.dim() > 1 else kept).flatten()
+           for axis in range(kept.dim())]  # fmt: skip
+    return [torch.arange(len(kept)), *box[1:]] if has_batch else box
 
 
 def _channel_axis(graph: Graph, node: fx.Node) -> int:

@@ -69,12 +69,12 @@ class _Rewriter:
             raise CannotRewriteError(node) from error
 
     def _varies(self, node: fx.Node) -> bool:
-        """Whether something that stays of a value depends on the input."""
-        (varies,), (axes,) = self.old.varies(node), self.plan.axes[node]
-        return bool(chosen(varies, axes).any())
+        """Whether something that stays of a value depends on the input and matters to an output."""
+        (varies,), (matters,), (axes,) = self.old.varies(node), self.old.matters(node), self.plan.axes[node]
+        return bool(chosen(varies & matters, axes).any())
 
     def _constant(self, node: fx.Node) -> fx.Node:
-        """What stays of a value that is the same for all inputs, once for each image."""
+        """What stays of a value that is the same for all inputs where it matters, once for each image."""
         value = chosen(self.old.values[node], self.plan.axes[node][0])
         stored = self._buffer(f"{node.name}_constant", value)
         new = self.graph.call_method("expand", (stored, self.batch, *[-1] * (value.dim() - 1)))
