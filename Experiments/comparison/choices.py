@@ -26,7 +26,7 @@ ALIGNMENTS = {
 """How the units of two networks are matched."""
 
 NULL_MODELS = ("layer", "unit", "position", "kernel", "sign", "fair-sign")
-"""What random masks keep of a layer, as `structure/null_models.py` says."""
+"""What random masks keep of a layer, as `null_models.py` says."""
 
 WHEN = ("after", "before")
 """Whether activations are read after the nonlinearity that follows a layer, or before it."""

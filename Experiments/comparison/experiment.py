@@ -17,7 +17,7 @@ from Experiments.base import Experiment
 from Experiments.comparison.choices import ALIGNMENTS, NULL_MODELS, PARTS, USUAL_PARTS, VARIANTS, WHEN
 from Experiments.comparison.figure_kinds import FIGURE_KINDS
 from Utils.config.choices import DENSE
-from Utils.config.fields import AT_LEAST_ONE, AT_LEAST_TWO_POINTS, NOT_NEGATIVE, setting
+from Utils.config.fields import AT_LEAST_ONE, AT_LEAST_TWO_POINTS, NOT_EMPTY, NOT_NEGATIVE, setting
 from Utils.config.groups import Pruning, Training
 from Utils.config.settings import Settings
 from Utils.errors import UserError
@@ -42,7 +42,7 @@ class ComparisonOptions:
     )  # fmt: skip
     files_key: str | None = setting(None, "hash of the contents of these files and their groups", flag=False)
     parts: tuple[str, ...] = setting(
-        USUAL_PARTS, "what is compared", choices=tuple(PARTS), sequence=True,
+        USUAL_PARTS, "what is compared", choices=tuple(PARTS), sequence=True, check=NOT_EMPTY,
     )  # fmt: skip
     variant: str = setting(
         VARIANTS[0], "the definitions of distances and structure: the corrected ones, or those of the thesis",
@@ -56,9 +56,12 @@ class ComparisonOptions:
         5, "random networks of the same layer densities behind each expectation", kind=int, check=NOT_NEGATIVE
     )
     null_models: tuple[str, ...] = setting(
-        NULL_MODELS[:1], "what random masks keep of a layer, in statistics of structure", choices=NULL_MODELS,
-        sequence=True,
+        NULL_MODELS[:1], "what random masks keep of a layer: in statistics of structure; of distances, the first one",
+        choices=NULL_MODELS, sequence=True, check=NOT_EMPTY,
     )  # fmt: skip
+    shortcuts: bool = setting(
+        True, "count the layers of shortcuts of residual blocks, in densities and structure", kind=bool
+    )
     images: int = setting(1000, "test images on which activations are read", kind=int, check=AT_LEAST_ONE)
     when: str = setting("after", "read activations after the nonlinearity of a layer, or before it", choices=WHEN)
     points: int = setting(11, "networks on the line between two, with its ends", kind=int, check=AT_LEAST_TWO_POINTS)
@@ -130,7 +133,8 @@ class Comparison(Experiment):
             ("alignment", "swaps"): {"distances", "paths"},
             ("nulls",): {"distances", "structure"},
             ("variant",): {"distances", "structure"},
-            ("null_models",): {"structure"},
+            ("null_models",): {"distances", "structure"},
+            ("shortcuts",): {"densities", "structure"},
             ("images", "when"): {"activations", "pictures"},
             ("points",): {"paths"},
         }

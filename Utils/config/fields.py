@@ -28,6 +28,9 @@ THREADS: Check = (lambda value: 1 <= value <= 1024, "between 1 and 1024")
 POSITIVE: Check = (lambda value: value > 0, "greater than 0")
 
 
+NOT_EMPTY: Check = (lambda values: len(values) > 0, "one name or more")
+
+
 NOT_NEGATIVE: Check = (lambda value: value >= 0, "at least 0")
 
 

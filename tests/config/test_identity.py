@@ -72,8 +72,8 @@ DEFAULTS = {
     "compare": {
         "runs_key": None, "files_key": None,
         "parts": ["densities", "distances", "activations", "structure", "pictures", "outcomes", "predictions"],
-        "variant": "corrected", "alignment": "auto", "swaps": 0, "nulls": 5, "null_models": ["layer"], "images": 1000,
-        "when": "after", "points": 11, "report": False,
+        "variant": "corrected", "alignment": "auto", "swaps": 0, "nulls": 5, "null_models": ["layer"],
+        "shortcuts": True, "images": 1000, "when": "after", "points": 11, "report": False,
     },
     "anatomy": {
         "runs_key": None, "samples": 5, "controls": ["random", "shuffle", "reinitialize"],

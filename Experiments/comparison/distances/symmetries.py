@@ -58,6 +58,12 @@ class Symmetries:
     """Places that can be exchanged with each other, two or more, by stream in the order of the graph."""
     count: int
     """Number of places, with 0."""
+    every: dict[str, Axes]
+    """The axes of all layers, those without masks among them: they move with the others."""
+
+    def orders(self, partners: np.ndarray) -> dict[str, np.ndarray]:
+        """The order of the units of all layers by the partners (count,) of places."""
+        return {name: axes.units.moved(partners) for name, axes in self.every.items()}
 
     @property
     def identity(self) -> np.ndarray:
@@ -84,7 +90,7 @@ def no_symmetries(layers: Iterable[Layer]) -> Symmetries:
         layer.name: Axes(*(Axis(np.zeros(size, dtype=np.int64), 1) for size in layer.weights.shape[:2]))
         for layer in layers
     }
-    return Symmetries(fixed, [], 1)
+    return Symmetries(fixed, [], 1, fixed)
 
 
 def symmetries_of(model: nn.Module, input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Symmetries:
@@ -106,7 +112,7 @@ def symmetries_of(model: nn.Module, input_shape: tuple[int, ...], layers: Sequen
         axes[name.removesuffix(".weight")] = Axes(*(Axis(places[nodes_of(own)], count) for own in (numbers, channels)))
     streams = _streams(axes.values(), places)
     compared = {layer.name for layer in layers}
-    return Symmetries({name: own for name, own in axes.items() if name in compared}, streams, count)
+    return Symmetries({name: own for name, own in axes.items() if name in compared}, streams, count, axes)
 
 
 def _streams(layers: Iterable[Axes], places: np.ndarray) -> list[np.ndarray]:

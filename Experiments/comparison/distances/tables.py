@@ -32,8 +32,9 @@ def distance_tables(
     steps: int = 0,
     nulls: int = 5,
     variant: str = "corrected",
+    null_model: str = "layer",
 ) -> dict[str, pd.DataFrame]:
-    """Distances of all pairs of networks, each beside that of `nulls` pairs of random networks of the same densities.
+    """Distances of all pairs of networks, each beside that of `nulls` pairs of random networks, as a null model draws.
 
     `layer_distances`: a row per `measure`, pair (`first`, `second`, `first_group`, `second_group`, `first_sample`,
     `second_sample`), `layer` and `reduction` with `distance`, `null_mean` and `null_std`.
@@ -56,7 +57,9 @@ def distance_tables(
         axes = (list(chosen), REDUCTIONS)
         compare = partial(_corrected, alignment_of(networks, alignment, steps), generator, chosen)
         kernels = [kernels_of(network.layers) for network in networks]
-    table = _all_pairs(networks, kernels, axes, partial(with_null, compare, nulls=nulls, generator=generator))
+    table = _all_pairs(
+        networks, kernels, axes, partial(with_null, compare, nulls=nulls, generator=generator, model=null_model)
+    )
     is_mean = table["layer"] == _MEAN
     layers, means = table[~is_mean], table[is_mean].drop(columns="layer")
     tables = {"layer_distances": layers, "network_distances": means, "distance_order": _order(networks, means)}

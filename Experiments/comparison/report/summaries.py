@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from Utils.config.choices import DENSE
+
 Tables = Mapping[str, pd.DataFrame]
 
 _STATISTICS = ("positive_share", "runs", "run_length", "gap_mean", "graph_score_4", "filled_graph_score_4")
@@ -67,7 +69,7 @@ def mask_overlaps(tables: Tables) -> pd.DataFrame:
 def activation_similarity(tables: Tables) -> pd.DataFrame:
     """Correlations of matched units and CKA of every two groups, means over layers and pairs of networks."""
     table = tables["activation_similarity"]
-    table = table[table["first"] < table["second"]]
+    table = table[table["first"] != table["second"]]  # semi-matching has two directions
     return _by_groups(table, ["live_one_to_one", "live_semi", "unbiased_cka"])
 
 
@@ -119,6 +121,8 @@ def exemplars(tables: Tables) -> pd.DataFrame:
     table = tables["exemplars"]
     is_right = table["dense_label"] == table["label"]
     counts = table.assign(dense_right=is_right).groupby("group", sort=False)["dense_right"].agg(["size", "sum"])
+    calibrated = tables["calibration"]["group"].unique()
+    counts = counts.reindex([group for group in calibrated if group != DENSE], fill_value=0)
     return counts.reset_index().rename(columns={"size": "exemplars", "sum": "of which dense networks are right"})
 
 
@@ -144,10 +148,11 @@ def _wide(table: pd.DataFrame, rows: str | Sequence[str], columns: str) -> pd.Da
 
 def _by_groups(table: pd.DataFrame, values: Sequence[str], by: Sequence[str] = ()) -> pd.DataFrame:
     """Mean ± standard deviation over pairs of networks of values, a row for every two groups, in either order."""
-    pairs = [tuple(sorted(pair)) for pair in zip(table["first_group"], table["second_group"], strict=True)]
-    firsts, seconds = zip(*pairs, strict=True)
-    table = table.assign(first_group=firsts, second_group=seconds)
-    # The values of a pair of networks are averaged over its layers first.
+    table = table.copy()
+    for first, second in (("first_group", "second_group"), ("first", "second")):
+        pairs = [tuple(sorted(pair)) for pair in zip(table[first], table[second], strict=True)]
+        table[first], table[second] = zip(*pairs, strict=True)
+    # The values of a pair of networks are averaged over its layers, and its directions, first.
     names = [*by, "first_group", "second_group"]
     of_pairs = table.groupby([*names, "first", "second"], sort=False)[list(values)].mean().reset_index()
     groups = of_pairs.groupby(names, sort=False)[list(values)]

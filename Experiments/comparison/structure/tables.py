@@ -1,7 +1,7 @@
 """Tables of structure: densities of layers, statistics of units and layers beside chance, kernels and positions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,18 +10,18 @@ import pandas as pd
 
 from Experiments.comparison.choices import VARIANTS
 from Experiments.comparison.networks import Network
+from Experiments.comparison.null_models import NULL_MODELS, null_model
 from Experiments.comparison.pairs import check_same_layers
 from Experiments.comparison.structure.clusters import NEIGHBOURS, Clusters, clusters, runs
 from Experiments.comparison.structure.densities import densities_over_samples, layer_densities
 from Experiments.comparison.structure.gaps import position_histogram
 from Experiments.comparison.structure.group_tests import welch_tests
-from Experiments.comparison.structure.null_models import NULL_MODELS, null_model
 from Experiments.comparison.structure.patterns import common_patterns
 from Experiments.comparison.structure.positions import co_occurrence, input_counts, kernel_counts, weight_counts
 from Experiments.comparison.structure.scores import Scores, rounding_distances, score_histograms
 from Experiments.comparison.structure.signs import effective_signs, flat, kept_signs
-from Experiments.comparison.structure.statistics import expectations, layer_statistics, mean, unit_statistics
-from Experiments.comparison.structure.thesis import thesis_statistics
+from Experiments.comparison.structure.statistics import expectations, layer_statistics, unit_statistics
+from Experiments.comparison.structure.thesis import thesis_means, thesis_statistics
 from Utils.errors import UserError, unknown
 
 _EXACT = "layer"
@@ -80,6 +80,10 @@ def structure_tables(
     for name in null_models:
         null_model(name)  # refuses an unknown name
     items = _items(networks, variant, shortcuts)
+    if variant == "thesis":
+        items = [
+            item if item.is_convolution else replace(item, signs=flat(item.signs)[:, None, None]) for item in items
+        ]
     measure = thesis_statistics if variant == "thesis" else unit_statistics
     layers = pd.concat([_layer_structure(item, generator, nulls, null_models, variant) for item in items])
     once = layers[layers["null_model"] == null_models[0]]
@@ -158,7 +162,7 @@ def _check(networks: Sequence[Network]) -> None:
 def _layer_structure(
     item: _Item, generator: np.random.Generator, nulls: int, null_models: Sequence[str], variant: str
 ) -> pd.DataFrame:
-    measure = _thesis_means if variant == "thesis" else layer_statistics
+    measure = thesis_means if variant == "thesis" else layer_statistics
     own, tables = measure(item.signs), []
     for name in null_models:
         shuffle = null_model(name)
@@ -169,10 +173,6 @@ def _layer_structure(
         columns = {"null_model": name, "null_mean": means, "null_sd": draws.std()}
         tables.append(pd.DataFrame({"value": pd.Series(own), **columns}).rename_axis("statistic").reset_index())
     return _named(item.columns(), pd.concat(tables))
-
-
-def _thesis_means(signs: np.ndarray) -> dict[str, float]:
-    return {name: mean(values) for name, values in thesis_statistics(signs).items()}
 
 
 def _cluster_counts(signs: np.ndarray) -> pd.DataFrame:

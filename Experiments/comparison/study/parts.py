@@ -69,7 +69,7 @@ class Comparison:
 
 def densities(compared: Comparison) -> Steps:
     """Densities of layers."""
-    yield "densities", lambda: structure.density_tables(compared.networks)
+    yield "densities", lambda: structure.density_tables(compared.networks, compared.settings.options.shortcuts)
 
 
 def distances_of_weights(compared: Comparison) -> Steps:
@@ -77,7 +77,7 @@ def distances_of_weights(compared: Comparison) -> Steps:
     options, networks = compared.settings.options, compared.networks
     yield "distances", lambda: distances.distance_tables(
         networks, compared.generator(), alignment=options.alignment, steps=options.swaps, nulls=options.nulls,
-        variant=options.variant,
+        variant=options.variant, null_model=options.null_models[0],
     )  # fmt: skip
     yield "overlaps", lambda: {"mask_overlaps": distances.mask_overlap_table(networks)}
     yield (
@@ -109,7 +109,7 @@ def structures(compared: Comparison) -> Steps:
             networks, compared.generator(), options.nulls, options.null_models, options.variant
         ),
     )
-    yield "weights", lambda: structure.weight_tables(networks, options.variant)
+    yield "weights", lambda: structure.weight_tables(networks, options.variant, options.shortcuts)
     scores = {network.name: _scores(network) for network in compared.runs}
     if any(scores.values()):
         yield "scores", lambda: structure.score_tables(networks, {name: own for name, own in scores.items() if own})
@@ -168,8 +168,7 @@ def _matching(compared: Comparison, first: Network, second: Network) -> dict[str
     alignment = alignment_of([first, second], options.alignment, options.swaps)
     own, other = (kernels_of(network.layers) for network in (first, second))
     partners = alignment.partners(own, other, measure("maed"), compared.generator())
-    layers = alignment.symmetries.layers
-    return {name: axes.units.moved(partners) for name, axes in layers.items()}
+    return alignment.symmetries.orders(partners)
 
 
 STEPS: dict[str, Callable[[Comparison], Steps]] = {

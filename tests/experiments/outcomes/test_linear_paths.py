@@ -14,10 +14,13 @@ from networks import Concatenation, Residual
 from torch import nn
 
 from Experiments.common.linear_path import barrier, barriers, linear_path, recompute_statistics
+from Experiments.comparison.distances.alignment import kernels_of
+from Experiments.comparison.distances.comparing import alignment_of
+from Experiments.comparison.distances.measures import measure
 from Experiments.comparison.networks import Network
 from Experiments.comparison.outcomes.paths import path_tables
 from Experiments.comparison.outcomes.permuting import permuted
-from Layers import MaskedConv2d, MaskedLinear, prunable
+from Layers import MaskedConv2d, MaskedLinear, Masks, prunable
 from Models import build
 from Utils.config.resolved import Recipe
 from Utils.data.dataset import Batches, load
@@ -206,3 +209,26 @@ def test_networks_of_other_shapes_are_one_line():
     with pytest.raises(UserError, match="a0 and b0 differ: layer 1"):
         path_tables([pair], DIGITS, Recipe())
     assert path_tables([], DIGITS, Recipe())["barriers"].empty
+
+
+@pytest.mark.parametrize("name", ["gem-miner/resnet20", "union/resnet20", "lottery/resnet20"])
+def test_units_of_residual_networks_are_matched_with_their_unmasked_shortcuts(name):
+    """The copy that `permuted` returns is checked to be the same function."""
+    networks = []
+    for seed in (0, 1):
+        model = build(name, (3, 8, 8), 10, generator=torch.Generator().manual_seed(seed)).eval()
+        generator = torch.Generator().manual_seed(seed)
+        Masks({
+            key: torch.rand(mask.shape, generator=generator) < 0.3 for key, (_, mask) in prunable(model).items()
+        }).install(model)  # fmt: skip
+        networks.append(Network(f"a s{seed}", "a", seed, model, (3, 8, 8), "", ""))
+    alignment = alignment_of(networks)
+    kernels = [kernels_of(one.layers) for one in networks]
+    partners = alignment.partners(*kernels, measure("maed"), np.random.default_rng(0))
+    orders = alignment.symmetries.orders(partners)
+    moved = permuted(networks[1].model, (3, 8, 8), orders)
+    names = {layer for layer in orders if (orders[layer] != np.arange(len(orders[layer]))).any()}
+    assert any("skip" in layer or "shortcut" in layer for layer in orders) and len(names) > 10
+    aligned = alignment.aligned(kernels[1], partners)
+    for layer in Network("b", "b", 0, moved, (3, 8, 8), "", "").layers:
+        np.testing.assert_allclose(layer.weights.reshape(aligned[layer.name].shape), aligned[layer.name])

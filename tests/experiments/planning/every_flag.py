@@ -34,7 +34,8 @@ VALUES = {
     "runs": "pruner=snip", "pruners": "random", "sparsities": "0.6", "samples": "2", "controls": "reinitialize",
     "control_sparsities": "0.8", "control_samples": "1", "resamples": "7", "branch_at": "2",
     "files": "second.pt,weights.pt", "parts": "activations,structure,paths", "variant": "thesis", "alignment": "none",
-    "swaps": "5", "nulls": "2", "null_models": "unit", "images": "15", "when": "before", "points": "3", "report": "1",
+    "swaps": "5", "nulls": "2", "null_models": "unit", "shortcuts": "0", "images": "15", "when": "before",
+    "points": "3", "report": "1",
 }  # fmt: skip
 """A value of each flag other than its default."""
 
@@ -54,7 +55,7 @@ NEEDS = {
 ELSEWHERE = {"experiment", "architecture", "data", "epochs"}
 """Flags that choose another network, whose result differs whatever else is given, or that are spelled as another."""
 
-RARE = {"effective_type", "pretrained"}
+RARE = {"effective_type", "pretrained", "shortcuts"}
 """Flags whose effect shows on other networks only."""
 
 SLIGHT = {

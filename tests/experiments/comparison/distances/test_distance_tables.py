@@ -259,3 +259,13 @@ def test_refusals(networks):
         distance_tables(networks, generator(), variant="theses")
     with pytest.raises(UserError, match="unknown measure 'nnstd'"):
         distance_tables(networks, generator(), ("nnstd",))
+
+
+def test_a_null_model_that_keeps_more_is_closer():
+    """Units of one input each, at the same place: shuffled within the layer they part, within inputs they do not."""
+    kernels = {"0": np.zeros((6, 6, 1))}
+    kernels["0"][:, 0] = 1.0
+    same = shuffled(kernels, generator(), "position")
+    assert (same["0"] == kernels["0"]).all() and (shuffled(kernels, generator())["0"] != kernels["0"]).any()
+    with pytest.raises(UserError, match="unknown null model 'positions'; did you mean 'position'"):
+        shuffled(kernels, generator(), "positions")

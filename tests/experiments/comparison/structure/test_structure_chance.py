@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from Experiments.comparison.null_models import NULL_MODELS, null_model
 from Experiments.comparison.structure.chance import neighbour_probability, same_sign_probability
-from Experiments.comparison.structure.null_models import NULL_MODELS, null_model
 from Experiments.comparison.structure.patterns import common_patterns, pattern_ids
 from Experiments.comparison.structure.positions import weight_counts
 from Experiments.comparison.structure.statistics import expectations, layer_statistics

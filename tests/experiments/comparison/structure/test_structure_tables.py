@@ -12,7 +12,7 @@ from Experiments.comparison.structure.group_tests import welch_tests
 from Experiments.comparison.structure.signs import effective_signs, is_shortcut, kept_signs
 from Experiments.comparison.structure.statistics import expectations, layer_statistics, unit_statistics
 from Experiments.comparison.structure.tables import density_tables, structure_tables, weight_tables
-from Experiments.comparison.structure.thesis import thesis_statistics
+from Experiments.comparison.structure.thesis import thesis_means, thesis_statistics
 from Layers import MaskedLinear, Masks
 from Models import build
 from Utils.errors import UserError
@@ -131,7 +131,8 @@ def test_rows_are_the_statistics_of_layers(dense_layers, variant):
     for own in (dense_layers[0], dense_layers[3]):
         for name, signs in read(own).items():
             part = units[(units["network"] == own.name) & (units["layer"] == name)]
-            for column, values in measure(signs).items():
+            lined = signs.reshape(len(signs), 1, 1, -1) if variant == "thesis" else signs
+            for column, values in measure(lined).items():
                 np.testing.assert_array_equal(part[column], values)
             clusters = found["weight_clusters"]
             of = clusters[(clusters["network"] == own.name) & (clusters["layer"] == name)]
@@ -250,3 +251,18 @@ def test_groups_that_do_not_vary_have_no_test():
     table = pd.DataFrame({"group": list("aabb"), "layer": "x", "value": [1.0, 1.0, 2.0, 2.0]})
     (row,) = welch_tests(table, ["layer"]).itertuples()
     assert row.difference == 1 and np.isnan([row.t, row.p, row.cohens_d, row.dof]).all()
+
+
+def test_means_of_the_thesis_are_over_runs_for_signs_and_read_one_row():
+    units = np.array([[1, 1, 0, 1, 1, 0, 1], [-1, -1, 0, 1, 0, 0, 0]], dtype=np.int8)[:, None, None]
+    assert thesis_means(units)["run_sign_ratio"] == pytest.approx(2 / 3)  # 1, 1 and 0: the last run does not count
+    assert thesis_means(np.array([[[[1, 0, 1]]]], dtype=np.int8))["run_sign_ratio"] == 0
+    model = torch.nn.Sequential(torch.nn.Flatten(), MaskedLinear(4, 1))
+    with torch.no_grad():
+        model[1].weight_mask.copy_(torch.tensor([[True, False, True, False]]))  # one column of the image
+    own = Network("a", "a", 0, model.eval(), (1, 2, 2), "", "")
+    scores = {
+        variant: tables(own, variant=variant)["unit_structure"]["graph_score_4"].item()
+        for variant in ("corrected", "thesis")
+    }
+    assert scores == {"corrected": 1, "thesis": 0}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from Experiments.comparison.structure.signs import flat
+from Experiments.comparison.choices import NULL_MODELS as NAMES
 from Utils.errors import unknown
 
 NullModel = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -22,7 +22,7 @@ def layer_null(weights: np.ndarray, generator: np.random.Generator) -> np.ndarra
 
 def unit_null(weights: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Entries move within each unit: the number of weights of each unit stays, and so its deviation over units."""
-    return generator.permuted(flat(weights), axis=1).reshape(weights.shape)
+    return generator.permuted(weights.reshape(len(weights), -1), axis=1).reshape(weights.shape)
 
 
 def position_null(weights: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -63,6 +63,6 @@ NULL_MODELS: dict[str, NullModel] = {
 
 def null_model(name: str) -> NullModel:
     """A null model by name; raises `UserError` for an unknown one."""
-    if name not in NULL_MODELS:
-        raise unknown("null model", name, NULL_MODELS)
+    if name not in NAMES:
+        raise unknown("null model", name, NAMES)
     return NULL_MODELS[name]
