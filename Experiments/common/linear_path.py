@@ -67,7 +67,7 @@ def barrier(alphas: np.ndarray, values: np.ndarray) -> float:
     line = values[0] + np.asarray(alphas) * (values[-1] - values[0])
     rises = np.asarray(values) - line
     rises[[0, -1]] = 0 * rises[[0, -1]]  # exactly 0, where rounding may leave a little
-    return float(rises.max())
+    return float(rises.max()) + 0.0  # not -0.0
 
 
 def barriers(path: pd.DataFrame) -> dict[str, float]:

@@ -31,13 +31,13 @@ class ComparisonOptions:
     """The networks that are compared, and how (`--experiment=compare`)."""
 
     runs: tuple[str, ...] = setting(
-        (), "finished runs: folders, names, patterns, and filters SETTING=VALUE (default: none)",
+        (), "finished runs: folders, names, patterns, and filters SETTING=VALUE",
         sequence=True, identity=False, placeholder="RUN|SETTING=VALUE",
     )  # fmt: skip
     runs_key: str | None = setting(None, "hash of the keys of these runs", flag=False)
     files: tuple[str, ...] = setting(
         (), "weights from elsewhere, whose zeros are pruned entries; files of one GROUP count as its "
-        "samples (default: none)",
+        "samples",
         sequence=True, identity=False, placeholder="[GROUP=]FILE",
     )  # fmt: skip
     files_key: str | None = setting(None, "hash of the contents of these files and their groups", flag=False)
@@ -65,7 +65,9 @@ class ComparisonOptions:
     images: int = setting(1000, "test images on which activations are read", kind=int, check=AT_LEAST_ONE)
     when: str = setting("after", "read activations after the nonlinearity of a layer, or before it", choices=WHEN)
     points: int = setting(11, "networks on the line between two, with its ends", kind=int, check=AT_LEAST_TWO_POINTS)
-    report: bool = setting(False, "also write report.html, one page with all figures and tables", kind=bool, many=False)
+    report: bool = setting(
+        False, "also write report.html, one page with all figures and tables; a study of its own", kind=bool, many=False
+    )
 
 
 class Comparison(Experiment):
@@ -103,7 +105,11 @@ class Comparison(Experiment):
         from Experiments.comparison.files import files_key, named_files
         from Utils.results.run_selection import runs_key
 
-        options, values = settings.options, {}
+        options = settings.options
+        values: dict[str, Any] = {
+            "parts": tuple(part for part in PARTS if part in options.parts),
+            "null_models": tuple(dict.fromkeys(options.null_models)),
+        }
         if options.files:
             values["files_key"] = files_key(named_files(options.files))
         if options.runs:

@@ -33,10 +33,11 @@ def named_files(words: Sequence[str]) -> list[NamedFile]:
         if not equals or is_file(Path(word)):
             group, name = Path(word).stem, word
         path = Path(name)
+        if not name or (equals and not group):
+            raise UserError(f"--files: {word} lacks {'a file behind' if group else 'a group before'} the =")
         if not is_file(path):
-            raise UserError(f"--files: there is no file {name}; give FILE or GROUP=FILE, a state dict of the network")
-        if not group:
-            raise UserError(f"--files: {word} has an empty group before the =; write GROUP={name} or {name}")
+            what = "is a folder" if path.is_dir() else "is no file"
+            raise UserError(f"--files: {path} {what}; give FILE or GROUP=FILE, a state dict of the network")
         files.append(NamedFile(path, group, counts[group]))
         counts[group] += 1
     return files

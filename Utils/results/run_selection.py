@@ -6,6 +6,7 @@ import glob
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pandas as pd
 
 from Utils.config.settings import Settings
 from Utils.config.stored_settings import stored_settings
+from Utils.config.target import sparsity_of
 from Utils.errors import UserError, unknown
 from Utils.files import DamagedError, is_file
 from Utils.results.digests import RECORD, read_record
 from Utils.results.folders import find_run, run_folders
 from Utils.results.summaries import read_summaries, read_table
+
+_DENSITY = "target_density"
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -54,18 +58,23 @@ def select_runs(results: str | Path, words: Sequence[str], within: Mapping[str, 
     rows = _rows(Path(results), names)
     if rows.empty:
         raise UserError(f"--runs: {results} holds no finished runs")
-    filters = {name: [value] for name, value in (within or {}).items()} | filters
     runs = [_stored(row) for _, row in rows.iterrows()]
-    for name, accepted in filters.items():
+    every = [*((name, [value]) for name, value in (within or {}).items()), *filters.items()]
+    for name, accepted in every:
         if not any(name in run.values for run in runs):
             settings = {key for run in runs for key in run.values}
             raise unknown("setting of --runs", name, sorted(settings), listed_by="python main.py --help")
-        passed = [run for run in runs if any(_same(run.values.get(name), text) for text in accepted)]
-        if not passed:
-            there = ", ".join(sorted({_text(run.values.get(name)) for run in runs}))
-            raise UserError(f"--runs: no finished run has {name}={','.join(accepted)}; there are: {there}")
-        runs = passed
+        runs = _filtered(runs, name, accepted)
     return runs
+
+
+def _filtered(runs: Sequence[StoredRun], name: str, accepted: Sequence[str]) -> list[StoredRun]:
+    """The runs with one of the values of a setting; raises `UserError` for a value that none has."""
+    for text in accepted:
+        if not any(_same(run.values.get(name), text) for run in runs):
+            there = ", ".join(sorted({_text(run.values.get(name)) for run in runs}))
+            raise UserError(f"--runs: no finished run has {name}={text}; there are: {there}")
+    return [run for run in runs if any(_same(run.values.get(name), text) for text in accepted)]
 
 
 def runs_key(runs: Iterable[StoredRun]) -> str:
@@ -98,7 +107,17 @@ def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
             accepted.append(value)
         else:
             accepted.append(word)
+    if _DENSITY in filters:  # stored as a sparsity
+        filters.setdefault("target_sparsity", []).extend(map(_sparsity, filters.pop(_DENSITY)))
     return names, filters
+
+
+def _sparsity(text: str) -> str:
+    """The sparsity of a density, as text."""
+    try:
+        return str(sparsity_of(Decimal(text)))
+    except ArithmeticError:
+        raise UserError(f"--runs: {_DENSITY}={text} is not a number") from None
 
 
 def _rows(results: Path, names: Sequence[str]) -> pd.DataFrame:

@@ -62,7 +62,8 @@ def test_settings_and_keys_come_back(results):
 @pytest.mark.parametrize(("words", "message"), [
     (["prunr=mag"], "unknown setting of --runs 'prunr'; did you mean 'pruner'?"),
     (["pruner=magnitude"], "--runs: no finished run has pruner=magnitude; there are: mag, random"),
-    (["pruner=mag", "pruner=magnitud", "sample=7"], "no finished run has sample=7; there are: 0, 1"),
+    (["pruner=mag", "pruner=magnitud"], "no finished run has pruner=magnitud; there are: mag, random"),
+    (["pruner=mag", "pruner=random", "sample=7"], "no finished run has sample=7; there are: 0, 1"),
     (["gone"], "--runs: gone names no finished run"),
 ])  # fmt: skip
 def test_mistakes(results, words, message):

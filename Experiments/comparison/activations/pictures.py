@@ -25,8 +25,8 @@ _SIDE = 32
 _DIGITS = 4
 
 
-def representatives(networks: Sequence[Network], most: int = 4) -> list[Network]:
-    """The first network of each group."""
+def representatives(networks: Sequence[Network], most: int = 9) -> list[Network]:
+    """The first network of each group, of nine groups at most."""
     first = {network.group: network for network in reversed(networks)}
     return [network for network in networks if first[network.group] is network][:most]
 

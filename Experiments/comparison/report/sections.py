@@ -45,7 +45,8 @@ SECTIONS = (
     Section(
         "Claims of the thesis",
         "Each claim is tested by a fixed rule at every target density with the methods that it names. Few samples of "
-        "one architecture confirm or refute it for these networks only.",
+        "one architecture confirm or refute it for these networks only. Claims about networks that are not here are "
+        "left out.",
         (ShownTable("claims", "Claims, the rule by which each holds, the verdict, and what was measured.",
                     summaries.claims),),
     ),
@@ -60,7 +61,7 @@ SECTIONS = (
             ShownTable("paired", "Differences of top-1 (second - first), paired by sample: two-sided t-test, and "
                        "Wilcoxon's signed-rank test from six pairs on.", summaries.paired),
             ShownTable("operations", "Operations as shares of the dense network. One multiply-add is two operations; "
-                       "a step of training takes three passes. `inference` is the number for one image.",
+                       "a step of training takes three passes. The column inference has the number for one image.",
                        summaries.operations),
             ShownTable("tickets", "A winning ticket reaches its least loss no later than the dense network of its "
                        "sample, and less than 1.02 times that network's.", summaries.tickets),
@@ -133,7 +134,7 @@ SECTIONS = (
         "or the image that a dense unit reads. Expectations are those of random positions in the same layer.",
         (
             ShownTable("layer_structure", "Statistics of layers, means over units and samples, with those of random "
-                       "positions in brackets. `positive_share`: share of positive weights.",
+                       "positions in brackets; positive_share is the share of positive weights.",
                        summaries.layer_structure),
             ShownFigure("weight-gaps", "Mean gap between consecutive weights of a unit, units with two weights or "
                         "more; bars are means."),
@@ -156,7 +157,8 @@ SECTIONS = (
     ),
     Section(
         "Pictures",
-        "One network of each group. Units in one column are partners by their activations.",
+        "One network of each group, of nine groups at most. In feature maps and patches, units at one place are "
+        "partners by their activations; kernels are each network's own.",
         (
             ShownFigure("first-layers", "Sum, absolute sum and number of the first layer's effective weights at each "
                         "pixel."),

@@ -27,13 +27,14 @@ def _number(value: float, digits: int = 4) -> str:
 
 
 def networks(tables: Tables) -> pd.DataFrame:
-    """The compared networks."""
-    return tables["networks"]
+    """The compared networks, without columns that none of them has."""
+    return tables["networks"].dropna(axis=1, how="all")
 
 
 def claims(tables: Tables) -> pd.DataFrame:
-    """The tested claims of the thesis."""
-    return tables["claims"].drop(columns="where")
+    """The claims of the thesis that could be tested."""
+    table = tables["claims"]
+    return table[table["verdict"] != "not tested"].drop(columns="where")
 
 
 def final(tables: Tables) -> pd.DataFrame:

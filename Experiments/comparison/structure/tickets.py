@@ -22,16 +22,18 @@ _COLUMNS = [
 def winning_ticket(ticket: pd.DataFrame, original: pd.DataFrame, tolerance: float = TOLERANCE) -> dict[str, Any]:
     """Compare the curves of two trainings, tables `training` of runs.
 
-    The ticket wins if it reaches its lowest loss no later than the original, and if that is below `tolerance` times the
-    original's. `loss_of` is the set whose loss counts: `val`, or `test` if a training had no validation set.
-    `best_iteration`, `original_best_iteration`, `best_loss` and `original_best_loss` are those at the first minimum.
+    The ticket wins if it reaches its lowest loss no later than the original, but not before its training, and if that
+    is below `tolerance` times the original's. `loss_of` is the set whose loss counts: `val`, or `test` if a training
+    had no validation set. `best_iteration`, `original_best_iteration`, `best_loss` and `original_best_loss` are those
+    at the first minimum.
     """
     is_validated = ticket["val_loss"].notna().any() and original["val_loss"].notna().any()
     name = "val" if is_validated else "test"
     (step, loss), (original_step, original_loss) = (_lowest(table, f"{name}_loss") for table in (ticket, original))
     return {
         "loss_of": name, "best_iteration": step, "original_best_iteration": original_step, "best_loss": loss,
-        "original_best_loss": original_loss, "is_winning": step <= original_step and loss < tolerance * original_loss,
+        "original_best_loss": original_loss,
+        "is_winning": 0 < step <= original_step and loss < tolerance * original_loss,
     }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def _of_file(file: NamedFile, runs: Sequence[StoredRun], settings: Settings) -> 
     data = compared_data(settings, runs)
     spec = runs[0].settings.network_spec if runs else settings.network_spec
     model = build_network(spec, data.input_shape, data.classes)
-    load_file(model, file.path, f"--files: {file.path}")
+    load_file(model, file.path, f"--files: {file.path}, as weights of --architecture={spec.architecture},")
     Masks.from_zeros(model).install(model)
     return model.to(pick_device(settings.machine.device)), data.input_shape
 

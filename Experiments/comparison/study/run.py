@@ -48,14 +48,15 @@ def _say_what_is_left_out(settings: Settings, networks: Sequence[Network], conte
     }
     advice = {
         "outcomes": "files have no table of their training",
-        "predictions": "their runs stored none; their commands with --save_predictions --overwrite do",
+        "predictions": "only runs with --save_predictions store them; --overwrite repeats the others",
     }
     for part, names in lacking.items():
         if names and part in settings.options.parts:
             are_all = len(names) == len(networks)
             if are_all and settings.options.parts == (part,):
                 raise UserError(f"--parts={part}: there is nothing to compare: {advice[part]}")
-            left_out = "all networks" if are_all else f"{len(names)} of {len(networks)} networks ({names[0]}, …)"
+            few = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+            left_out = "all networks" if are_all else f"{len(names)} of {len(networks)} networks ({few})"
             context.listener(WarningIssued(f"{part} leave out {left_out}: {advice[part]}"))
 
 

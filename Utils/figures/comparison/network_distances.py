@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from Utils.figures.comparison.outcome_series import few_pairs, group_looks, study_table
+from Utils.figures.layers import name_layers
 from Utils.figures.look import Style, add_legend, columns_size, grey_line, new_figure
 
 MEASURES = {"ned": "NED (positions)", "sasd": "SaSD (positions and signs)", "maed": "MAED (values)"}
@@ -84,7 +85,7 @@ def layer_distances(rows: pd.DataFrame, style: Style, title: str = "", order: Se
             panel.plot(means["null_mean"].to_numpy(), color=look["color"], linestyle="--", linewidth=0.9,
                        gid=f"{measure}|{pair}|null_mean")  # fmt: skip
         panel.set_title(MEASURES.get(measure, measure), fontsize=8)
-        panel.set_xticks(range(len(layers)), layers, rotation=90)
+        name_layers(panel, [str(layer) for layer in layers])
     axes[0, 0].set_ylabel("Distance")
     if table["null_mean"].notna().any():
         handles.append(grey_line("random networks", linestyle="--"))

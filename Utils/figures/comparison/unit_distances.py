@@ -13,13 +13,15 @@ _ROWS = {"unaligned_distance": "As stored", "distance": "Aligned"}
 
 
 def unit_distances(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:
-    """Distances of the units of one pair of networks by the first measure: a column per layer.
+    """Distances of the units of the first two networks that differ by the first measure: a column per layer.
 
     Above, units are those of the same number; below, columns are the partners of the rows. Titles are the means of the
     diagonals. Raises `NothingToDrawError` if no study has `unit_distances.csv`.
     """
     table = study_table(rows, "unit_distances", "no study has compared the units of networks")
-    measure, first, second = (str(table[name].iloc[0]) for name in ("measure", "first", "second"))
+    differing = table[table["distance"] > 0]  # two dense networks have their weights at the same positions
+    chosen = (differing if len(differing) else table).iloc[0]
+    measure, first, second = (str(chosen[name]) for name in ("measure", "first", "second"))
     part = table[(table["measure"] == measure) & (table["first"] == first) & (table["second"] == second)]
     layers = list(dict.fromkeys(part["layer"]))
     heading = f"{title}\n{MEASURES.get(measure, measure)}: units of {first} (down) and {second} (across)".strip()

@@ -14,7 +14,7 @@ from Utils.figures.look import Style, new_figure, wrapped
 
 _SUMS = {"sum": "Sum", "absolute_sum": "Absolute sum", "count": "Count"}
 
-_MOST_NETWORKS, _MOST_KERNEL_NETWORKS = 9, 5
+_MOST_NETWORKS, _MOST_KERNEL_NETWORKS = 9, 9
 
 
 def first_layers(rows: pd.DataFrame, style: Style, title: str = "", order: Sequence[str] | None = None) -> Figure:

@@ -48,8 +48,14 @@ def refused(capsys, results: Path, *words: str) -> str:
     (["--runs", "pruners=snip"], "unknown setting of --runs 'pruners'; did you mean 'pruner'?"),
     (["--runs", "pruner=snip"], "several values of architecture: fc, lenet300100; add architecture=fc to --runs"),
     (["--runs", "nothing"], "--runs: nothing names no finished run of a network"),
-    (["--files", "absent.pt", "b.pt"], "--files: there is no file absent.pt; give FILE or GROUP=FILE"),
-    (["--files", "group=absent.pt", "b.pt"], "--files: there is no file absent.pt"),
+    (["--files", "absent.pt", "b.pt"], "--files: absent.pt is no file; give FILE or GROUP=FILE"),
+    (["--files", "group=absent.pt", "b.pt"], "--files: absent.pt is no file"),
+    (["--files", "group=", "b.pt"], "--files: group= lacks a file behind the ="),
+    (["--files", "/", "b.pt"], "--files: / is a folder; give FILE or GROUP=FILE"),
+    (["--runs", "pruner=random,snp"], "--runs: no finished run has pruner=snp; there are: random, snip"),
+    (["--runs", "pruner=random", "target_density=0.3"], "no finished run has target_sparsity=0.7; there are: 0.8"),
+    (["--runs", "pruner=random", "target_density=x"], "--runs: target_density=x is not a number"),
+    (["--runs", "architecture=fc", "--architecture=lenet300100"], "no finished run has architecture=fc; there"),
     (["--runs", "pruner=random", "--parts=distance"], "unknown value of --parts 'distance'; did you mean 'distances'?"),
     (["--runs", "pruner=random", "--alignment=tie"], "did you mean 'tied'?"),
     (["--runs", "pruner=random", "--nulls=-1"], "--nulls must be at least 0, not -1"),
@@ -81,14 +87,14 @@ def test_networks_of_other_shapes_are_named_with_their_first_difference(results,
     save_file(weights, tmp_path / "fc.safetensors")
     words = ["--runs", "pruner=random", f"--files={tmp_path / 'fc.safetensors'}"]
     text = refused(capsys, results, *words)
-    assert f"--files: {tmp_path / 'fc.safetensors'} does not fit the network: it lacks" in text
+    assert f"{tmp_path / 'fc.safetensors'}, as weights of --architecture=lenet300100, does not fit the network" in text
 
 
 def test_predictions_that_no_run_stored_are_left_out_with_a_word_or_refused(results, capsys):
     words = ["--runs", "pruner=random", "--parts", "outcomes", "predictions"]
     assert execute(results, "--experiment=compare", *words) == 0
     text = capsys.readouterr().err
-    assert "predictions leave out all networks: their runs stored none; their commands with --save_predictions" in text
+    assert "predictions leave out all networks: only runs with --save_predictions store them" in text
     (folder,) = (results / "compare").iterdir()
     assert (folder / "final.csv").exists() and not (folder / "calibration.csv").exists()
     assert "there is nothing to compare" in refused(capsys, results, "--runs", "pruner=random", "--parts=predictions")
