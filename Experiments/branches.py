@@ -17,8 +17,13 @@ class BranchOptions:
     )  # fmt: skip
 
 
+def branch_step(settings: Settings) -> int | None:
+    """The step of the branch; None without one, and for an experiment whose options are others."""
+    return getattr(settings.options, "branch_at", None)
+
+
 def check_branch(settings: Settings) -> None:
     """Raise `UserError` if no step of a resolved run follows the branch."""
-    step, iterations = settings.options.branch_at, settings.training.iterations or 0
+    step, iterations = branch_step(settings), settings.training.iterations or 0
     if step is not None and step >= iterations:
         raise UserError(f"--branch_at={step} must be less than the {iterations} iterations of training")

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from Experiments.base import Experiment
-from Experiments.branches import BranchOptions, check_branch
+from Experiments.branches import BranchOptions, branch_step, check_branch
 from Experiments.common.pruner_names import of_current_weights
 from Utils.config.choices import DENSE
 from Utils.config.fields import ROUNDS, Check, setting
@@ -66,7 +66,7 @@ class Multishot(Experiment):
         first = (settings.training.iterations or 0) if before is None else before
         if rewind.isdecimal() and int(rewind) > first:
             raise UserError(f"--rewind={rewind} is more than the {first} iterations of the first training")
-        step = settings.options.branch_at
+        step = branch_step(settings)
         if step is not None and rewind.isdecimal() and step < int(rewind) and not settings.pruning.reinitialize:
             raise UserError(f"--branch_at={step} is before --rewind={rewind}, where the last training starts")
 
@@ -83,4 +83,4 @@ class Multishot(Experiment):
     def trainings(self, settings: Settings) -> int:
         """One for the unpruned network and one for each level, and as many again with `--reinitialize`; a branch."""
         levels = settings.options.levels * (2 if settings.pruning.reinitialize else 1)
-        return 1 + levels + (settings.options.branch_at is not None)
+        return 1 + levels + (branch_step(settings) is not None)

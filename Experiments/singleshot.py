@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from Experiments.base import Experiment
-from Experiments.branches import BranchOptions, check_branch
+from Experiments.branches import BranchOptions, branch_step, check_branch
 from Experiments.common.pruner_names import renamed
 from Pruners.registry import parts
 from Utils.config.choices import DENSE
@@ -83,7 +83,7 @@ class Singleshot(Experiment):
 
     def trainings(self, settings: Settings) -> int:
         """One, and the branch."""
-        return 1 if settings.options.branch_at is None else 2
+        return 1 if branch_step(settings) is None else 2
 
 
 def _dense_parent(pruning: Pruning) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Branch:
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        step = trial.settings.options.branch_at
+        step = getattr(trial.settings.options, "branch_at", None)  # an experiment may have other options
         self.callbacks = () if step is None else (BranchPoint(step),)
         """What the training that is branched calls."""
 
