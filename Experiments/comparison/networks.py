@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -49,6 +50,11 @@ class Network:
     """The folder of its run."""
     key: str
     """The key of its run."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns that name it in tables."""
+        return {"network": self.name, "group": self.group, "sample": self.sample}
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

@@ -75,46 +75,43 @@ class Passes:
         self.record = PassRecord(ranks)
 
     def run(self) -> Propagation:
-        pullbacks: dict[fx.Node, Pullback] = {}
-
-        def flow(node: fx.Node, op: Op, call: Call) -> Any:
-            ranks, pullbacks[node] = op.flow(call)
-            return ranks
-
-        values = self._forward(flow, self.record, self._nonzero(), constant=0)
+        values, pullbacks = self._flowed()
         output, inputs = self._backward(values, pullbacks)
         return Propagation(self.record.complete(), output, inputs, self.record.positions, self.output_layers())
 
     def units(self) -> UnitRecord:
         """Send numbers of units through the graph, and record what becomes of them."""
-        record = UnitRecord()
-        values = self._forward(lambda node, op, call: op.units(call, record), self.record, None, constant=0)
-        for node in self.graph.nodes:
-            for source in _sources(node, values) if node.op == "output" else ():
-                for part in _parts(values[source]):
-                    record.tie(part, INFINITE)
-        return record
+        return self._numbered()[0]
 
     def reach(self) -> Reach:
         """Send ranks and numbers of units through the graph."""
+        forward, pullbacks = self._flowed()
+        back: dict[fx.Node, Any] = {}
+        self._pull(forward, pullbacks, back)
+        record, numbers = self._numbered()
+        backward = {node: back.get(node, _map(torch.zeros_like, value)) for node, value in forward.items()
+                    if any(isinstance(part, Tensor) for part in _parts(value))}  # fmt: skip
+        return Reach(self.graph, forward, backward, numbers, pullbacks, record)
+
+    def _flowed(self) -> tuple[dict[fx.Node, Any], dict[fx.Node, Pullback]]:
+        """The ranks of each node, and the pullback of each operation."""
         pullbacks: dict[fx.Node, Pullback] = {}
 
         def flow(node: fx.Node, op: Op, call: Call) -> Any:
             ranks, pullbacks[node] = op.flow(call)
             return ranks
 
-        forward = self._forward(flow, self.record, self._nonzero(), constant=0)
-        back: dict[fx.Node, Any] = {}
-        self._pull(forward, pullbacks, back)
+        return self._forward(flow, self.record, self._nonzero(), constant=0), pullbacks
+
+    def _numbered(self) -> tuple[UnitRecord, dict[fx.Node, Any]]:
+        """What becomes of units whatever is pruned, and the numbers of each node; those of outputs stay."""
         record = UnitRecord()
         numbers = self._forward(lambda node, op, call: op.units(call, record), PassRecord({}), None, constant=0)
         for node in self.graph.nodes:
             for source in _sources(node, numbers) if node.op == "output" else ():
                 for part in _parts(numbers[source]):
                     record.tie(part, INFINITE)
-        backward = {node: back.get(node, _map(torch.zeros_like, value)) for node, value in forward.items()
-                    if any(isinstance(part, Tensor) for part in _parts(value))}  # fmt: skip
-        return Reach(self.graph, forward, backward, numbers, pullbacks, record)
+        return record, numbers
 
     def vertices(self) -> VertexRecord:
         """Send numbers of vertices through the graph, and record what joins them.

@@ -77,10 +77,10 @@ def _shown_units(networks: Sequence[Network], layer: str, moments: Moments) -> p
     values = [matched(moments.between(0, other), partners[other]) for other in range(len(networks))]
     live = np.flatnonzero(moments.live(0))
     order = live[np.argsort(-values[min(1, len(values) - 1)][live], kind="stable")]
-    chosen = order[np.linspace(0, len(order) - 1, min(_MOST_UNITS, len(order))).round().astype(int)]
+    chosen = order[spread_over(range(len(order)), _MOST_UNITS)]
     return pd.concat([
         pd.DataFrame({
-            "network": network.name, "group": network.group, "sample": network.sample, "layer": layer,
+            **network.columns, "layer": layer,
             "place": np.arange(len(chosen)), "unit": own[chosen], "correlation": correlation[chosen].round(_DIGITS),
             "is_dead": ~moments.live(place)[own[chosen]],
         })

@@ -95,7 +95,7 @@ def _matrix(networks: Sequence[Network], pair: tuple[int, int], layer: str, mome
     partners = one_to_one(correlation, pair[0] == pair[1])
     order = np.argsort(-matched(correlation, partners), kind="stable")
     order = order[partners[order] >= 0]
-    kept = order[np.linspace(0, len(order) - 1, min(_SHOWN_UNITS, len(order))).round().astype(int)]
+    kept = order[spread_over(range(len(order)), _SHOWN_UNITS)]
     rows, columns = np.divmod(np.arange(len(kept) ** 2), len(kept))
     values = {
         "row": rows, "column": columns,

@@ -65,5 +65,4 @@ def _kernels(images: np.ndarray) -> pd.DataFrame:
 
 
 def _named(network: Network, layer: str, table: pd.DataFrame) -> pd.DataFrame:
-    names = {"network": network.name, "group": network.group, "sample": network.sample, "layer": layer}
-    return pd.DataFrame(names, index=table.index).join(table)
+    return pd.DataFrame({**network.columns, "layer": layer}, index=table.index).join(table)

@@ -20,8 +20,8 @@ from Experiments.comparison.outcomes.agreement import (
     votes_for,
 )
 from Experiments.comparison.outcomes.operations import operations_of
-from Experiments.comparison.outcomes.samples import means, paired_tests
 from Experiments.comparison.pairs import pair_columns
+from Experiments.comparison.samples import means, paired_tests
 from Utils.config.choices import DENSE
 from Utils.errors import UserError
 from Utils.results.predictions import Predictions, has_predictions, read_predictions
@@ -40,7 +40,7 @@ def final_tables(networks: Sequence[Network]) -> dict[str, pd.DataFrame]:
     `final`: `group`, and the columns of `means` for the metrics of `FINAL`. `paired`: the columns of `paired_tests`
     for accuracies and loss.
     """
-    rows = pd.DataFrame([{**_columns(network), **_summary(network)[list(FINAL)]} for network in networks])
+    rows = pd.DataFrame([{**network.columns, **_summary(network)[list(FINAL)]} for network in networks])
     return {"final": means(rows, ["group"], FINAL), "paired": paired_tests(rows, ["top1", "best_top1", "test_loss"])}
 
 
@@ -59,7 +59,7 @@ def curve_tables(networks: Sequence[Network]) -> dict[str, pd.DataFrame]:
 
 def operation_tables(networks: Sequence[Network]) -> dict[str, pd.DataFrame]:
     """`operations`: `network`, `group`, `sample`, and the columns of `operations_of`."""
-    return {"operations": pd.DataFrame([{**_columns(one), **operations_of(one.folder)} for one in networks])}
+    return {"operations": pd.DataFrame([{**one.columns, **operations_of(one.folder)} for one in networks])}
 
 
 def stored_predictions(networks: Sequence[Network]) -> dict[str, Predictions]:
@@ -111,7 +111,7 @@ def _calibration(network: Network, one: Predictions, bins: int) -> dict[str, Any
     logs, probabilities = one.log_probabilities.astype(np.float64), one.probabilities
     curve = _curve(one, bins)
     return {
-        **_columns(network),
+        **network.columns,
         "nll": calibration.negative_log_likelihood(logs, one.labels),
         "brier": calibration.brier_score(probabilities, one.labels),
         "ece": calibration.expected_calibration_error(curve),
@@ -122,7 +122,7 @@ def _calibration(network: Network, one: Predictions, bins: int) -> dict[str, Any
 
 def _reliability(network: Network, one: Predictions, bins: int) -> pd.DataFrame:
     curve = _curve(one, bins)
-    return pd.DataFrame(_columns(network), index=curve.index).join(curve)
+    return pd.DataFrame(network.columns, index=curve.index).join(curve)
 
 
 def _curve(one: Predictions, bins: int) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def _class_accuracy(networks: Sequence[Network], of: Sequence[Predictions], is_d
     dense = accuracies[is_dense].mean(axis=0) if is_dense.any() else np.full(classes, np.nan)
     columns = {"class": range(classes), "count": np.bincount(of[0].labels, minlength=classes)}
     parts = [
-        pd.DataFrame({**_columns(network), "is_dense": is_one, **columns, "accuracy": own, "change": own - dense})
+        pd.DataFrame({**network.columns, "is_dense": is_one, **columns, "accuracy": own, "change": own - dense})
         for network, is_one, own in zip(networks, is_dense, accuracies, strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
@@ -166,10 +166,6 @@ def _exemplars(networks: Sequence[Network], of: Sequence[Predictions], is_dense:
         parts.append(pd.DataFrame(columns))
     names = ["group", "image", "label", "dense_label", "pruned_label", "dense_share", "pruned_share"]
     return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
-
-
-def _columns(network: Network) -> dict[str, Any]:
-    return {"network": network.name, "group": network.group, "sample": network.sample}
 
 
 def _summary(network: Network) -> pd.Series:

@@ -1,14 +1,12 @@
 """Densities of layers: what the mask keeps, what of it is effective, and what is lost between the two."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from Experiments.comparison.networks import Layer, Network
 from Experiments.comparison.structure.signs import is_shortcut
 
-_DENSITIES = ["kept_density", "effective_density", "kept_relative", "effective_relative", "lost_share"]
+DENSITIES = ["kept_density", "effective_density", "kept_relative", "effective_relative", "lost_share"]
 
 OVERALL = "overall"
 """What stands in place of the layer for all layers together."""
@@ -37,13 +35,3 @@ def layer_densities(network: Network, shortcuts: bool = True) -> pd.DataFrame:
 def _counts(layer: Layer) -> dict[str, str | int]:
     kept, effective = (int(np.count_nonzero(mask)) for mask in (layer.kept, layer.effective))
     return {"layer": layer.name, "size": layer.kept.size, "kept": kept, "effective": effective}
-
-
-def densities_over_samples(densities: pd.DataFrame, by: Sequence[str] = ("group", "layer")) -> pd.DataFrame:
-    """Mean and standard deviation (n - 1 in the denominator, NaN for one) over the samples of each group.
-
-    Columns: `group`, `layer`, `metric`, `n`, `mean`, `sd`.
-    """
-    long = densities.melt(list(by), _DENSITIES, "metric", "value")
-    groups = long.groupby([*by, "metric"], sort=False)["value"]
-    return groups.agg(n="count", mean="mean", sd="std").reset_index()

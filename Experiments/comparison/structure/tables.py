@@ -12,8 +12,9 @@ from Experiments.comparison.choices import VARIANTS
 from Experiments.comparison.networks import Network
 from Experiments.comparison.null_models import NULL_MODELS, null_model
 from Experiments.comparison.pairs import check_same_layers
+from Experiments.comparison.samples import means
 from Experiments.comparison.structure.clusters import NEIGHBOURS, Clusters, clusters, runs
-from Experiments.comparison.structure.densities import densities_over_samples, layer_densities
+from Experiments.comparison.structure.densities import DENSITIES, layer_densities
 from Experiments.comparison.structure.gaps import position_histogram
 from Experiments.comparison.structure.group_tests import welch_tests
 from Experiments.comparison.structure.patterns import common_patterns
@@ -40,7 +41,7 @@ class _Item:
 
     def columns(self) -> dict[str, Any]:
         """What names it in tables."""
-        return _columns(self.network) | {"layer": self.layer}
+        return self.network.columns | {"layer": self.layer}
 
 
 def density_tables(networks: Sequence[Network], shortcuts: bool = True) -> dict[str, pd.DataFrame]:
@@ -52,8 +53,8 @@ def density_tables(networks: Sequence[Network], shortcuts: bool = True) -> dict[
     Raises `UserError` for networks of other shapes and for none.
     """
     _check(networks)
-    table = pd.concat([_named(_columns(one), layer_densities(one, shortcuts)) for one in networks], ignore_index=True)
-    return {"layer_densities": table, "densities": densities_over_samples(table)}
+    table = pd.concat([_named(one.columns, layer_densities(one, shortcuts)) for one in networks], ignore_index=True)
+    return {"layer_densities": table, "densities": means(table, ["group", "layer"], DENSITIES)}
 
 
 def structure_tables(
@@ -134,9 +135,7 @@ def score_tables(
         "score_histograms": score_histograms,
         "rounding_distances": partial(rounding_distances, threshold=threshold),
     }
-    tables = {
-        name: [_named(_columns(one), make(scores[one.name])) for one in searched] for name, make in makers.items()
-    }
+    tables = {name: [_named(one.columns, make(scores[one.name])) for one in searched] for name, make in makers.items()}
     return {name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for name, parts in tables.items()}
 
 
@@ -206,7 +205,3 @@ def _table(items: Sequence[_Item], make: Callable[[np.ndarray], pd.DataFrame]) -
 def _named(columns: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
     """The table behind columns that are the same in all rows."""
     return pd.concat([pd.DataFrame(dict(columns), index=table.index), table], axis=1)
-
-
-def _columns(network: Network) -> dict[str, Any]:
-    return {"network": network.name, "group": network.group, "sample": network.sample}

@@ -47,8 +47,7 @@ def ticket_table(networks: Sequence[Network]) -> pd.DataFrame:
     tested = [network for network in networks if curves[network.name] is not None]
     dense = [network for network in tested if _is_dense(network)]
     rows = [
-        {"network": one.name, "group": one.group, "sample": one.sample, "original": original.name}
-        | winning_ticket(curves[one.name], curves[original.name])  # type: ignore[arg-type]
+        one.columns | {"original": original.name} | winning_ticket(curves[one.name], curves[original.name])  # type: ignore[arg-type]
         for one in tested
         for original in dense
         if one not in dense and one.sample == original.sample

@@ -110,7 +110,7 @@ def _row(claim: Claim, compared: Compared) -> tuple[str, ...]:
 def _own_density(compared: Compared) -> Iterator[Finding]:
     for place, (group,) in compared.levels(_GEM):
         kept, target = compared.mean_of(group, "effective_density"), float(place.rstrip("%")) / 100
-        if target >= 0.05 and kept == kept:
+        if target >= 0.05 and pd.notna(kept):
             yield Finding(place, kept < 0.8 * target, f"{100 * kept:.2f}% effective")
 
 
@@ -126,7 +126,7 @@ def _check_of_masks(compared: Compared, column: str, holds: Callable[[float], bo
     """The change of top-1 of Gem-Miner by a sanity check, where one was made."""
     for place, (group,) in compared.levels(_GEM):
         changed, top1 = (compared.mean_of(group, name) for name in (column, "top1"))
-        if changed - top1 == changed - top1:
+        if pd.notna(changed - top1):
             yield Finding(place, holds(changed - top1), f"top-1 {top1:.4f} becomes {changed:.4f}")
 
 
@@ -134,7 +134,7 @@ def _best_when_sparse(compared: Compared) -> Iterator[Finding]:
     for place, groups in compared.levels(_GEM, _SYNFLOW):
         gem, synflow = (compared.mean_of(group, "top1") for group in groups)
         is_sparse = float(place.rstrip("%")) <= 2
-        if gem - synflow == gem - synflow:
+        if pd.notna(gem - synflow):
             yield Finding(place, (gem > synflow) == is_sparse, f"Gem-Miner {gem:.4f}, SynFlow {synflow:.4f}")
 
 
@@ -194,7 +194,7 @@ def _no_closer_weights(compared: Compared) -> Iterator[Finding]:
     for place, groups in compared.levels(_GEM, _SYNFLOW, _RANDOM):
         means = [narrowed.within("network_distances", group, "distance").mean() for group in groups]
         gem, synflow, random = means
-        if all(value == value for value in means):
+        if pd.notna(means).all():
             found = f"NED Gem-Miner {gem:.3f}, SynFlow {synflow:.3f}, random {random:.3f}"
             yield Finding(place, min(gem, synflow) >= random, found)
 
@@ -207,7 +207,7 @@ def _shared_initial_weights(compared: Compared) -> Iterator[Finding]:
         pairs = pairs[pairs["first_group"] != pairs["second_group"]]
         is_same = pairs["first_sample"] == pairs["second_sample"]
         same, other = (pairs.loc[chosen, "distance"].mean() for chosen in (is_same, ~is_same))
-        if same == same and other == other:
+        if pd.notna(same - other):
             yield Finding(place, same < other - 0.01, f"MAED {same:.3f} with one sample, {other:.3f} with two")
 
 
@@ -223,7 +223,7 @@ def _in_order_of_correlation(compared: Compared, column: str) -> Iterator[Findin
     for place, groups in compared.levels(_GEM, _SYNFLOW, _RANDOM):
         means = [compared.within("activation_similarity", group, column).mean() for group in groups]
         gem, synflow, random = means
-        if all(value == value for value in means):
+        if pd.notna(means).all():
             found = f"correlation SynFlow {synflow:.3f}, Gem-Miner {gem:.3f}, random {random:.3f}"
             yield Finding(place, synflow > gem > random, found)
 

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from Experiments.common.linear_path import POINTS
 from Experiments.comparison.activations import pictures, weight_pictures
 from Experiments.comparison.activations.tables import activation_tables
 from Experiments.comparison.distances import tables as distances
@@ -158,8 +157,7 @@ def paths(compared: Comparison) -> Steps:
 def _path(compared: Comparison, first: Network, second: Network) -> Tables:
     options, machine = compared.settings.options, compared.settings.machine
     permutations = {(first.name, second.name): _matching(compared, first, second)}
-    points = options.points or POINTS
-    return path_tables([(first, second)], compared.data, compared.recipe, machine, permutations, points)
+    return path_tables([(first, second)], compared.data, compared.recipe, machine, permutations, options.points)
 
 
 def _matching(compared: Comparison, first: Network, second: Network) -> dict[str, np.ndarray]:

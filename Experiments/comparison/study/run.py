@@ -65,8 +65,7 @@ def _listed(networks: Sequence[Network], runs: Sequence[StoredRun]) -> pd.DataFr
     by_key = {run.key: run.row for run in runs}
     rows = []
     for one in networks:
-        names = {"network": one.name, "group": one.group, "sample": one.sample, "run": one.key}
-        rows.append(names | (_reached(by_key[one.key]) if one.key else {}))
+        rows.append(one.columns | {"run": one.key} | (_reached(by_key[one.key]) if one.key else {}))
     return pd.DataFrame(rows)
 
 

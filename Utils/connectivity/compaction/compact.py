@@ -52,8 +52,7 @@ def compact(model: nn.Module, input_shape: tuple[int, ...]) -> Compacted:
         except CannotRewriteError as error:
             plan.keep_inputs(error.node)
     parameter = next(model.parameters())
-    # Shared tensors are copied, so that the two networks have nothing in common.
-    small = copy.deepcopy(small).to(parameter.dtype).to(parameter.device)
+    small = small.to(parameter.device, parameter.dtype)
     for one in small.parameters():
         one.requires_grad_(False)
     check_same_outputs(model, small, _probes(parameter, input_shape))

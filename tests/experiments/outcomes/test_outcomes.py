@@ -14,8 +14,9 @@ from scipy import stats
 from scipy.special import softmax
 from torch import nn
 
+from Experiments.comparison import samples
 from Experiments.comparison.networks import Network
-from Experiments.comparison.outcomes import agreement, calibration, samples, tables
+from Experiments.comparison.outcomes import agreement, calibration, tables
 from Experiments.comparison.outcomes.operations import operations_of
 from Utils.errors import UserError
 from Utils.results.predictions import PREDICTIONS, Predictions

@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from studies import drawn, legend, small_and_large
 
 from Utils.figures.comparison.accuracy_curves import accuracy_curves
 from Utils.figures.comparison.class_change import class_change
@@ -75,21 +76,7 @@ TABLES = {
 @pytest.fixture
 def rows(tmp_path) -> pd.DataFrame:
     """A study with every table, and a smaller one, which is not drawn."""
-    folders = [tmp_path / "small", tmp_path / "large"]
-    for folder in folders:
-        folder.mkdir()
-        (folder / "run.json").write_text('{"status": "complete"}')
-        for name, table in TABLES.values():
-            (table.head(3) if folder is folders[0] else table).to_csv(folder / f"{name}.csv", index=False)
-    return pd.DataFrame({"folder": list(map(str, folders))})
-
-
-def drawn(axes) -> dict[str, np.ndarray]:
-    return {line.get_gid(): np.asarray(line.get_xydata()) for line in axes.lines if line.get_gid()}
-
-
-def legend(figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+    return small_and_large(tmp_path, dict(TABLES.values()))
 
 
 def test_bands_reach_one_standard_deviation(rows):

@@ -4,6 +4,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from studies import drawn, legend, small_and_large
 
 from Experiments.comparison.figure_kinds import FIGURE_KINDS
 from Utils.figures.comparison.common_kernels import common_kernels
@@ -101,25 +102,11 @@ TABLES = {
 @pytest.fixture
 def rows(tmp_path) -> pd.DataFrame:
     """A study with every table, and a smaller one, which is not drawn."""
-    folders = [tmp_path / "small", tmp_path / "large"]
-    for folder in folders:
-        folder.mkdir()
-        (folder / "run.json").write_text('{"status": "complete"}')
-        for name, table in TABLES.items():
-            (table.head(3) if folder is folders[0] else table).to_csv(folder / f"{name}.csv", index=False)
-    return pd.DataFrame({"folder": list(map(str, folders))})
-
-
-def drawn(axes) -> dict[str, np.ndarray]:
-    return {line.get_gid(): np.asarray(line.get_xydata()) for line in axes.lines if line.get_gid()}
+    return small_and_large(tmp_path, TABLES)
 
 
 def images(figure) -> dict[str, np.ndarray]:
     return {image.get_gid(): np.asarray(image.get_array()) for axes in figure.axes for image in axes.images}
-
-
-def legend(figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_densities_and_their_bands(rows):
